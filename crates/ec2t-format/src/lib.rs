@@ -1,0 +1,28 @@
+//! The network graph, ternary tensors, and the `.ec2t` file that holds both.
+//!
+//! This crate is the vocabulary of the whole workspace. It knows no training
+//! framework, no threads and no SIMD; it is `no_std` (with `alloc`) and has no
+//! `unsafe`.
+//!
+//! | module | what it defines |
+//! |---|---|
+//! | [`graph`] | a convolutional network as plain data: layers, edges, shapes, preprocessing |
+//! | [`tensor`] | dense tensors and [`TernaryTensor`], whose values are −a, 0 or +b |
+//! | [`network`] | a graph together with the tensors that it names |
+//!
+//! Layouts: activations are NCHW, convolution weights OIHW (PyTorch's), linear
+//! weights `[out, in]`.
+#![no_std]
+#![forbid(unsafe_code)]
+
+extern crate alloc;
+#[cfg(test)]
+extern crate std;
+
+pub mod graph;
+pub mod network;
+pub mod tensor;
+
+pub use graph::{Graph, Node, NodeId, Op};
+pub use network::Network;
+pub use tensor::{DenseTensor, Storage, Tensor, TernaryTensor};

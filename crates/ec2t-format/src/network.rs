@@ -1,0 +1,186 @@
+//! A graph together with the tensors that it names.
+
+use alloc::collections::BTreeMap;
+use alloc::string::String;
+use alloc::vec::Vec;
+
+use crate::graph::{Graph, GraphError, Param, ParamKind};
+use crate::tensor::Tensor;
+
+/// A whole network: layers, weights, and whatever else is known about it.
+///
+/// [`Network::new`] is the only way to make one, so a network always has
+/// exactly the tensors that its graph names, in the right shapes.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Network {
+    graph: Graph,
+    tensors: BTreeMap<String, Tensor>,
+    /// Free text about the network: provenance, accuracy, licence.
+    pub metadata: BTreeMap<String, String>,
+}
+
+/// Tensors that do not fit their graph.
+#[derive(Clone, Debug, PartialEq, thiserror::Error)]
+#[non_exhaustive]
+pub enum NetworkError {
+    /// The graph itself is malformed.
+    #[error(transparent)]
+    Graph(#[from] GraphError),
+    /// The graph names tensors that are not there.
+    #[error("missing tensors: {}", .0.join(", "))]
+    Missing(Vec<String>),
+    /// There are tensors that the graph does not name.
+    #[error("unexpected tensors: {}", .0.join(", "))]
+    Unexpected(Vec<String>),
+    /// A tensor has another shape than its layer.
+    #[error("tensor `{name}`: expected shape {expected:?}, found {found:?}")]
+    Shape {
+        /// Name of the tensor.
+        name: String,
+        /// What the layer needs.
+        expected: Vec<usize>,
+        /// What was given.
+        found: Vec<usize>,
+    },
+    /// A ternary tensor where only weights may be ternary.
+    #[error("tensor `{0}` is ternary, but only weights of convolutions and linear layers may be")]
+    TernarySide(String),
+}
+
+impl Network {
+    /// Puts tensors to a graph.
+    ///
+    /// # Errors
+    /// Where the graph is malformed, or the tensors are not exactly those that
+    /// it names, in their shapes.
+    pub fn new(graph: Graph, tensors: BTreeMap<String, Tensor>) -> Result<Self, NetworkError> {
+        graph.validate()?;
+        let params = graph.params();
+        let missing: Vec<String> = params
+            .iter()
+            .filter(|param| !tensors.contains_key(&param.name))
+            .map(|param| param.name.clone())
+            .collect();
+        if !missing.is_empty() {
+            return Err(NetworkError::Missing(missing));
+        }
+        if tensors.len() != params.len() {
+            let known = |name: &&String| !params.iter().any(|param| param.name == **name);
+            return Err(NetworkError::Unexpected(tensors.keys().filter(known).cloned().collect()));
+        }
+        for param in &params {
+            check_tensor(param, &tensors[&param.name])?;
+        }
+        Ok(Self { graph, tensors, metadata: BTreeMap::new() })
+    }
+
+    /// The layers.
+    pub fn graph(&self) -> &Graph {
+        &self.graph
+    }
+
+    /// All tensors by name.
+    pub fn tensors(&self) -> &BTreeMap<String, Tensor> {
+        &self.tensors
+    }
+
+    /// The tensor of this name.
+    pub fn tensor(&self, name: &str) -> Option<&Tensor> {
+        self.tensors.get(name)
+    }
+
+    /// Takes the network apart into graph, tensors and metadata.
+    pub fn into_parts(self) -> (Graph, BTreeMap<String, Tensor>, BTreeMap<String, String>) {
+        (self.graph, self.tensors, self.metadata)
+    }
+
+    /// Share of exact zeros among all trained values, 0…1; running statistics
+    /// do not count. This is the sparsity that the method's tables report.
+    pub fn sparsity(&self) -> f64 {
+        let trained = self.graph.params().into_iter().filter(|param| param.kind.is_trainable());
+        let (mut zeros, mut total) = (0usize, 0usize);
+        for param in trained {
+            let tensor = &self.tensors[&param.name];
+            zeros += tensor.zeros();
+            total += tensor.numel();
+        }
+        zeros as f64 / total.max(1) as f64
+    }
+
+    /// Number of layers whose weights are ternary.
+    pub fn ternary_layers(&self) -> usize {
+        self.tensors.values().filter(|tensor| matches!(tensor, Tensor::Ternary(_))).count()
+    }
+}
+
+fn check_tensor(param: &Param, tensor: &Tensor) -> Result<(), NetworkError> {
+    if tensor.shape() != param.shape {
+        return Err(NetworkError::Shape {
+            name: param.name.clone(),
+            expected: param.shape.clone(),
+            found: tensor.shape().to_vec(),
+        });
+    }
+    match tensor {
+        Tensor::Ternary(_) if param.kind != ParamKind::Weight => {
+            Err(NetworkError::TernarySide(param.name.clone()))
+        }
+        _ => Ok(()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::graph::{GraphBuilder, Shape};
+    use crate::tensor::{DenseTensor, TernaryTensor};
+    use alloc::string::ToString;
+    use alloc::vec;
+
+    fn graph() -> Graph {
+        let mut g = GraphBuilder::new("t", Shape::new(4, 1, 1));
+        g.linear("fc", g.input(), 2);
+        g.finish().unwrap()
+    }
+
+    fn tensors() -> BTreeMap<String, Tensor> {
+        let weight =
+            TernaryTensor::new(vec![2, 4], vec![0, 0, 1, -1, 0, 0, 0, 0], 1.0, 1.0).unwrap();
+        let bias = DenseTensor::new(vec![2], vec![0.5, 0.25]).unwrap();
+        BTreeMap::from([
+            ("fc.weight".to_string(), weight.into()),
+            ("fc.bias".to_string(), bias.into()),
+        ])
+    }
+
+    #[test]
+    fn sparsity_counts_all_trained_values() {
+        assert_eq!(Network::new(graph(), tensors()).unwrap().sparsity(), 0.6);
+    }
+
+    #[test]
+    fn exactly_the_named_tensors_are_taken() {
+        let mut missing = tensors();
+        missing.remove("fc.bias");
+        assert_eq!(
+            Network::new(graph(), missing),
+            Err(NetworkError::Missing(vec!["fc.bias".into()]))
+        );
+
+        let mut extra = tensors();
+        extra.insert("other".into(), DenseTensor::new(vec![1], vec![0.0]).unwrap().into());
+        assert_eq!(
+            Network::new(graph(), extra),
+            Err(NetworkError::Unexpected(vec!["other".into()]))
+        );
+
+        let mut wrong = tensors();
+        wrong.insert("fc.bias".into(), DenseTensor::new(vec![3], vec![0.0; 3]).unwrap().into());
+        assert!(matches!(Network::new(graph(), wrong), Err(NetworkError::Shape { .. })));
+
+        let mut side = tensors();
+        let ternary = TernaryTensor::new(vec![2], vec![0, 0], 1.0, 1.0).unwrap();
+        side.insert("fc.bias".into(), ternary.into());
+        assert_eq!(Network::new(graph(), side), Err(NetworkError::TernarySide("fc.bias".into())));
+    }
+}

@@ -1,1 +1,6 @@
-//! Placeholder.
+//! Training with entropy-constrained trained ternarization (EC2T).
+//!
+//! The one crate of the workspace that knows candle.
+#![deny(unsafe_code)]
+
+mod ops;

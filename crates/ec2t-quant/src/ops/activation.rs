@@ -1,0 +1,127 @@
+//! Functions of each element, and dropout.
+
+use candle_core::{CpuStorage, CustomOp1, Device, Layout, Result, Shape, Tensor};
+use ec2t_format::graph::Activation;
+use rand_chacha::ChaCha8Rng;
+use rand_chacha::rand_core::Rng;
+use rayon::prelude::*;
+
+use super::cpu::{CHUNKS, values, with_values};
+
+/// Applies an activation function.
+pub(crate) fn activation(kind: Activation, x: &Tensor) -> Result<Tensor> {
+    match kind {
+        Activation::Relu => relu(x),
+        Activation::Relu6 => x.clamp(0f32, 6f32),
+        Activation::Sigmoid => sigmoid(x),
+        Activation::Swish => x * sigmoid(x)?,
+        Activation::HardSwish => x * ((x + 3.0)?.clamp(0f32, 6f32)? / 6.0)?,
+    }
+}
+
+/// Through tanh, whose gradient stays finite for every input.
+fn sigmoid(x: &Tensor) -> Result<Tensor> {
+    ((x / 2.0)?.tanh()? + 1.0)? / 2.0
+}
+
+/// `max(x, 0)` with gradient 0 at 0, as in PyTorch; candle's own has 1 there.
+fn relu(x: &Tensor) -> Result<Tensor> {
+    match x.device() {
+        Device::Cpu => x.contiguous()?.apply_op1(CpuRelu),
+        device => {
+            x * x
+                .gt(&Tensor::zeros((), x.dtype(), device)?.broadcast_as(x.shape())?)?
+                .to_dtype(x.dtype())?
+        }
+    }
+}
+
+struct CpuRelu;
+
+impl CustomOp1 for CpuRelu {
+    fn name(&self) -> &'static str {
+        "relu"
+    }
+
+    fn cpu_fwd(&self, x: &CpuStorage, layout: &Layout) -> Result<(CpuStorage, Shape)> {
+        let x = values(x, layout)?;
+        let mut out = vec![0.0; x.len()];
+        let block = x.len().div_ceil(CHUNKS).max(1);
+        out.par_chunks_mut(block).zip(x.par_chunks(block)).for_each(|(out, x)| {
+            out.iter_mut().zip(x).for_each(|(out, x)| *out = x.max(0.0));
+        });
+        Ok((CpuStorage::F32(out), layout.shape().clone()))
+    }
+
+    fn bwd(&self, x: &Tensor, result: &Tensor, gradient: &Tensor) -> Result<Option<Tensor>> {
+        let data = with_values(result, |result| {
+            with_values(gradient, |gradient| {
+                let mut out = vec![0.0; result.len()];
+                let block = result.len().div_ceil(CHUNKS).max(1);
+                let operands = result.par_chunks(block).zip(gradient.par_chunks(block));
+                out.par_chunks_mut(block).zip(operands).for_each(|(out, (result, gradient))| {
+                    for (out, (&y, &g)) in out.iter_mut().zip(result.iter().zip(gradient)) {
+                        *out = if y > 0.0 { g } else { 0.0 };
+                    }
+                });
+                Ok(out)
+            })
+        })?;
+        Ok(Some(Tensor::from_vec(data, x.shape(), x.device())?))
+    }
+}
+
+/// Zeroes elements with probability `p` and scales the others by `1/(1−p)`.
+pub(crate) fn dropout(x: &Tensor, p: f32, rng: &mut ChaCha8Rng) -> Result<Tensor> {
+    let threshold = (f64::from(p) * f64::from(u32::MAX)) as u32;
+    let keep = 1.0 / (1.0 - p);
+    let mask: Vec<f32> =
+        (0..x.elem_count()).map(|_| if rng.next_u32() < threshold { 0.0 } else { keep }).collect();
+    x * Tensor::from_vec(mask, x.shape(), x.device())?
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use candle_core::Var;
+    use rand_chacha::rand_core::SeedableRng;
+
+    #[test]
+    fn relu_has_no_gradient_at_zero() {
+        let x = Var::from_vec(vec![-1.0f32, 0.0, 2.0], 3, &Device::Cpu).unwrap();
+        let y = relu(&x).unwrap();
+        assert_eq!(y.to_vec1::<f32>().unwrap(), [0.0, 0.0, 2.0]);
+        let grads = y.sum_all().unwrap().backward().unwrap();
+        assert_eq!(grads.get(&x).unwrap().to_vec1::<f32>().unwrap(), [0.0, 0.0, 1.0]);
+    }
+
+    #[test]
+    fn activations_at_known_points() {
+        let x = Var::from_vec(vec![-100.0f32, -1.0, 0.0, 1.0, 100.0], 5, &Device::Cpu).unwrap();
+        let cases = [
+            (Activation::Relu6, [0.0, 0.0, 0.0, 1.0, 6.0]),
+            (Activation::Sigmoid, [0.0, 0.268_941_43, 0.5, 0.731_058_6, 1.0]),
+            (Activation::Swish, [0.0, -0.268_941_43, 0.0, 0.731_058_6, 100.0]),
+            (Activation::HardSwish, [0.0, -1.0 / 3.0, 0.0, 2.0 / 3.0, 100.0]),
+        ];
+        for (kind, expected) in cases {
+            let y = activation(kind, &x).unwrap();
+            for (y, expected) in y.to_vec1::<f32>().unwrap().iter().zip(expected) {
+                assert!((y - expected).abs() < 1e-6, "{kind:?}: {y} is not {expected}");
+            }
+            let grads = y.sum_all().unwrap().backward().unwrap();
+            let gradient = grads.get(&x).unwrap().to_vec1::<f32>().unwrap();
+            assert!(gradient.iter().all(|g| g.is_finite()), "{kind:?}: {gradient:?}");
+        }
+    }
+
+    #[test]
+    fn dropout_keeps_the_mean() {
+        let x = Tensor::ones(10_000, candle_core::DType::F32, &Device::Cpu).unwrap();
+        let y = dropout(&x, 0.2, &mut ChaCha8Rng::seed_from_u64(1)).unwrap();
+        let y = y.to_vec1::<f32>().unwrap();
+        let zeros = y.iter().filter(|y| **y == 0.0).count();
+        assert!((1900..2100).contains(&zeros), "{zeros} zeros");
+        assert!(y.iter().all(|y| *y == 0.0 || *y == 1.25));
+    }
+}

@@ -1,1 +1,30 @@
-//! Placeholder.
+//! Network architectures, compound scaling and cost accounting.
+//!
+//! [`build`] makes the [`Graph`](ec2t_format::Graph) of an architecture by
+//! name. Each architecture is one builder function in its family's module and
+//! one row in the registry; nothing else in the workspace knows the names.
+//!
+//! | module | what it defines |
+//! |---|---|
+//! | [`registry`] | architectures by name, and what can be chosen about them |
+//! | [`scaling`] | EfficientNet's compound scaling: multipliers and their rounding |
+//! | [`cost`] | parameters, multiply-accumulates and activations, layer by layer |
+//!
+//! ```
+//! use ec2t_scale::{ArchOptions, CostTable, build};
+//!
+//! let graph = build("resnet20", &ArchOptions::default())?;
+//! let cost = CostTable::of(&graph)?;
+//! assert_eq!((cost.total.params, cost.total.macs), (269_722, 40_551_040));
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
+#![forbid(unsafe_code)]
+
+mod arch;
+pub mod cost;
+pub mod registry;
+pub mod scaling;
+
+pub use cost::CostTable;
+pub use registry::{ArchError, ArchOptions, build, names};
+pub use scaling::Scaling;

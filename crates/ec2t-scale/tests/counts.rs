@@ -1,0 +1,126 @@
+//! Parameters and multiply-accumulates of every architecture against
+//! published or hand-derived figures.
+
+use ec2t_format::graph::{ParamKind, Role};
+use ec2t_format::{Graph, Op};
+use ec2t_scale::{ArchOptions, CostTable, Scaling, build};
+
+fn graph(name: &str, classes: usize) -> Graph {
+    build(name, &ArchOptions { classes, ..ArchOptions::default() }).unwrap()
+}
+
+fn micronet(scaling: Scaling, classes: usize) -> Graph {
+    build("micronet", &ArchOptions { classes, scaling, ..ArchOptions::default() }).unwrap()
+}
+
+#[test]
+fn fixed_architectures_have_their_known_parameters() {
+    // ResNet-32, -44, -56: 18 (16² + 32² + 64²) weights and 12 (16 + 32 + 64)
+    // norm values more for every two blocks per stage than ResNet-20.
+    let step = 4 * 9 * (256 + 1024 + 4096) + 8 * (16 + 32 + 64);
+    let cases = [
+        ("digits-cnn", 70_330),
+        ("lenet5", 61_706),
+        ("resnet20", 269_722),
+        ("resnet32", 269_722 + step),
+        ("resnet44", 269_722 + 2 * step),
+        ("resnet56", 269_722 + 3 * step),
+    ];
+    for (name, params) in cases {
+        assert_eq!(graph(name, 10).parameter_count(), params, "{name}");
+    }
+}
+
+#[test]
+fn micronet_has_its_published_parameters() {
+    // Depth, width, phi; blocks per stage, channels; parameters for 10 and 100 classes.
+    let cases = [
+        ([1.0, 1.0, 1.0], 7, [16, 32, 64], 662_810, 668_660),
+        ([1.9, 1.0, 1.0], 14, [16, 32, 64], 1_344_890, 1_350_740),
+        ([1.7, 1.1, 1.0], 12, [16, 32, 72], 1_378_442, 1_385_012),
+        ([1.6, 1.1, 1.0], 12, [16, 32, 72], 1_378_442, 1_385_012),
+        ([1.4, 1.2, 1.0], 10, [24, 40, 80], 1_523_554, 1_530_844),
+        ([1.2, 1.3, 1.0], 9, [24, 40, 80], 1_368_322, 1_375_612),
+        ([1.0, 1.4, 1.0], 7, [24, 48, 88], 1_310_402, 1_318_412),
+        ([1.4, 1.2, 3.5], 23, [32, 64, 120], 8_044_234, 8_055_124),
+    ];
+    for ([depth, width, phi], blocks, channels, c10, c100) in cases {
+        let scaling = Scaling { depth, width, phi };
+        assert_eq!(scaling.blocks(7), blocks, "{scaling:?}");
+        assert_eq!([16, 32, 64].map(|base| scaling.channels(base)), channels, "{scaling:?}");
+        assert_eq!(micronet(scaling, 10).parameter_count(), c10, "{scaling:?}");
+        assert_eq!(micronet(scaling, 100).parameter_count(), c100, "{scaling:?}");
+    }
+}
+
+#[test]
+fn micronet_grows_with_phi_as_published() {
+    // Phi; blocks per stage, channels; millions of parameters for 10 and 100 classes.
+    let cases = [
+        (1.5, 12, [24, 40, 88], "2.116", "2.124"),
+        (2.0, 14, [24, 48, 96], "3.018", "3.027"),
+        (2.5, 17, [24, 48, 104], "4.154", "4.164"),
+        (3.0, 20, [32, 56, 112], "5.979", "5.989"),
+        (3.5, 23, [32, 64, 120], "8.044", "8.055"),
+        (4.0, 27, [32, 64, 136], "11.42", "11.43"),
+        (5.0, 38, [40, 80, 160], "22.92", "22.94"),
+    ];
+    for (phi, blocks, channels, c10, c100) in cases {
+        let scaling = Scaling { depth: 1.4, width: 1.2, phi };
+        assert_eq!(scaling.blocks(7), blocks, "phi {phi}");
+        assert_eq!([16, 32, 64].map(|base| scaling.channels(base)), channels, "phi {phi}");
+        for (classes, expected) in [(10, c10), (100, c100)] {
+            let millions = micronet(scaling, classes).parameter_count() as f64 / 1e6;
+            let decimals = expected.len() - expected.find('.').unwrap() - 1;
+            assert_eq!(format!("{millions:.decimals$}"), expected, "phi {phi}");
+        }
+    }
+    let wide = micronet(Scaling { depth: 1.2, width: 1.3, phi: 3.6 }, 100).parameter_count();
+    assert_eq!(format!("{:.3}", wide as f64 / 1e6), "9.026");
+}
+
+#[test]
+fn micronet_ternarizes_its_published_weights() {
+    let graph = micronet(Scaling { depth: 1.4, width: 1.2, phi: 3.5 }, 100);
+    let roles = graph.roles();
+    let body: Vec<usize> = (graph.params().iter())
+        .filter(|param| param.kind == ParamKind::Weight)
+        .filter(|param| roles[param.node.index()] == Some(Role::Body))
+        .map(|param| param.numel())
+        .collect();
+    assert_eq!((body.len(), body.iter().sum()), (138, 8_002_368));
+}
+
+/// Multiplications as the reference scorer of EC2T counts them: one for each
+/// value of a ReLU besides the multiply-accumulates, and none for shortcuts.
+fn reference_multiplications(graph: &Graph) -> u64 {
+    let roles = graph.roles();
+    let table = CostTable::of(graph).unwrap();
+    let is_shortcut = |name: &str| {
+        graph.find(name).is_some_and(|(id, _)| roles[id.index()] == Some(Role::Shortcut))
+    };
+    let shortcuts: u64 = (table.layers.iter())
+        .filter(|layer| is_shortcut(&layer.name))
+        .map(|layer| layer.cost.macs)
+        .sum();
+    let relus: usize = (graph.nodes.iter().zip(graph.shapes().unwrap()))
+        .filter(|(node, _)| matches!(node.op, Op::Activation(_)))
+        .map(|(_, shape)| shape.numel())
+        .sum();
+    table.total.macs - shortcuts + relus as u64
+}
+
+#[test]
+fn multiply_accumulates_agree_with_hand_counts_and_the_reference() {
+    // Stem, six convolutions of stage 1, one narrow and five full ones in each
+    // of stages 2 and 3, and the classifier.
+    let full = 16 * 16 * 9 * 32 * 32;
+    let by_hand = 3 * 16 * 9 * 32 * 32 + 6 * full + 2 * (full / 2 + 5 * full) + 64 * 10;
+    let resnet = graph("resnet20", 10);
+    assert_eq!(CostTable::of(&resnet).unwrap().total.macs, by_hand);
+    assert_eq!(reference_multiplications(&resnet), 40_739_456); // published: 40.739 M
+
+    let micronet = micronet(Scaling { depth: 1.4, width: 1.2, phi: 3.5 }, 100);
+    assert_eq!(CostTable::of(&micronet).unwrap().total.macs, 1_243_086_560);
+    assert_eq!(reference_multiplications(&micronet), 1_243_418_336); // published: 1243.41 M
+}

@@ -1,1 +1,35 @@
-//! Placeholder.
+//! Kernels that run a convolutional network with ternary weights on a CPU.
+//!
+//! The crate knows slices and small geometry structs ([`ConvShape`],
+//! [`PoolShape`]); it knows nothing of graphs or files. Every function works on
+//! one image: activations are `[C, H, W]`, convolution weights `[O, I, KH, KW]`,
+//! linear weights `[O, I]`, all row-major `f32`. Callers run several images on
+//! several threads.
+//!
+//! | module | what it holds |
+//! |---|---|
+//! | [`shape`] | geometry of convolutions and pools |
+//! | [`ternary`] | convolution and matrix product that skip zeros and multiply once per output |
+//! | [`dense`] | the same for ordinary weights |
+//! | [`elementwise`] | activations, sums, products, batch normalisation, in place |
+//! | [`spatial`] | pools and the option-A shortcut |
+//! | [`reference`] | slow, obviously right convolution and matrix product, to test against |
+//!
+//! Each output value is one fixed sequence of additions, so results do not
+//! depend on the number of threads.
+//!
+//! Slices of the wrong length are errors of the caller: they panic.
+#![forbid(unsafe_code)]
+
+pub mod dense;
+pub mod elementwise;
+mod epilogue;
+mod planes;
+pub mod reference;
+pub mod shape;
+pub mod spatial;
+pub mod ternary;
+
+pub use dense::{DenseConv, DenseLinear};
+pub use shape::{ConvShape, PoolShape, TooLarge};
+pub use ternary::{TernaryConv, TernaryLinear, TernaryWeights};

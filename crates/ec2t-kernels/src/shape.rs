@@ -1,0 +1,103 @@
+//! Geometry of convolutions and pools.
+//!
+//! Pairs are `[rows, columns]`, padding is `[top, left, bottom, right]`. The
+//! padding is resolved and the output size is known: whoever builds a shape
+//! has traced the network.
+
+use std::fmt;
+
+/// A two-dimensional convolution of one image.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ConvShape {
+    /// Input channels C.
+    pub in_channels: usize,
+    /// Output channels O.
+    pub out_channels: usize,
+    /// Input rows and columns.
+    pub input: [usize; 2],
+    /// Kernel rows and columns.
+    pub kernel: [usize; 2],
+    /// Step between windows.
+    pub stride: [usize; 2],
+    /// Distance between taps.
+    pub dilation: [usize; 2],
+    /// Zeros around the input, `[top, left, bottom, right]`.
+    pub padding: [usize; 4],
+    /// Number of groups; it divides both numbers of channels.
+    pub groups: usize,
+    /// Output rows and columns.
+    pub output: [usize; 2],
+}
+
+impl ConvShape {
+    /// Values of the input, `C·H·W`.
+    pub fn input_len(&self) -> usize {
+        self.in_channels * self.input_plane()
+    }
+
+    /// Values of the output, `O·H'·W'`.
+    pub fn output_len(&self) -> usize {
+        self.out_channels * self.output_plane()
+    }
+
+    /// Values of the weights, `O·(C / groups)·KH·KW`.
+    pub fn weight_len(&self) -> usize {
+        self.out_channels * self.taps()
+    }
+
+    /// Weights of one output channel, `(C / groups)·KH·KW`.
+    pub fn taps(&self) -> usize {
+        self.in_channels / self.groups * self.kernel[0] * self.kernel[1]
+    }
+
+    /// Pixels of one input channel.
+    pub fn input_plane(&self) -> usize {
+        self.input[0] * self.input[1]
+    }
+
+    /// Pixels of one output channel.
+    pub fn output_plane(&self) -> usize {
+        self.output[0] * self.output[1]
+    }
+
+    /// First of the input channels that `output_channel` reads.
+    pub fn first_input(&self, output_channel: usize) -> usize {
+        let group = output_channel / (self.out_channels / self.groups);
+        group * (self.in_channels / self.groups)
+    }
+}
+
+/// A pooling of one image; windows do not mix channels.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct PoolShape {
+    /// Channels of input and output.
+    pub channels: usize,
+    /// Input rows and columns.
+    pub input: [usize; 2],
+    /// Window rows and columns.
+    pub kernel: [usize; 2],
+    /// Step between windows.
+    pub stride: [usize; 2],
+    /// Rows and columns around the input, `[top, left, bottom, right]`.
+    pub padding: [usize; 4],
+    /// Output rows and columns.
+    pub output: [usize; 2],
+}
+
+/// A convolution whose padded input cannot be addressed by 32-bit offsets.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct TooLarge {
+    /// Input channels.
+    pub channels: usize,
+    /// Input rows and columns, without padding.
+    pub input: [usize; 2],
+}
+
+impl fmt::Display for TooLarge {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let [height, width] = self.input;
+        write!(f, "padded input of {}×{height}×{width} exceeds 2^32 values", self.channels)
+    }
+}
+
+impl std::error::Error for TooLarge {}

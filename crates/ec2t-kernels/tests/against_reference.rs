@@ -1,0 +1,228 @@
+//! The fast kernels against the definitions, over a table of shapes and over
+//! random ones.
+
+use ec2t_kernels::{
+    ConvShape, DenseConv, DenseLinear, TernaryConv, TernaryLinear, TernaryWeights, reference,
+};
+use proptest::prelude::*;
+
+const W_NEG: f32 = 0.3;
+const W_POS: f32 = 0.7;
+
+/// Repeatable values that look random (Knuth's multiplicative generator).
+struct Values(u64);
+
+impl Values {
+    /// Uniform in −1…1.
+    fn next(&mut self) -> f32 {
+        self.0 = self.0.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
+        (self.0 >> 40) as f32 / (1 << 23) as f32 - 1.0
+    }
+
+    fn floats(&mut self, len: usize) -> Vec<f32> {
+        (0..len).map(|_| self.next()).collect()
+    }
+
+    /// Codes of which about `zeros` are 0, the others both signs alike.
+    fn codes(&mut self, len: usize, zeros: f32) -> Vec<i8> {
+        let code = |v: f32| if v.abs() < zeros { 0 } else { v.signum() as i8 };
+        (0..len).map(|_| code(self.next())).collect()
+    }
+}
+
+/// Shape with the output size that follows from the rest; `None` where no
+/// window fits.
+fn shape(
+    channels: [usize; 2],
+    groups: usize,
+    input: [usize; 2],
+    kernel: [usize; 2],
+    stride: [usize; 2],
+    dilation: [usize; 2],
+    padding: [usize; 4],
+) -> Option<ConvShape> {
+    let output = |axis: usize| {
+        let padded = input[axis] + padding[axis] + padding[axis + 2];
+        let extent = (kernel[axis] - 1) * dilation[axis] + 1;
+        Some(padded.checked_sub(extent)? / stride[axis] + 1)
+    };
+    Some(ConvShape {
+        in_channels: channels[0],
+        out_channels: channels[1],
+        input,
+        kernel,
+        stride,
+        dilation,
+        padding,
+        groups,
+        output: [output(0)?, output(1)?],
+    })
+}
+
+/// Asserts that values agree to 1e-5 of the largest that was expected.
+fn assert_close(found: &[f32], expected: &[f32], what: &str) {
+    let largest = expected.iter().fold(0.0f32, |m, v| m.max(v.abs()));
+    assert_eq!(found.len(), expected.len(), "{what}");
+    for (index, (a, b)) in found.iter().zip(expected).enumerate() {
+        assert!((a - b).abs() <= 1e-5 * largest, "{what}: {a} for {b} at {index}");
+    }
+}
+
+/// Convolves by definition, with scale and bias.
+fn expected(shape: &ConvShape, weights: &[f32], input: &[f32], side: &[Vec<f32>; 2]) -> Vec<f32> {
+    let mut output = vec![0.0; shape.output_len()];
+    reference::conv2d(shape, weights, input, &mut output);
+    let plane = shape.output_plane();
+    let indexed = output.iter().enumerate();
+    indexed.map(|(i, sum)| sum * side[0][i / plane] + side[1][i / plane]).collect()
+}
+
+fn check_conv(shape: ConvShape, codes: &[i8], values: &mut Values) {
+    let input = values.floats(shape.input_len());
+    let side = [values.floats(shape.out_channels), values.floats(shape.out_channels)];
+    let (scale, bias) = (Some(side[0].as_slice()), Some(side[1].as_slice()));
+    let weights: Vec<f32> = codes
+        .iter()
+        .map(|code| match code {
+            1 => W_POS,
+            -1 => -W_NEG,
+            _ => 0.0,
+        })
+        .collect();
+    let mut output = vec![f32::NAN; shape.output_len()];
+
+    let ternary = TernaryWeights { codes, w_neg: W_NEG, w_pos: W_POS };
+    let kernel = TernaryConv::new(shape, ternary, scale, bias).unwrap();
+    let mut workspace = vec![f32::NAN; kernel.workspace_len()];
+    kernel.run(&input, &mut output, &mut workspace);
+    assert_close(&output, &expected(&shape, &weights, &input, &side), &format!("{shape:?}"));
+
+    let weights = values.floats(shape.weight_len());
+    let kernel = DenseConv::new(shape, &weights, scale, bias).unwrap();
+    let mut workspace = vec![f32::NAN; kernel.workspace_len() + 5];
+    output.fill(f32::NAN);
+    kernel.run(&input, &mut output, &mut workspace);
+    assert_close(&output, &expected(&shape, &weights, &input, &side), &format!("{shape:?}"));
+}
+
+#[test]
+fn every_kernel_stride_dilation_and_grouping() {
+    let mut values = Values(1);
+    let mut checked = 0;
+    for kernel in 1..=7 {
+        for (stride, dilation) in [(1, 1), (2, 1), (3, 1), (1, 2), (2, 2), (3, 2)] {
+            for (channels, groups) in [([3, 5], 1), ([4, 6], 2), ([4, 4], 4), ([1, 1], 1)] {
+                for input in [[1, 1], [5, 13], [11, 7], [8, 8]] {
+                    let pad = kernel / 2 * dilation;
+                    let shape = shape(
+                        channels,
+                        groups,
+                        input,
+                        [kernel; 2],
+                        [stride; 2],
+                        [dilation; 2],
+                        [pad; 4],
+                    );
+                    let Some(shape) = shape else { continue };
+                    let codes = values.codes(shape.weight_len(), 0.5);
+                    check_conv(shape, &codes, &mut values);
+                    checked += 1;
+                }
+            }
+        }
+    }
+    assert!(checked > 600, "{checked} shapes");
+}
+
+#[test]
+fn uneven_windows_and_paddings() {
+    let mut values = Values(2);
+    let cases = [
+        ([3, 1], [1, 2], [1, 1], [1, 0, 0, 2]),
+        ([1, 5], [2, 1], [1, 3], [0, 6, 0, 6]),
+        ([2, 3], [3, 2], [2, 1], [0, 0, 2, 1]),
+        ([4, 4], [5, 7], [1, 1], [3, 3, 3, 3]),
+    ];
+    for (kernel, stride, dilation, padding) in cases {
+        let shape = shape([2, 3], 1, [9, 6], kernel, stride, dilation, padding).unwrap();
+        let codes = values.codes(shape.weight_len(), 0.3);
+        check_conv(shape, &codes, &mut values);
+    }
+}
+
+#[test]
+fn zeros_and_one_sign_only() {
+    let mut values = Values(3);
+    let shape = shape([3, 4], 1, [6, 6], [3, 3], [1, 1], [1, 1], [1; 4]).unwrap();
+    for zeros in [0.0, 1.1] {
+        let codes = values.codes(shape.weight_len(), zeros);
+        check_conv(shape, &codes, &mut values);
+    }
+    for keep in [-1, 1] {
+        let mut codes = values.codes(shape.weight_len(), 0.3);
+        codes.iter_mut().filter(|code| **code != keep).for_each(|code| *code = 0);
+        check_conv(shape, &codes, &mut values);
+    }
+    let mut single = vec![0; shape.weight_len()];
+    single[shape.weight_len() - 1] = -1;
+    check_conv(shape, &single, &mut values);
+}
+
+#[test]
+fn matrix_products() {
+    let mut values = Values(4);
+    for (inputs, outputs, zeros) in [(1, 1, 0.0), (7, 3, 0.5), (64, 10, 0.9), (33, 5, 1.1)] {
+        let input = values.floats(inputs);
+        let bias = values.floats(outputs);
+        let codes = values.codes(inputs * outputs, zeros);
+        let ternary = TernaryWeights { codes: &codes, w_neg: W_NEG, w_pos: W_POS };
+        let weights: Vec<f32> =
+            codes.iter().map(|&c| f32::from(c) * if c > 0 { W_POS } else { W_NEG }).collect();
+        let mut expected = vec![0.0; outputs];
+        reference::linear(&weights, &input, &mut expected);
+        expected.iter_mut().zip(&bias).for_each(|(sum, bias)| *sum += bias);
+
+        let mut output = vec![f32::NAN; outputs];
+        TernaryLinear::new(inputs, ternary, Some(&bias)).run(&input, &mut output);
+        assert_close(&output, &expected, "ternary");
+        output.fill(f32::NAN);
+        DenseLinear::new(inputs, &weights, Some(&bias)).run(&input, &mut output);
+        assert_close(&output, &expected, "dense");
+    }
+}
+
+#[test]
+fn a_hostile_shape_is_refused_before_allocation() {
+    let far = 1 << 24;
+    let shape =
+        shape([1, 1], 1, [1, 1], [3, 3], [1, 1], [far; 2], [far; 4]).expect("one window fits");
+    let codes = TernaryWeights { codes: &[1; 9], w_neg: W_NEG, w_pos: W_POS };
+    assert_eq!(TernaryConv::new(shape, codes, None, None).unwrap_err().input, [1, 1]);
+    assert!(DenseConv::new(shape, &[1.0; 9], None, None).is_err());
+}
+
+prop_compose! {
+    fn shapes()(
+        per_group in prop::array::uniform2(1..4usize),
+        groups in 1..4usize,
+        input in prop::array::uniform2(1..20usize),
+        kernel in prop::array::uniform2(1..6usize),
+        stride in prop::array::uniform2(1..5usize),
+        dilation in prop::array::uniform2(1..4usize),
+        padding in prop::array::uniform4(0..6usize),
+    ) -> Option<ConvShape> {
+        let channels = per_group.map(|n| n * groups);
+        shape(channels, groups, input, kernel, stride, dilation, padding)
+    }
+}
+
+proptest! {
+    #[test]
+    fn random_shapes(shape in shapes(), seed: u64, zeros in 0.0..1.0f32) {
+        if let Some(shape) = shape {
+            let mut values = Values(seed);
+            let codes = values.codes(shape.weight_len(), zeros);
+            check_conv(shape, &codes, &mut values);
+        }
+    }
+}

@@ -3,4 +3,6 @@
 //! The one crate of the workspace that knows candle.
 #![deny(unsafe_code)]
 
+pub mod ec2t;
+
 mod ops;

@@ -1,0 +1,133 @@
+//! Hyper-parameters of the method.
+
+use serde::{Deserialize, Serialize};
+
+use super::Ec2tError;
+
+/// How the centroids of a layer begin.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum InitRule {
+    /// A fixed part of the extreme weight of each sign (thesis, eq. 4.16).
+    #[default]
+    MaxScaling,
+    /// The three centroids nearest to the weights in the least-squares sense,
+    /// one of them fixed at 0.
+    Kmeans,
+}
+
+/// Hyper-parameters of EC2T, the same for all layers of a network.
+///
+/// An option that is left out of a serialized form has its default; an unknown
+/// one is an error.
+///
+/// ```
+/// use ec2t_quant::ec2t::Ec2tOptions;
+///
+/// let options = Ec2tOptions { gamma: 0.2, ..Ec2tOptions::default() };
+/// assert!(options.validate().is_ok());
+///
+/// let negative = Ec2tOptions { gamma: -0.2, ..options };
+/// let error = negative.validate().unwrap_err();
+/// assert_eq!(error.to_string(), "gamma must be from 0 to 1, found -0.2");
+/// ```
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Ec2tOptions {
+    /// How the centroids begin.
+    pub init: InitRule,
+    /// `s`: first magnitude of a centroid as a part of the extreme weight of
+    /// its sign, above 0 and at most 1. Larger means sparser. Unused by
+    /// [`InitRule::Kmeans`].
+    pub init_scale: f64,
+    /// `γ`: strength of the entropy constraint as a part of its maximum, 0 to
+    /// 1. Larger means sparser; 0 is plain nearest-neighbour assignment.
+    pub gamma: f64,
+    /// `ς`: what share of the constraint even the smallest layer keeps, from 0
+    /// to below 1; see [`size_decay`](super::size_decay).
+    pub sustain: f64,
+    /// Least magnitude of a centroid in standard deviations of the layer's
+    /// weights; 0 lets centroids collapse.
+    pub centroid_floor: f64,
+}
+
+impl Default for Ec2tOptions {
+    fn default() -> Self {
+        Self {
+            init: InitRule::MaxScaling,
+            init_scale: 0.3,
+            gamma: 0.15,
+            sustain: 0.05,
+            // Half of the weights of a Gaussian layer lie nearer to 0.
+            centroid_floor: 0.675,
+        }
+    }
+}
+
+impl Ec2tOptions {
+    /// Checks that every number lies in its range.
+    ///
+    /// # Errors
+    /// [`Ec2tError::OutOfRange`] for the first that does not.
+    pub fn validate(&self) -> Result<(), Ec2tError> {
+        let &Self { init: _, init_scale, gamma, sustain, centroid_floor } = self;
+        let checks = [
+            ("init_scale", init_scale, 0.0 < init_scale && init_scale <= 1.0, "above 0, at most 1"),
+            ("gamma", gamma, (0.0..=1.0).contains(&gamma), "from 0 to 1"),
+            ("sustain", sustain, (0.0..1.0).contains(&sustain), "from 0 to below 1"),
+            (
+                "centroid_floor",
+                centroid_floor,
+                centroid_floor >= 0.0 && centroid_floor.is_finite(),
+                "finite and at least 0",
+            ),
+        ];
+        match checks.into_iter().find(|&(_, _, valid, _)| !valid) {
+            Some((name, value, _, range)) => Err(Ec2tError::OutOfRange { name, value, range }),
+            None => Ok(()),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn defaults_are_valid() {
+        assert_eq!(Ec2tOptions::default().validate(), Ok(()));
+    }
+
+    #[test]
+    fn each_option_is_checked_by_name() {
+        let default = Ec2tOptions::default();
+        let name_at_fault = |options: Ec2tOptions| match options.validate() {
+            Err(Ec2tError::OutOfRange { name, .. }) => name,
+            other => panic!("{other:?}"),
+        };
+        for bad in [0.0, 1.5, f64::NAN] {
+            assert_eq!(name_at_fault(Ec2tOptions { init_scale: bad, ..default }), "init_scale");
+        }
+        for bad in [-0.1, 1.1, f64::NAN] {
+            assert_eq!(name_at_fault(Ec2tOptions { gamma: bad, ..default }), "gamma");
+        }
+        for bad in [-0.1, 1.0, f64::NAN] {
+            assert_eq!(name_at_fault(Ec2tOptions { sustain: bad, ..default }), "sustain");
+        }
+        for bad in [-0.1, f64::INFINITY, f64::NAN] {
+            let options = Ec2tOptions { centroid_floor: bad, ..default };
+            assert_eq!(name_at_fault(options), "centroid_floor");
+        }
+    }
+
+    #[test]
+    fn serialized_form_is_partial_but_strict() {
+        let options: Ec2tOptions =
+            serde_json::from_str(r#"{"init": "kmeans", "gamma": 0}"#).unwrap();
+        let expected = Ec2tOptions { init: InitRule::Kmeans, gamma: 0.0, ..Default::default() };
+        assert_eq!(options, expected);
+        let text = serde_json::to_string(&options).unwrap();
+        assert_eq!(serde_json::from_str::<Ec2tOptions>(&text).unwrap(), options);
+        assert!(serde_json::from_str::<Ec2tOptions>(r#"{"gama": 0.1}"#).is_err());
+    }
+}

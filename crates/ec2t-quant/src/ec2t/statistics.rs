@@ -1,0 +1,125 @@
+//! Extremes and moments of a layer's background weights, in one pass.
+
+use super::Ec2tError;
+
+/// What the method needs to know of a layer's weights as a whole.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct WeightStatistics {
+    /// Number of weights, at least 1.
+    pub count: usize,
+    /// Smallest weight.
+    pub min: f32,
+    /// Largest weight.
+    pub max: f32,
+    /// Mean of the weights.
+    pub mean: f64,
+    /// Unbiased standard deviation (divisor n − 1); 0 for a single weight.
+    pub std: f64,
+}
+
+impl WeightStatistics {
+    /// The statistics of a layer.
+    ///
+    /// The moments are taken about the first weight, in `f64`, so that they
+    /// stay exact to many digits for weights far from 0.
+    ///
+    /// # Errors
+    /// Where there are no weights, or one is infinite or not a number.
+    ///
+    /// ```
+    /// use ec2t_quant::ec2t::WeightStatistics;
+    ///
+    /// let statistics = WeightStatistics::of(&[-1.0, 0.0, 4.0])?;
+    /// assert_eq!((statistics.min, statistics.max), (-1.0, 4.0));
+    /// assert_eq!((statistics.mean, statistics.std), (1.0, 7f64.sqrt()));
+    /// # Ok::<_, ec2t_quant::ec2t::Ec2tError>(())
+    /// ```
+    pub fn of(weights: &[f32]) -> Result<Self, Ec2tError> {
+        let origin = f64::from(*weights.first().ok_or(Ec2tError::Empty)?);
+        let (mut min, mut max) = (f32::INFINITY, f32::NEG_INFINITY);
+        let (mut sum, mut squares) = (0.0, 0.0);
+        for &weight in weights {
+            min = min.min(weight);
+            max = max.max(weight);
+            let offset = f64::from(weight) - origin;
+            sum += offset;
+            squares += offset * offset;
+        }
+        // Finite weights cannot overflow an f64 sum, and others spoil it.
+        if !sum.is_finite() {
+            return Err(first_not_finite(weights));
+        }
+        let count = weights.len();
+        let n = count as f64;
+        let variance = (squares - sum * sum / n).max(0.0) / (n - 1.0).max(1.0);
+        Ok(Self { count, min, max, mean: origin + sum / n, std: variance.sqrt() })
+    }
+
+    /// `m_n`: magnitude of the most negative weight, 0 where none is negative.
+    pub fn extreme_neg(&self) -> f32 {
+        if self.min < 0.0 { -self.min } else { 0.0 }
+    }
+
+    /// `m_p`: the most positive weight, 0 where none is positive.
+    pub fn extreme_pos(&self) -> f32 {
+        if self.max > 0.0 { self.max } else { 0.0 }
+    }
+}
+
+fn first_not_finite(weights: &[f32]) -> Ec2tError {
+    let position = weights.iter().position(|weight| !weight.is_finite()).unwrap_or(0);
+    Ec2tError::Weight { value: weights[position], position }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::ec2t::testing::{Random, assert_close};
+
+    #[test]
+    fn moments_agree_with_two_passes() {
+        let mut random = Random::new(1);
+        for offset in [0.0, -3.0, 4096.0] {
+            let weights: Vec<f32> = (0..5000).map(|_| offset + random.normal()).collect();
+            let n = weights.len() as f64;
+            let mean = weights.iter().map(|&w| f64::from(w)).sum::<f64>() / n;
+            let squares = weights.iter().map(|&w| (f64::from(w) - mean).powi(2)).sum::<f64>();
+            let statistics = WeightStatistics::of(&weights).unwrap();
+            assert_close(statistics.mean, mean, 1e-12);
+            assert_close(statistics.std, (squares / (n - 1.0)).sqrt(), 1e-10);
+        }
+    }
+
+    #[test]
+    fn extremes_of_one_sign_are_zero_on_the_other() {
+        let positive = WeightStatistics::of(&[0.5, 2.0]).unwrap();
+        assert_eq!((positive.extreme_neg(), positive.extreme_pos()), (0.0, 2.0));
+        let negative = WeightStatistics::of(&[-0.5, -2.0]).unwrap();
+        assert_eq!((negative.extreme_neg(), negative.extreme_pos()), (2.0, 0.0));
+        let zeros = WeightStatistics::of(&[0.0, -0.0]).unwrap();
+        assert_eq!((zeros.extreme_neg(), zeros.extreme_pos()), (0.0, 0.0));
+        assert!(zeros.extreme_neg().is_sign_positive());
+    }
+
+    #[test]
+    fn constant_and_single_weights_do_not_deviate() {
+        for weights in [&[0.1f32; 1000][..], &[-7.5], &[f32::MAX, f32::MAX]] {
+            let statistics = WeightStatistics::of(weights).unwrap();
+            assert_eq!(statistics.std, 0.0);
+            assert_eq!(statistics.mean, f64::from(weights[0]));
+        }
+    }
+
+    #[test]
+    fn bad_weights_are_located() {
+        assert_eq!(WeightStatistics::of(&[]), Err(Ec2tError::Empty));
+        for value in [f32::INFINITY, f32::NEG_INFINITY] {
+            let found = WeightStatistics::of(&[1.0, value, 2.0]);
+            assert_eq!(found, Err(Ec2tError::Weight { value, position: 1 }));
+        }
+        for weights in [[f32::NAN, 0.0], [f32::NAN, f32::INFINITY]] {
+            let found = WeightStatistics::of(&weights);
+            assert!(matches!(found, Err(Ec2tError::Weight { position: 0, .. })), "{found:?}");
+        }
+    }
+}

@@ -9,6 +9,8 @@
 //! | [`graph`] | a convolutional network as plain data: layers, edges, shapes, preprocessing |
 //! | [`tensor`] | dense tensors and [`TernaryTensor`], whose values are −a, 0 or +b |
 //! | [`network`] | a graph together with the tensors that it names |
+//! | [`codec`] | how ternary codes become bytes |
+//! | [`container`] | the `.ec2t` file: [`write()`], [`read`], [`layout`] |
 //!
 //! Layouts: activations are NCHW, convolution weights OIHW (PyTorch's), linear
 //! weights `[out, in]`.
@@ -19,10 +21,17 @@ extern crate alloc;
 #[cfg(test)]
 extern crate std;
 
+pub mod codec;
+pub mod container;
 pub mod graph;
 pub mod network;
 pub mod tensor;
 
+pub use codec::CodecId;
+pub use container::{
+    FormatError, Layout, Limits, Section, SectionKind, TensorEncoding, layout, read, read_with,
+    write,
+};
 pub use graph::{Graph, Node, NodeId, Op};
 pub use network::Network;
 pub use tensor::{DenseTensor, Storage, Tensor, TernaryTensor};

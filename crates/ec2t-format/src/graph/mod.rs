@@ -27,6 +27,7 @@ pub use param::{Param, ParamKind};
 pub use role::Role;
 pub use shape::{ConvGeometry, Shape, ShapeError};
 pub use validate::GraphError;
+pub(crate) use validate::{MAX_DIM, MAX_NAME_LEN, MAX_NODES, MAX_NUMEL};
 
 /// Position of a node in [`Graph::nodes`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]

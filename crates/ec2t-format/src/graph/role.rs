@@ -71,10 +71,11 @@ impl<'g> Reach<'g> {
     }
 
     fn role(&self, id: NodeId) -> Role {
-        if let Op::Conv2d(conv) = &self.graph.nodes[id.index()].op {
-            if conv.groups > 1 && conv.groups == conv.in_channels {
-                return Role::Depthwise;
-            }
+        if let Op::Conv2d(conv) = &self.graph.nodes[id.index()].op
+            && conv.groups > 1
+            && conv.groups == conv.in_channels
+        {
+            return Role::Depthwise;
         }
         if !self.weighted_after[id.index()] {
             Role::Classifier

@@ -10,6 +10,10 @@ use super::{Graph, Node, NodeId, Op, ShapeError};
 pub(crate) const MAX_DIM: usize = 1 << 24;
 /// Largest number of values in one tensor or activation.
 pub(crate) const MAX_NUMEL: usize = 1 << 31;
+/// Largest number of nodes.
+pub(crate) const MAX_NODES: usize = 1 << 14;
+/// Longest name of a graph, node or class, in bytes.
+pub(crate) const MAX_NAME_LEN: usize = 1 << 10;
 
 /// A graph that breaks one of its rules.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -21,6 +25,20 @@ pub enum GraphError {
     /// Two nodes share a name, or a name is empty.
     #[error("layer name `{0}` is empty or used twice")]
     BadName(String),
+    /// The name of the graph, a node or a class is too long.
+    #[error("name `{start}…` has {found} bytes, at most {MAX_NAME_LEN} are allowed")]
+    LongName {
+        /// How the name starts.
+        start: String,
+        /// Its length.
+        found: usize,
+    },
+    /// There are too many nodes.
+    #[error("{found} layers, at most {MAX_NODES} are allowed")]
+    TooManyNodes {
+        /// Number of nodes.
+        found: usize,
+    },
     /// A node reads too few or too many others, or one that comes later.
     #[error("layer `{node}`: {reason}")]
     BadEdge {
@@ -131,6 +149,7 @@ impl Graph {
     /// # Errors
     /// The first rule that is broken, with the layer that breaks it.
     pub fn validate(&self) -> Result<(), GraphError> {
+        self.check_limits()?;
         let mut names = BTreeSet::new();
         for (id, node) in self.iter() {
             if (node.op == Op::Input) != (id == NodeId::INPUT) {
@@ -149,6 +168,21 @@ impl Graph {
         }
         self.check_sizes()?;
         self.check_labels()
+    }
+
+    fn check_limits(&self) -> Result<(), GraphError> {
+        if self.nodes.len() > MAX_NODES {
+            return Err(GraphError::TooManyNodes { found: self.nodes.len() });
+        }
+        let nodes = self.nodes.iter().map(|node| &node.name);
+        let mut names = nodes.chain(&self.classes).chain([&self.name]);
+        match names.find(|name| name.len() > MAX_NAME_LEN) {
+            Some(name) => {
+                let start = name.chars().take(32).collect();
+                Err(GraphError::LongName { start, found: name.len() })
+            }
+            None => Ok(()),
+        }
     }
 
     fn check_sizes(&self) -> Result<(), GraphError> {
@@ -270,6 +304,15 @@ mod tests {
         let mut classes = small();
         classes.classes = alloc::vec!["only".into()];
         assert_eq!(classes.validate(), Err(GraphError::Classes { classes: 1, outputs: 3 }));
+
+        let mut long = small();
+        long.nodes[1].name = "é".repeat(513);
+        let start = "é".repeat(32);
+        assert_eq!(long.validate(), Err(GraphError::LongName { start, found: 1026 }));
+
+        let mut many = small();
+        many.nodes.resize(MAX_NODES + 1, many.nodes[2].clone());
+        assert_eq!(many.validate(), Err(GraphError::TooManyNodes { found: MAX_NODES + 1 }));
 
         let mut huge = small();
         huge.input = Shape::new(1, 1 << 23, 1 << 23);

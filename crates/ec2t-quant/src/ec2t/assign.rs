@@ -244,13 +244,14 @@ mod tests {
     }
 
     #[test]
-    fn at_full_strength_one_side_is_just_empty() {
+    fn limiting_side_keeps_its_extreme_weight_up_to_full_strength() {
         let mut random = Random::new(7);
         let weights: Vec<f32> = (0..4000).map(|_| random.normal()).collect();
         let below = Case::new(&weights, 0.999).result.counts;
         assert!(below.neg > 0 && below.pos > 0, "{below:?}");
+        // The extreme weight itself is a tie but for rounding.
         let full = Case::new(&weights, 1.0).result.counts;
-        assert!(full.neg == 0 || full.pos == 0, "{full:?}");
+        assert!(full.neg <= 1 || full.pos <= 1, "{full:?}");
     }
 
     #[test]

@@ -78,9 +78,9 @@ impl Centroids {
 fn best_beside_zero(mut magnitudes: Vec<f32>) -> f32 {
     magnitudes.sort_unstable_by(|a, b| b.total_cmp(a));
     let (mut sum, mut best_gain, mut best_mean) = (0.0, 0.0, 0.0);
-    for (k, magnitude) in (1u32..).zip(magnitudes) {
+    for (k, magnitude) in (1usize..).zip(magnitudes) {
         sum += f64::from(magnitude);
-        let mean = sum / f64::from(k);
+        let mean = sum / k as f64;
         if sum * mean > best_gain {
             (best_gain, best_mean) = (sum * mean, mean);
         }

@@ -177,6 +177,10 @@ mod tests {
     fn information_of_known_shares() {
         let information = shares(1, 2, 1).information();
         assert_eq!(information, Information { neg: 2.0, zero: 1.0, pos: 2.0 });
+        // Thesis, figure 4.4.
+        let information = shares(31, 50, 19).information();
+        assert_close(information.neg, 1.69, 1e-3);
+        assert_close(information.pos, 2.40, 2e-3);
     }
 
     #[test]
@@ -217,6 +221,8 @@ mod tests {
         let centroids = Centroids { neg: 0.5, pos: 0.5 };
         let information = shares(0, 4, 0).with_zero_raised().information();
         assert_eq!(lambda_max(&zeros, centroids, information), 0.0);
+        let equal = Information { neg: 1.0, zero: 1.0, pos: 1.0 };
+        assert_eq!(lambda_max(&extremes(1.0, 1.0), centroids, equal), 0.0);
     }
 
     #[test]

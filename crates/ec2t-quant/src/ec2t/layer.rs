@@ -61,8 +61,10 @@ impl TernaryLayer {
     /// each weight at the nearest.
     ///
     /// # Errors
-    /// Where there are no weights, or one is infinite or not a number.
+    /// Where there are no weights, one is infinite or not a number, or an option
+    /// is out of range.
     pub fn new(weights: Vec<f32>, options: &Ec2tOptions) -> Result<Self, Ec2tError> {
+        options.validate()?;
         let statistics = WeightStatistics::of(&weights)?;
         let centroids = Centroids::initial(&weights, &statistics, options);
         let mut codes = vec![0; weights.len()];
@@ -141,7 +143,8 @@ impl TernaryLayer {
     ///
     /// # Errors
     /// Where training has made a weight or centroid infinite or not a number, or
-    /// `delta` is not from 0 to 1; codes are then those of before.
+    /// `delta` is not from 0 to 1 or an option out of range. Codes are then those
+    /// of before.
     pub fn requantize(
         &mut self,
         options: &Ec2tOptions,
@@ -164,11 +167,13 @@ impl TernaryLayer {
     /// the statistics of the background weights.
     ///
     /// # Errors
-    /// Where training has made a weight or centroid infinite or not a number.
+    /// Where training has made a weight or centroid infinite or not a number, or
+    /// an option is out of range.
     pub fn floor_centroids(
         &mut self,
         options: &Ec2tOptions,
     ) -> Result<WeightStatistics, Ec2tError> {
+        options.validate()?;
         let statistics = WeightStatistics::of(&self.weights)?;
         let floor = (options.centroid_floor * statistics.std) as f32;
         let raised = self.centroids().raised_to(floor);
@@ -214,12 +219,14 @@ mod tests {
     use super::*;
     use crate::ec2t::testing::Random;
 
-    const OPTIONS: fn() -> Ec2tOptions = Ec2tOptions::default;
+    fn options() -> Ec2tOptions {
+        Ec2tOptions::default()
+    }
 
     fn normal_layer(seed: u64) -> TernaryLayer {
         let mut random = Random::new(seed);
         let weights = (0..2000).map(|_| 0.1 * random.normal()).collect();
-        TernaryLayer::new(weights, &OPTIONS()).unwrap()
+        TernaryLayer::new(weights, &options()).unwrap()
     }
 
     /// One step with a random gradient and plain gradient descent.
@@ -230,25 +237,46 @@ mod tests {
             *centroid -= rate * slope;
         }
         if frozen {
-            layer.floor_centroids(&OPTIONS()).unwrap();
+            layer.floor_centroids(&options()).unwrap();
         } else {
             for (weight, slope) in layer.weights_mut().iter_mut().zip(&gradient) {
                 *weight -= rate * slope;
             }
-            layer.requantize(&OPTIONS(), 1.0).unwrap();
+            layer.requantize(&options(), 1.0).unwrap();
         }
     }
 
     #[test]
     fn ternary_weights_follow_codes_and_centroids() {
         let weights = vec![-1.0, -0.1, 0.0, 0.5, 0.05];
-        let options = Ec2tOptions { init_scale: 0.5, ..OPTIONS() };
-        let layer = TernaryLayer::new(weights, &options).unwrap();
+        let half = Ec2tOptions { init_scale: 0.5, ..options() };
+        let layer = TernaryLayer::new(weights, &half).unwrap();
         assert_eq!(layer.codes(), [-1, 0, 0, 1, 0]);
         assert_eq!(layer.counts(), TernaryCounts { neg: 1, zero: 3, pos: 1 });
         let mut ternary = [9.0; 5];
         layer.write_ternary(&mut ternary).unwrap();
         assert_eq!(ternary, [-0.5, 0.0, 0.0, 0.25, 0.0]);
+    }
+
+    #[test]
+    fn both_gradients_are_of_the_same_loss_gradient() {
+        let layer = TernaryLayer::new(vec![-1.0, 0.0, 2.0, -1.0], &options()).unwrap();
+        let Centroids { neg, pos } = layer.centroids();
+        let mut gradient = [4.0, 5.0, 6.0, -7.0];
+        assert_eq!(layer.gradients(&mut gradient).unwrap(), [3.0, 6.0]);
+        assert_eq!(gradient, [4.0 * neg, 5.0, 6.0 * pos, -7.0 * neg]);
+    }
+
+    #[test]
+    fn constraint_is_in_proportion_to_gamma_and_delta() {
+        let lambda = |gamma, delta| {
+            let options = Ec2tOptions { gamma, ..options() };
+            normal_layer(18).requantize(&options, delta).unwrap().lambda
+        };
+        assert!(lambda(1.0, 1.0) > 0.0);
+        assert_eq!(lambda(0.5, 1.0), 0.5 * lambda(1.0, 1.0));
+        assert_eq!(lambda(0.5, 0.25), 0.125 * lambda(1.0, 1.0));
+        assert_eq!(lambda(0.0, 1.0), 0.0);
     }
 
     #[test]
@@ -285,7 +313,7 @@ mod tests {
     #[test]
     fn checkpoint_parts_make_the_same_layer() {
         let mut layer = normal_layer(13);
-        layer.requantize(&OPTIONS(), 0.5).unwrap();
+        layer.requantize(&options(), 0.5).unwrap();
         let codes = layer.codes().to_vec();
         let restored = TernaryLayer::from_parts(layer.weights().to_vec(), layer.centroids(), codes);
         assert_eq!(restored.unwrap(), layer);
@@ -315,7 +343,7 @@ mod tests {
     fn collapsing_centroids_are_floored() {
         let mut layer = normal_layer(14);
         *layer.centroids_mut() = [-3.0, 1e-9];
-        let statistics = layer.floor_centroids(&OPTIONS()).unwrap();
+        let statistics = layer.floor_centroids(&options()).unwrap();
         let floor = (0.675 * statistics.std) as f32;
         assert_eq!(layer.centroids(), Centroids { neg: floor, pos: floor });
     }
@@ -323,12 +351,12 @@ mod tests {
     #[test]
     fn layers_without_spread_train_on() {
         for weights in [vec![0.0; 8], vec![0.5; 8], vec![-0.5; 8], vec![0.5]] {
-            let mut layer = TernaryLayer::new(weights.clone(), &OPTIONS()).unwrap();
+            let mut layer = TernaryLayer::new(weights.clone(), &options()).unwrap();
             let codes = layer.codes().to_vec();
             let expected = weights[0].partial_cmp(&0.0).unwrap() as i8;
             assert_eq!(codes, vec![expected; weights.len()]);
             for delta in [0.0, 0.5, 1.0] {
-                layer.requantize(&OPTIONS(), delta).unwrap();
+                layer.requantize(&options(), delta).unwrap();
                 assert_eq!(layer.codes(), codes);
             }
         }
@@ -340,18 +368,26 @@ mod tests {
         for value in [f32::NAN, f32::INFINITY] {
             let mut layer = before.clone();
             layer.weights_mut()[7] = value;
-            let error = layer.requantize(&OPTIONS(), 1.0).unwrap_err();
+            let error = layer.requantize(&options(), 1.0).unwrap_err();
             assert!(matches!(error, Ec2tError::Weight { position: 7, .. }), "{error}");
             assert_eq!(layer.codes(), before.codes());
 
             let mut layer = before.clone();
             layer.centroids_mut()[1] = value;
-            let error = layer.requantize(&OPTIONS(), 1.0).unwrap_err();
+            let error = layer.requantize(&options(), 1.0).unwrap_err();
             assert!(matches!(error, Ec2tError::Centroid { side: "positive", .. }), "{error}");
         }
-        let error = before.clone().requantize(&OPTIONS(), f64::NAN).unwrap_err();
+        let error = before.clone().requantize(&options(), f64::NAN).unwrap_err();
         assert!(matches!(error, Ec2tError::OutOfRange { name: "delta", .. }), "{error}");
-        assert!(TernaryLayer::new(vec![0.0, f32::NAN], &OPTIONS()).is_err());
+        assert!(TernaryLayer::new(vec![0.0, f32::NAN], &options()).is_err());
+    }
+
+    #[test]
+    fn options_out_of_range_are_errors() {
+        let broken = Ec2tOptions { gamma: f64::NAN, ..options() };
+        let expected = |error| matches!(error, Ec2tError::OutOfRange { name: "gamma", .. });
+        assert!(expected(TernaryLayer::new(vec![1.0], &broken).unwrap_err()));
+        assert!(expected(normal_layer(17).requantize(&broken, 1.0).unwrap_err()));
     }
 
     #[test]

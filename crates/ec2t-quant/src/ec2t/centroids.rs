@@ -54,7 +54,7 @@ impl Centroids {
     /// A value that is not a number stays so, for [`validate`](Self::validate)
     /// to find.
     pub fn raised_to(self, floor: f32) -> Self {
-        let raise = |magnitude| if magnitude < floor { floor } else { magnitude };
+        let raise = |magnitude| if magnitude <= floor { floor } else { magnitude };
         Self { neg: raise(self.neg), pos: raise(self.pos) }
     }
 
@@ -159,6 +159,8 @@ mod tests {
         let centroids = Centroids { neg: -0.1, pos: 0.5 };
         assert_eq!(centroids.raised_to(0.25), Centroids { neg: 0.25, pos: 0.5 });
         assert_eq!(centroids.raised_to(0.0), Centroids { neg: 0.0, pos: 0.5 });
+        let negative_zero = Centroids { neg: -0.0, pos: 0.5 };
+        assert_eq!(negative_zero.raised_to(0.0).validate(), Ok(()));
         let broken = Centroids { pos: f32::NAN, ..centroids }.raised_to(0.25);
         let error = broken.validate().unwrap_err();
         assert!(matches!(error, Ec2tError::Centroid { side: "positive", .. }), "{error}");

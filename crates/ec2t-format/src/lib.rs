@@ -10,7 +10,9 @@
 //! | [`tensor`] | dense tensors and [`TernaryTensor`], whose values are −a, 0 or +b |
 //! | [`network`] | a graph together with the tensors that it names |
 //! | [`codec`] | how ternary codes become bytes |
-//! | [`container`] | the `.ec2t` file: [`write()`], [`read`], [`layout`] |
+//! | [`container`] | the `.ec2t` file: [`write()`], [`read`], [`layout()`] |
+//! | [`fold`] | batch normalisation made part of the layer before it |
+//! | [`stats`] | zeros, entropy and stored bytes of every layer |
 //!
 //! Layouts: activations are NCHW, convolution weights OIHW (PyTorch's), linear
 //! weights `[out, in]`.
@@ -23,8 +25,10 @@ extern crate std;
 
 pub mod codec;
 pub mod container;
+pub mod fold;
 pub mod graph;
 pub mod network;
+pub mod stats;
 pub mod tensor;
 
 pub use codec::CodecId;
@@ -32,6 +36,7 @@ pub use container::{
     FormatError, Layout, Limits, Section, SectionKind, TensorEncoding, layout, read, read_with,
     write,
 };
+pub use fold::fold_batch_norm;
 pub use graph::{Graph, Node, NodeId, Op};
 pub use network::Network;
 pub use tensor::{DenseTensor, Storage, Tensor, TernaryTensor};

@@ -51,6 +51,17 @@ pub enum TensorEncoding {
     Ternary(CodecId),
 }
 
+impl TensorEncoding {
+    /// `f32`, `f16` or the codec's name.
+    pub const fn name(self) -> &'static str {
+        match self {
+            TensorEncoding::Dense(Storage::F32) => "f32",
+            TensorEncoding::Dense(Storage::F16) => "f16",
+            TensorEncoding::Ternary(codec) => codec.name(),
+        }
+    }
+}
+
 impl SectionKind {
     /// Numbers of kind and encoding in a file.
     pub const fn numbers(self) -> (u8, u8) {

@@ -39,6 +39,27 @@ pub enum Op {
     Flatten,
 }
 
+impl Op {
+    /// The operation's name, as in JSON.
+    pub const fn name(&self) -> &'static str {
+        match self {
+            Op::Input => "input",
+            Op::Conv2d(_) => "conv2d",
+            Op::Linear(_) => "linear",
+            Op::BatchNorm(_) => "batch_norm",
+            Op::Activation(_) => "activation",
+            Op::Add => "add",
+            Op::Multiply => "multiply",
+            Op::MaxPool(_) => "max_pool",
+            Op::AvgPool(_) => "avg_pool",
+            Op::GlobalAvgPool => "global_avg_pool",
+            Op::PadShortcut(_) => "pad_shortcut",
+            Op::Dropout { .. } => "dropout",
+            Op::Flatten => "flatten",
+        }
+    }
+}
+
 /// Convolution with weights `[O, C / groups, KH, KW]`.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]

@@ -1,0 +1,105 @@
+//! Accuracy of a model on labelled images.
+
+use std::time::Instant;
+
+use crate::error::{RunError, check_length};
+use crate::model::Model;
+
+/// Images between two calls of the progress function.
+const BLOCK: usize = 256;
+
+/// How well a model does on some images.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Evaluation {
+    /// Number of images.
+    pub images: usize,
+    /// Images whose largest logit is that of their label.
+    pub correct: usize,
+    /// Share of correct images in percent; 0 without images.
+    pub top1: f64,
+    /// Share of images in percent whose label is among the five largest
+    /// logits; `None` where there are no more than five classes.
+    pub top5: Option<f64>,
+    /// Number of classes.
+    pub classes: usize,
+    /// Images by label (rows) and predicted class (columns), row-major.
+    pub confusion: Vec<u32>,
+    /// Time taken.
+    pub seconds: f64,
+}
+
+/// Runs a model on all images, `[N, C, H, W]` pixels, and compares with their
+/// labels. `progress` is called with the number of images done so far.
+///
+/// # Errors
+/// Where the number of pixels does not fit that of labels, or a label is none
+/// of the model's classes.
+pub fn evaluate(
+    model: &Model,
+    images: &[u8],
+    labels: &[u32],
+    mut progress: impl FnMut(usize),
+) -> Result<Evaluation, RunError> {
+    let classes = model.output_len();
+    check_length(labels.len(), model.input_len(), images.len())?;
+    check_labels(labels, classes)?;
+
+    let start = Instant::now();
+    let mut confusion = vec![0; classes * classes];
+    let (mut correct, mut among_five, mut done) = (0, 0, 0);
+    for (labels, images) in labels.chunks(BLOCK).zip(images.chunks(BLOCK * model.input_len())) {
+        let logits = model.run_pixels(images, labels.len())?;
+        for (&label, logits) in labels.iter().zip(logits.chunks_exact(classes)) {
+            let label = label as usize;
+            confusion[label * classes + largest(logits)] += 1;
+            correct += usize::from(largest(logits) == label);
+            among_five += usize::from(rank(logits, label) < 5);
+        }
+        done += labels.len();
+        progress(done);
+    }
+    let percent = |count: usize| 100.0 * count as f64 / labels.len().max(1) as f64;
+    Ok(Evaluation {
+        images: labels.len(),
+        correct,
+        top1: percent(correct),
+        top5: (classes > 5).then(|| percent(among_five)),
+        classes,
+        confusion,
+        seconds: start.elapsed().as_secs_f64(),
+    })
+}
+
+fn check_labels(labels: &[u32], classes: usize) -> Result<(), RunError> {
+    match labels.iter().position(|label| *label as usize >= classes) {
+        Some(image) => Err(RunError::Label { image, label: labels[image], classes }),
+        None => Ok(()),
+    }
+}
+
+/// Class of the largest logit, the first of equal ones.
+fn largest(logits: &[f32]) -> usize {
+    let classes = 0..logits.len();
+    classes.rev().max_by(|a, b| logits[*a].total_cmp(&logits[*b])).unwrap_or(0)
+}
+
+/// Number of classes that come before `class`, equal ones in their order.
+fn rank(logits: &[f32], class: usize) -> usize {
+    let before = |(other, logit): &(usize, &f32)| {
+        let order = logit.total_cmp(&logits[class]);
+        order.then(class.cmp(other)).is_gt()
+    };
+    logits.iter().enumerate().filter(before).count()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn equal_logits_rank_in_their_order() {
+        let logits = [1.0, 3.0, 3.0, -1.0];
+        assert_eq!(largest(&logits), 1);
+        assert_eq!([0, 1, 2, 3].map(|class| rank(&logits, class)), [2, 0, 1, 3]);
+    }
+}

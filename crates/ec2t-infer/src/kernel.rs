@@ -1,0 +1,232 @@
+//! The kernel that computes a node, with its weights packed.
+
+use ec2t_format::graph::{Activation, Conv2d, Linear, Node, Pool2d, Shape};
+use ec2t_format::{Network, Op, Tensor, TernaryTensor};
+use ec2t_kernels::{
+    ConvShape, DenseConv, DenseLinear, PoolShape, TernaryConv, TernaryLinear, TernaryWeights,
+    TooLarge, elementwise, spatial,
+};
+
+/// How a node is computed.
+///
+/// The kernels of the second group work in place: they change their first
+/// operand.
+#[derive(Debug)]
+pub(crate) enum Kernel {
+    TernaryConv(TernaryConv),
+    DenseConv(DenseConv),
+    TernaryLinear(TernaryLinear),
+    DenseLinear(DenseLinear),
+    MaxPool(PoolShape),
+    AvgPool(PoolShape),
+    GlobalAvgPool { plane: usize },
+    PadShortcut { input: [usize; 2], stride: usize },
+
+    BatchNorm { plane: usize, affine: Vec<(f32, f32)> },
+    Activation(Activation),
+    Add,
+    Multiply,
+    MultiplyChannels { plane: usize },
+}
+
+impl Kernel {
+    /// Chooses and packs the kernel of a node that reads `inputs`; `None` for
+    /// a node that computes nothing.
+    ///
+    /// # Errors
+    /// Where a convolution is too large.
+    pub(crate) fn new(
+        network: &Network,
+        node: &Node,
+        inputs: &[Shape],
+    ) -> Result<Option<Self>, TooLarge> {
+        let params = Params { network, layer: &node.name };
+        Ok(Some(match &node.op {
+            Op::Input | Op::Dropout { .. } | Op::Flatten => return Ok(None),
+            Op::Conv2d(conv) => params.conv(conv, inputs[0])?,
+            Op::Linear(linear) => params.linear(linear),
+            Op::MaxPool(pool) => Kernel::MaxPool(pool_shape(pool, inputs[0])),
+            Op::AvgPool(pool) => Kernel::AvgPool(pool_shape(pool, inputs[0])),
+            Op::GlobalAvgPool => Kernel::GlobalAvgPool { plane: plane(inputs[0]) },
+            Op::PadShortcut(pad) => {
+                Kernel::PadShortcut { input: size(inputs[0]), stride: pad.stride }
+            }
+            Op::BatchNorm(norm) => {
+                Kernel::BatchNorm { plane: plane(inputs[0]), affine: params.affine(norm.eps) }
+            }
+            Op::Activation(function) => Kernel::Activation(*function),
+            Op::Add => Kernel::Add,
+            Op::Multiply if inputs[0] == inputs[1] => Kernel::Multiply,
+            Op::Multiply => Kernel::MultiplyChannels { plane: plane(inputs[0]) },
+        }))
+    }
+
+    /// Whether the kernel changes its first operand instead of writing
+    /// elsewhere.
+    pub(crate) fn is_in_place(&self) -> bool {
+        matches!(
+            self,
+            Kernel::BatchNorm { .. }
+                | Kernel::Activation(_)
+                | Kernel::Add
+                | Kernel::Multiply
+                | Kernel::MultiplyChannels { .. }
+        )
+    }
+
+    /// Number of values of scratch space that the kernel needs.
+    pub(crate) fn workspace_len(&self) -> usize {
+        match self {
+            Kernel::TernaryConv(conv) => conv.workspace_len(),
+            Kernel::DenseConv(conv) => conv.workspace_len(),
+            _ => 0,
+        }
+    }
+
+    /// Computes `output` from `input`. A kernel in place finds its first
+    /// operand in `output`; its second one, if it has one, is `input`.
+    pub(crate) fn run(&self, input: &[f32], output: &mut [f32], workspace: &mut [f32]) {
+        match self {
+            Kernel::TernaryConv(conv) => conv.run(input, output, workspace),
+            Kernel::DenseConv(conv) => conv.run(input, output, workspace),
+            Kernel::TernaryLinear(linear) => linear.run(input, output),
+            Kernel::DenseLinear(linear) => linear.run(input, output),
+            Kernel::MaxPool(shape) => spatial::max_pool(shape, input, output),
+            Kernel::AvgPool(shape) => spatial::avg_pool(shape, input, output),
+            Kernel::GlobalAvgPool { plane } => spatial::global_avg_pool(*plane, input, output),
+            Kernel::PadShortcut { input: size, stride } => {
+                spatial::pad_shortcut(*size, *stride, input, output);
+            }
+            Kernel::BatchNorm { plane, affine } => elementwise::batch_norm(output, *plane, affine),
+            Kernel::Activation(function) => activate(*function, output),
+            Kernel::Add => elementwise::add(output, input),
+            Kernel::Multiply => elementwise::multiply(output, input),
+            Kernel::MultiplyChannels { plane } => {
+                elementwise::multiply_channels(output, *plane, input);
+            }
+        }
+    }
+
+    /// Name of the kernel, for profiles.
+    pub(crate) fn name(&self) -> &'static str {
+        match self {
+            Kernel::TernaryConv(_) => "ternary-conv",
+            Kernel::DenseConv(_) => "dense-conv",
+            Kernel::TernaryLinear(_) => "ternary-linear",
+            Kernel::DenseLinear(_) => "dense-linear",
+            Kernel::MaxPool(_) => "max-pool",
+            Kernel::AvgPool(_) => "avg-pool",
+            Kernel::GlobalAvgPool { .. } => "global-avg-pool",
+            Kernel::PadShortcut { .. } => "pad-shortcut",
+            Kernel::BatchNorm { .. } => "batch-norm",
+            Kernel::Activation(_) => "activation",
+            Kernel::Add => "add",
+            Kernel::Multiply => "multiply",
+            Kernel::MultiplyChannels { .. } => "multiply-channels",
+        }
+    }
+}
+
+fn activate(function: Activation, values: &mut [f32]) {
+    match function {
+        Activation::Relu => elementwise::map(values, elementwise::relu),
+        Activation::Relu6 => elementwise::map(values, elementwise::relu6),
+        Activation::Swish => elementwise::map(values, elementwise::swish),
+        Activation::HardSwish => elementwise::map(values, elementwise::hard_swish),
+        Activation::Sigmoid => elementwise::map(values, elementwise::sigmoid),
+    }
+}
+
+/// The tensors of one layer.
+struct Params<'n> {
+    network: &'n Network,
+    layer: &'n str,
+}
+
+impl Params<'_> {
+    /// A tensor that the layer has, because a network is complete.
+    fn tensor(&self, suffix: &str) -> &Tensor {
+        let name = format!("{}.{suffix}", self.layer);
+        self.network.tensor(&name).expect("a network has every tensor that its graph names")
+    }
+
+    fn optional(&self, present: bool, suffix: &str) -> Option<Vec<f32>> {
+        present.then(|| self.tensor(suffix).to_f32())
+    }
+
+    fn conv(&self, conv: &Conv2d, input: Shape) -> Result<Kernel, TooLarge> {
+        let shape = conv_shape(conv, input);
+        let scale = self.optional(conv.scale, "scale");
+        let bias = self.optional(conv.bias, "bias");
+        let (scale, bias) = (scale.as_deref(), bias.as_deref());
+        Ok(match self.tensor("weight") {
+            Tensor::Ternary(weight) => {
+                Kernel::TernaryConv(TernaryConv::new(shape, ternary(weight), scale, bias)?)
+            }
+            Tensor::Dense(weight) => {
+                Kernel::DenseConv(DenseConv::new(shape, weight.data(), scale, bias)?)
+            }
+        })
+    }
+
+    fn linear(&self, linear: &Linear) -> Kernel {
+        let inputs = linear.in_features;
+        let bias = self.optional(linear.bias, "bias");
+        match self.tensor("weight") {
+            Tensor::Ternary(weight) => {
+                Kernel::TernaryLinear(TernaryLinear::new(inputs, ternary(weight), bias.as_deref()))
+            }
+            Tensor::Dense(weight) => {
+                Kernel::DenseLinear(DenseLinear::new(inputs, weight.data(), bias.as_deref()))
+            }
+        }
+    }
+
+    /// Scale and shift of each channel of a batch normalisation.
+    fn affine(&self, eps: f32) -> Vec<(f32, f32)> {
+        let [weight, bias, mean, var] = ["weight", "bias", "running_mean", "running_var"]
+            .map(|suffix| self.tensor(suffix).to_f32());
+        (0..weight.len())
+            .map(|c| elementwise::batch_norm_affine(weight[c], bias[c], mean[c], var[c], eps))
+            .collect()
+    }
+}
+
+fn ternary(tensor: &TernaryTensor) -> TernaryWeights<'_> {
+    TernaryWeights { codes: tensor.codes(), w_neg: tensor.w_neg(), w_pos: tensor.w_pos() }
+}
+
+fn conv_shape(conv: &Conv2d, input: Shape) -> ConvShape {
+    let geometry = conv.geometry(size(input)).expect("the network's shapes are traced");
+    ConvShape {
+        in_channels: conv.in_channels,
+        out_channels: conv.out_channels,
+        input: size(input),
+        kernel: conv.kernel,
+        stride: conv.stride,
+        dilation: conv.dilation,
+        padding: geometry.padding,
+        groups: conv.groups,
+        output: geometry.output,
+    }
+}
+
+fn pool_shape(pool: &Pool2d, input: Shape) -> PoolShape {
+    let geometry = pool.geometry(size(input)).expect("the network's shapes are traced");
+    PoolShape {
+        channels: input.channels,
+        input: size(input),
+        kernel: pool.kernel,
+        stride: pool.stride,
+        padding: geometry.padding,
+        output: geometry.output,
+    }
+}
+
+fn size(shape: Shape) -> [usize; 2] {
+    [shape.height, shape.width]
+}
+
+fn plane(shape: Shape) -> usize {
+    shape.height * shape.width
+}

@@ -1,0 +1,62 @@
+//! Where the time of a run goes.
+
+use std::time::Instant;
+
+use crate::error::RunError;
+use crate::model::Model;
+
+/// Time of each layer of a model for one image on one thread.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Profile {
+    /// The layers that compute something, in the order of execution.
+    pub layers: Vec<LayerProfile>,
+}
+
+/// Time of one layer.
+#[derive(Clone, Debug, PartialEq)]
+pub struct LayerProfile {
+    /// Name of the layer.
+    pub name: String,
+    /// Its operation.
+    pub op: &'static str,
+    /// The kernel that computes it.
+    pub kernel: &'static str,
+    /// Least time of all runs.
+    pub seconds: f64,
+}
+
+impl Profile {
+    /// Time of all layers.
+    pub fn seconds(&self) -> f64 {
+        self.layers.iter().map(|layer| layer.seconds).sum()
+    }
+}
+
+impl Model {
+    /// Runs one normalised image `runs` times and takes the least time of each
+    /// layer.
+    ///
+    /// # Errors
+    /// [`RunError::InputLength`].
+    pub fn profile(&self, input: &[f32], runs: usize) -> Result<Profile, RunError> {
+        let layer = |step: &crate::plan::Step| LayerProfile {
+            name: step.name.clone(),
+            op: step.op,
+            kernel: step.kernel.name(),
+            seconds: f64::INFINITY,
+        };
+        let mut layers: Vec<LayerProfile> = self.plan().steps.iter().map(layer).collect();
+        let mut session = self.session();
+        for _ in 0..runs.max(1) {
+            let mut times = layers.iter_mut();
+            session.run_with(input, |_, compute| {
+                let start = Instant::now();
+                compute();
+                let seconds = start.elapsed().as_secs_f64();
+                let layer = times.next().expect("one entry per step");
+                layer.seconds = layer.seconds.min(seconds);
+            })?;
+        }
+        Ok(Profile { layers })
+    }
+}

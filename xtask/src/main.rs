@@ -1,1 +1,41 @@
-fn main() {}
+//! Developer tasks of the workspace: `cargo xtask pipeline`, `ci` and `tidy`.
+//!
+//! One file per command; this one only chooses. Nothing here computes: every
+//! task runs other programs, prints each of them as it could be typed, and
+//! decides what has to run at all.
+//!
+//! Exit codes: 0 good, 1 a check or a task failed, 2 usage, 130 interrupted; a
+//! pipeline whose stage failed passes that stage's code on.
+#![forbid(unsafe_code)]
+#![allow(clippy::print_stdout, clippy::print_stderr)]
+
+mod ci;
+mod pipeline;
+mod shell;
+mod tidy;
+
+use std::process::ExitCode;
+
+use clap::Parser;
+
+/// Developer tasks of the workspace.
+#[derive(Parser)]
+#[command(name = "cargo xtask", bin_name = "cargo xtask")]
+enum Cli {
+    Pipeline(pipeline::Args),
+    Ci(ci::Args),
+    /// Check what compilers do not: module docs, sizes, stray words and paths.
+    Tidy,
+}
+
+fn main() -> ExitCode {
+    let outcome = match Cli::parse() {
+        Cli::Pipeline(args) => pipeline::run(&args),
+        Cli::Ci(args) => ci::run(&args),
+        Cli::Tidy => tidy::run(),
+    };
+    outcome.unwrap_or_else(|error| {
+        eprintln!("error: {error:#}");
+        ExitCode::FAILURE
+    })
+}

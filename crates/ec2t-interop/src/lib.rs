@@ -1,1 +1,31 @@
-//! Placeholder.
+//! Reads PyTorch and safetensors checkpoints onto ec2t graphs.
+//!
+//! [`import`] reads a checkpoint, maps its tensors onto a graph by name and
+//! reports every name that does not fit. Weights that are already ternary are
+//! stored as such, bit for bit.
+//!
+//! | module | what it does |
+//! |---|---|
+//! | [`state_dict`] | tensors by name, from a file of any known form |
+//! | `torch` | PyTorch checkpoints: legacy streams and zip archives |
+//! | `safetensors` | safetensors files |
+//! | [`keymap`] | checkpoint names against graph names, as a strict report |
+//! | [`import`](mod@import) | both together: a file and a graph make a network |
+//! | [`error`] | every way in which a checkpoint can be malformed |
+//!
+//! A pickle is a program. The reader here interprets the few instructions that
+//! build data and refuses every other one; nothing in a file is ever executed.
+#![forbid(unsafe_code)]
+
+mod dtype;
+pub mod error;
+pub mod import;
+pub mod keymap;
+mod safetensors;
+pub mod state_dict;
+mod torch;
+
+pub use error::{CheckpointError, InteropError};
+pub use import::{Imported, import};
+pub use keymap::MatchReport;
+pub use state_dict::StateDict;

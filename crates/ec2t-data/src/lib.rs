@@ -1,1 +1,44 @@
-//! Placeholder.
+//! Image classification datasets: found, fetched, checked, read, varied and
+//! batched.
+//!
+//! | module | what it does |
+//! |---|---|
+//! | [`cifar`], [`digits`] | read one kind of files each |
+//!
+//! Images are bytes in memory, planar (C × H × W), and become floats batch by
+//! batch: see [`Batches`]. Everything that is random depends on a seed only.
+//! Files are checked before they are believed; every error names its file.
+//!
+//! ```
+//! use ec2t_data::{Batches, LoadOptions, load};
+//!
+//! let splits = load("digits", &LoadOptions { validation: 180, ..LoadOptions::default() })?;
+//! let batch = Batches::in_order(&splits.test, &[0.5], &[0.5], 10)?.next().unwrap();
+//! assert_eq!(batch.images.len(), 10 * 1 * 8 * 8);
+//! # Ok::<(), ec2t_data::DataError>(())
+//! ```
+#![forbid(unsafe_code)]
+
+mod augment;
+mod batches;
+pub mod cifar;
+mod dataset;
+pub mod digits;
+mod error;
+mod jitter;
+mod load;
+mod locate;
+mod manifest;
+mod normalize;
+mod random;
+mod source;
+
+pub use augment::AugmentOptions;
+pub use batches::{Batch, BatchOptions, Batches, epoch_order};
+pub use dataset::{ChannelStats, Dataset, Splits, split_validation};
+pub use error::DataError;
+pub use load::{LoadOptions, NAMES, load, read_original};
+pub use locate::{DATA_DIR_VAR, data_root, locate};
+pub use manifest::{Download, Manifest, ManifestFile};
+pub use normalize::normalize_into;
+pub use source::{FileDigest, Original, SourceFile};

@@ -1,0 +1,23 @@
+//! The real CIFAR-10, where `EC2T_DATA_DIR` holds `cifar-10-batches-bin`.
+#![allow(clippy::print_stdout)] // says why it skips
+
+use ec2t_data::{LoadOptions, load};
+
+#[test]
+fn counts_and_statistics_are_the_known_ones() {
+    if std::env::var_os("EC2T_DATA_DIR").is_none() {
+        println!("skipped: EC2T_DATA_DIR is not set");
+        return;
+    }
+    let whole = load("cifar10", &LoadOptions::default()).unwrap();
+    assert_eq!((whole.train.len(), whole.test.len()), (50_000, 10_000));
+    assert_eq!(whole.train.shape(), [3, 32, 32]);
+    assert_eq!(whole.train.class_counts(), [5_000; 10]);
+    assert_eq!(whole.test.class_counts(), [1_000; 10]);
+    assert_eq!(whole.train.classes()[0], "airplane");
+
+    let stats = whole.train.channel_stats();
+    let tenths = |values: &[f64]| values.iter().map(|v| (v * 2550.0).round()).collect::<Vec<_>>();
+    assert_eq!(tenths(&stats.mean), [1253.0, 1230.0, 1139.0]);
+    assert_eq!(tenths(&stats.std), [630.0, 621.0, 667.0]);
+}

@@ -40,11 +40,12 @@ impl Model {
         Self::new(ec2t_format::read(file)?)
     }
 
-    /// Plans a network.
+    /// Folds batch normalisation and plans the network that is left.
     ///
     /// # Errors
     /// Where a layer or the activations of one image are too large.
     pub fn new(network: Network) -> Result<Self, LoadError> {
+        let network = ec2t_format::fold_batch_norm(&network);
         let plan = Plan::new(&network)?;
         tracing::debug!(
             network = network.graph().name,

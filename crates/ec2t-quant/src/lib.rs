@@ -1,8 +1,47 @@
 //! Training with entropy-constrained trained ternarization (EC2T).
 //!
-//! The one crate of the workspace that knows candle.
+//! Three stages, each a function that takes a [`Network`] and leaves a better
+//! one in its folder:
+//!
+//! | stage | what moves |
+//! |---|---|
+//! | [`pretrain`] | all parameters, in floats |
+//! | [`ternarize`] | background weights, centroids and assignments of the layers in the network's body; everything else in floats |
+//! | [`finetune`] | centroids and float parameters; assignments are frozen |
+//!
+//! A stage can be killed at any time and continues from its last checkpoint,
+//! with the same bytes as if it had not been. The best epoch is chosen on the
+//! validation split; test images are never looked at.
+//!
+//! The mathematics of the method stands by itself in [`ec2t`]. This is the one
+//! crate of the workspace that knows candle; with the feature `cuda` the same
+//! code trains on an NVIDIA GPU.
+//!
+//! [`Network`]: ec2t_format::Network
 #![deny(unsafe_code)]
 
+mod checkpoint;
 pub mod ec2t;
-
+mod error;
+mod events;
+mod forward;
+mod init;
 mod ops;
+mod optim;
+mod options;
+mod pretrain;
+mod session;
+mod ternarize;
+mod trainer;
+mod weights;
+
+pub use checkpoint::Best;
+pub use error::QuantError;
+pub use init::initialize;
+pub use optim::{OptimizerKind, Schedule};
+pub use options::{FinetuneOptions, LoopOptions, PretrainOptions, TernarizeOptions};
+pub use pretrain::pretrain;
+pub use session::{
+    Backend, EpochReport, LayerReport, Observer, Outcome, Session, Silent, StepReport,
+};
+pub use ternarize::{finetune, ternarize};

@@ -1,0 +1,214 @@
+//! Optimizers and learning-rate schedules, with PyTorch's definitions.
+//!
+//! An optimizer keeps its state in slots, one for each list of values that it
+//! steps. All arithmetic is f32 on the host.
+
+use serde::{Deserialize, Serialize};
+
+use crate::checkpoint::Checkpoint;
+use crate::error::QuantError;
+
+/// Which optimizer trains the float network.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum OptimizerKind {
+    /// Gradient descent with Nesterov momentum.
+    Sgd,
+    /// Adam.
+    Adam,
+}
+
+/// How the learning rate changes over the steps.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Schedule {
+    /// It stays.
+    Constant,
+    /// Half a cosine from the full rate to 0.
+    Cosine,
+}
+
+impl Schedule {
+    /// Factor on the learning rate at `step` of `total`.
+    pub fn factor(self, step: u64, total: u64) -> f32 {
+        match self {
+            Schedule::Constant => 1.0,
+            Schedule::Cosine => {
+                let progress = step as f64 / total.max(1) as f64;
+                (0.5 * (1.0 + (std::f64::consts::PI * progress).cos())) as f32
+            }
+        }
+    }
+}
+
+/// Stochastic gradient descent with Nesterov momentum.
+#[derive(Clone, Debug)]
+pub(crate) struct Sgd {
+    momentum: f32,
+    velocity: Vec<Vec<f32>>,
+}
+
+impl Sgd {
+    /// An optimizer for lists of these sizes.
+    pub(crate) fn new(momentum: f32, sizes: &[usize]) -> Self {
+        Self { momentum, velocity: zeros(sizes) }
+    }
+
+    /// One step of the values in `slot`; the decay is added to the gradient.
+    pub(crate) fn step(&mut self, slot: usize, rate: Rate, values: &mut [f32], gradient: &[f32]) {
+        let velocity = &mut self.velocity[slot];
+        for ((value, velocity), &gradient) in values.iter_mut().zip(velocity).zip(gradient) {
+            let gradient = gradient + rate.decay * *value;
+            *velocity = self.momentum * *velocity + gradient;
+            *value -= rate.lr * (gradient + self.momentum * *velocity);
+        }
+    }
+}
+
+/// Learning rate and weight decay of one step.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Rate {
+    pub(crate) lr: f32,
+    pub(crate) decay: f32,
+}
+
+/// Adam (Kingma & Ba 2015), β = (0.9, 0.999), ε = 1e-8.
+#[derive(Clone, Debug)]
+pub(crate) struct Adam {
+    steps: u64,
+    mean: Vec<Vec<f32>>,
+    square: Vec<Vec<f32>>,
+}
+
+impl Adam {
+    const BETA1: f32 = 0.9;
+    const BETA2: f32 = 0.999;
+    const EPSILON: f32 = 1e-8;
+
+    /// An optimizer for lists of these sizes.
+    pub(crate) fn new(sizes: &[usize]) -> Self {
+        Self { steps: 0, mean: zeros(sizes), square: zeros(sizes) }
+    }
+
+    /// Counts a step; [`step`](Self::step) of each slot follows.
+    pub(crate) fn begin(&mut self) {
+        self.steps += 1;
+    }
+
+    /// One step of the values in `slot`; the decay is added to the gradient.
+    pub(crate) fn step(&mut self, slot: usize, rate: Rate, values: &mut [f32], gradient: &[f32]) {
+        let power = |beta: f32| 1.0 - f64::from(beta).powf(self.steps as f64);
+        let lr = (f64::from(rate.lr) / power(Self::BETA1)) as f32;
+        let correction = (1.0 / power(Self::BETA2).sqrt()) as f32;
+        let moments = self.mean[slot].iter_mut().zip(&mut self.square[slot]);
+        for ((value, (mean, square)), &gradient) in values.iter_mut().zip(moments).zip(gradient) {
+            let gradient = gradient + rate.decay * *value;
+            *mean += (1.0 - Self::BETA1) * (gradient - *mean);
+            *square += (1.0 - Self::BETA2) * (gradient * gradient - *square);
+            *value -= lr * *mean / (square.sqrt() * correction + Self::EPSILON);
+        }
+    }
+
+    /// Writes the state under `prefix`, a name for each slot.
+    pub(crate) fn save(&self, checkpoint: &mut Checkpoint, prefix: &str, names: &[String]) {
+        checkpoint.put_count(&format!("{prefix}.steps"), self.steps);
+        put_all(checkpoint, &format!("{prefix}.mean"), names, &self.mean);
+        put_all(checkpoint, &format!("{prefix}.square"), names, &self.square);
+    }
+
+    /// Reads what [`save`](Self::save) wrote.
+    pub(crate) fn load(
+        &mut self,
+        checkpoint: &Checkpoint,
+        prefix: &str,
+        names: &[String],
+    ) -> Result<(), QuantError> {
+        self.steps = checkpoint.count(&format!("{prefix}.steps"))?;
+        load_all(checkpoint, &format!("{prefix}.mean"), names, &mut self.mean)?;
+        load_all(checkpoint, &format!("{prefix}.square"), names, &mut self.square)
+    }
+}
+
+impl Sgd {
+    /// Writes the state, a name for each slot.
+    pub(crate) fn save(&self, checkpoint: &mut Checkpoint, names: &[String]) {
+        put_all(checkpoint, "sgd.velocity", names, &self.velocity);
+    }
+
+    /// Reads what [`save`](Self::save) wrote.
+    pub(crate) fn load(
+        &mut self,
+        checkpoint: &Checkpoint,
+        names: &[String],
+    ) -> Result<(), QuantError> {
+        load_all(checkpoint, "sgd.velocity", names, &mut self.velocity)
+    }
+}
+
+fn zeros(sizes: &[usize]) -> Vec<Vec<f32>> {
+    sizes.iter().map(|&size| vec![0.0; size]).collect()
+}
+
+fn put_all(checkpoint: &mut Checkpoint, prefix: &str, names: &[String], slots: &[Vec<f32>]) {
+    for (name, values) in names.iter().zip(slots) {
+        checkpoint.put(&format!("{prefix}/{name}"), values);
+    }
+}
+
+fn load_all(
+    checkpoint: &Checkpoint,
+    prefix: &str,
+    names: &[String],
+    slots: &mut [Vec<f32>],
+) -> Result<(), QuantError> {
+    for (name, values) in names.iter().zip(slots) {
+        checkpoint.load(&format!("{prefix}/{name}"), values)?;
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const GRADIENTS: [[f32; 2]; 3] = [[0.1, -0.2], [0.3, 0.05], [-0.4, 0.0]];
+
+    /// Numbers printed by `torch.optim.SGD(lr=0.1, momentum=0.9, nesterov=True,
+    /// weight_decay=0.01)` on the same three gradients.
+    #[test]
+    fn sgd_steps_as_pytorch_does() {
+        let mut values = [1.0f32, -2.0];
+        let mut sgd = Sgd::new(0.9, &[2]);
+        for gradient in GRADIENTS {
+            sgd.step(0, Rate { lr: 0.1, decay: 0.01 }, &mut values, &gradient);
+        }
+        assert_close(&values, &[0.952_486_1, -1.928_887_5]);
+    }
+
+    /// Numbers printed by `torch.optim.Adam(lr=0.1, weight_decay=0.01)` on the
+    /// same three gradients.
+    #[test]
+    fn adam_steps_as_pytorch_does() {
+        let mut values = [1.0f32, -2.0];
+        let mut adam = Adam::new(&[2]);
+        for gradient in GRADIENTS {
+            adam.begin();
+            adam.step(0, Rate { lr: 0.1, decay: 0.01 }, &mut values, &gradient);
+        }
+        assert_close(&values, &[0.810_521_5, -1.795_639_3]);
+    }
+
+    #[test]
+    fn the_cosine_runs_from_one_to_zero() {
+        assert_eq!(Schedule::Cosine.factor(0, 100), 1.0);
+        assert_eq!(Schedule::Cosine.factor(50, 100), 0.5);
+        assert!(Schedule::Cosine.factor(100, 100).abs() < 1e-7);
+        assert_eq!(Schedule::Constant.factor(99, 100), 1.0);
+    }
+
+    fn assert_close(found: &[f32], expected: &[f32]) {
+        for (found, expected) in found.iter().zip(expected) {
+            assert!((found - expected).abs() < 1e-6, "{found} is not {expected}");
+        }
+    }
+}

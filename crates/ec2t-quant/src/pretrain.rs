@@ -1,0 +1,104 @@
+//! Training a network in floats.
+
+use ec2t_data::Splits;
+use ec2t_format::{Graph, Network};
+
+use crate::checkpoint::Checkpoint;
+use crate::error::QuantError;
+use crate::optim::{Adam, OptimizerKind, Rate, Sgd};
+use crate::options::{PretrainOptions, not_negative};
+use crate::session::{LayerReport, Outcome, Session};
+use crate::trainer::{self, Phase};
+use crate::weights::Weights;
+
+/// Trains all parameters of a network.
+///
+/// # Errors
+/// Where options or data do not fit, a file can't be read or written, training
+/// diverges, or the session was told to stop.
+pub fn pretrain(
+    network: &Network,
+    data: &Splits,
+    options: &PretrainOptions,
+    session: &mut Session,
+) -> Result<Outcome, QuantError> {
+    not_negative("weight_decay", options.weight_decay)?;
+    let phase = Pretrain::new(network, options);
+    trainer::run(phase, network.graph(), data, &options.common, options, session)
+}
+
+struct Pretrain {
+    weights: Weights,
+    names: Vec<String>,
+    optimizer: Optimizer,
+    rate: Rate,
+}
+
+enum Optimizer {
+    Sgd(Sgd),
+    Adam(Adam),
+}
+
+impl Pretrain {
+    fn new(network: &Network, options: &PretrainOptions) -> Self {
+        let weights = Weights::from_network(network);
+        let sizes = weights.sizes();
+        Self {
+            names: weights.params().iter().map(|param| param.name.clone()).collect(),
+            weights,
+            optimizer: match options.optimizer {
+                OptimizerKind::Sgd => Optimizer::Sgd(Sgd::new(options.momentum, &sizes)),
+                OptimizerKind::Adam => Optimizer::Adam(Adam::new(&sizes)),
+            },
+            rate: Rate { lr: options.common.lr, decay: options.weight_decay },
+        }
+    }
+}
+
+impl Phase for Pretrain {
+    fn stage(&self) -> &'static str {
+        "pretrain"
+    }
+
+    fn weights(&mut self) -> &mut Weights {
+        &mut self.weights
+    }
+
+    fn update(&mut self, gradients: Vec<Option<Vec<f32>>>, factor: f32) -> Result<(), QuantError> {
+        let rate = Rate { lr: self.rate.lr * factor, ..self.rate };
+        if let Optimizer::Adam(adam) = &mut self.optimizer {
+            adam.begin();
+        }
+        for (position, gradient) in gradients.iter().enumerate() {
+            let Some(gradient) = gradient else { continue };
+            let values = self.weights.get_mut(position);
+            match &mut self.optimizer {
+                Optimizer::Sgd(sgd) => sgd.step(position, rate, values, gradient),
+                Optimizer::Adam(adam) => adam.step(position, rate, values, gradient),
+            }
+        }
+        Ok(())
+    }
+
+    fn save(&self, checkpoint: &mut Checkpoint) {
+        match &self.optimizer {
+            Optimizer::Sgd(sgd) => sgd.save(checkpoint, &self.names),
+            Optimizer::Adam(adam) => adam.save(checkpoint, "adam", &self.names),
+        }
+    }
+
+    fn load(&mut self, checkpoint: &Checkpoint) -> Result<(), QuantError> {
+        match &mut self.optimizer {
+            Optimizer::Sgd(sgd) => sgd.load(checkpoint, &self.names),
+            Optimizer::Adam(adam) => adam.load(checkpoint, "adam", &self.names),
+        }
+    }
+
+    fn network(&self, graph: &Graph) -> Result<Network, QuantError> {
+        self.weights.to_network(graph, Default::default())
+    }
+
+    fn layers(&self) -> Vec<LayerReport> {
+        Vec::new()
+    }
+}

@@ -1,0 +1,336 @@
+//! Ternarization and fine-tuning: the two phases of EC2T (§5.2 of the thesis).
+//!
+//! Both train with ternary weights in the forward and backward pass. While
+//! *learning*, the background weights and the centroids of every ternarized
+//! layer move, and each step assigns all weights anew. In the *frozen* phase
+//! assignments stay, and centroids and all other parameters move. Both phases
+//! use Adam throughout, with fresh moments.
+
+use std::collections::BTreeMap;
+
+use ec2t_data::Splits;
+use ec2t_format::graph::Role;
+use ec2t_format::tensor::{Tensor, TernaryTensor};
+use ec2t_format::{Graph, Network};
+
+use crate::checkpoint::Checkpoint;
+use crate::ec2t::{Centroids, Ec2tOptions, TernaryLayer, size_decay};
+use crate::error::QuantError;
+use crate::optim::{Adam, Rate};
+use crate::options::{FinetuneOptions, TernarizeOptions, not_negative};
+use crate::session::{LayerReport, Outcome, Session};
+use crate::trainer::{self, Phase};
+use crate::weights::Weights;
+
+/// Ternarizes the layers in the body of a float network.
+///
+/// # Errors
+/// Where the network has no such layer, options or data do not fit, a file
+/// can't be read or written, training diverges, or the session was told to stop.
+pub fn ternarize(
+    network: &Network,
+    data: &Splits,
+    options: &TernarizeOptions,
+    session: &mut Session,
+) -> Result<Outcome, QuantError> {
+    not_negative("weight_decay", options.weight_decay)?;
+    not_negative("centroid_lr", options.centroid_lr)?;
+    let rates = Rates::new(options.common.lr, options.weight_decay, options.centroid_lr);
+    let phase = Ternarize::learning(network, options.ec2t, rates)?;
+    trainer::run(phase, network.graph(), data, &options.common, options, session)
+}
+
+/// Fine-tunes a ternary network; every weight stays at its centroid.
+///
+/// # Errors
+/// Where the network has no ternary layer, options or data do not fit, a file
+/// can't be read or written, training diverges, or the session was told to stop.
+pub fn finetune(
+    network: &Network,
+    data: &Splits,
+    options: &FinetuneOptions,
+    session: &mut Session,
+) -> Result<Outcome, QuantError> {
+    not_negative("weight_decay", options.weight_decay)?;
+    not_negative("centroid_lr", options.centroid_lr)?;
+    let rates = Rates::new(options.common.lr, options.weight_decay, options.centroid_lr);
+    let phase = Ternarize::frozen(network, rates)?;
+    trainer::run(phase, network.graph(), data, &options.common, options, session)
+}
+
+/// Whether EC2T ternarizes a layer of this role (method, §1.11).
+fn is_ternarized(role: Option<Role>) -> bool {
+    role == Some(Role::Body)
+}
+
+/// Settings of the optimizers.
+#[derive(Clone, Copy)]
+struct Rates {
+    /// Parameters that stay floats.
+    main: Rate,
+    background: Rate,
+    centroids: Rate,
+}
+
+impl Rates {
+    fn new(lr: f32, decay: f32, centroid_lr: f32) -> Self {
+        Self {
+            main: Rate { lr, decay },
+            background: Rate { lr, decay: 0.0 },
+            centroids: Rate { lr: centroid_lr, decay: 0.0 },
+        }
+    }
+
+    fn scaled(self, factor: f32) -> Self {
+        let scale = |rate: Rate| Rate { lr: rate.lr * factor, ..rate };
+        Self {
+            main: scale(self.main),
+            background: scale(self.background),
+            centroids: scale(self.centroids),
+        }
+    }
+}
+
+/// A ternarized layer of the network.
+struct Layer {
+    name: String,
+    /// Position of its weights among the parameters.
+    position: usize,
+    state: TernaryLayer,
+    /// Strength of the constraint at the last assignment.
+    lambda: Option<f64>,
+    /// δ: the layer's share of the constraint (method, §1.4).
+    decay: f64,
+}
+
+impl Layer {
+    fn at_fault(&self) -> impl FnOnce(crate::ec2t::Ec2tError) -> QuantError + use<> {
+        let layer = self.name.clone();
+        move |source| QuantError::Layer { layer, source }
+    }
+}
+
+/// What becomes of the background weights.
+enum Assignment {
+    /// They move, and all weights are assigned anew at each step.
+    Learning { background: Adam },
+    /// They rest.
+    Frozen,
+}
+
+struct Ternarize {
+    weights: Weights,
+    names: Vec<String>,
+    layers: Vec<Layer>,
+    assignment: Assignment,
+    options: Ec2tOptions,
+    rates: Rates,
+    main: Adam,
+    centroids: Adam,
+}
+
+impl Ternarize {
+    fn learning(network: &Network, options: Ec2tOptions, rates: Rates) -> Result<Self, QuantError> {
+        options.validate()?;
+        let graph = network.graph();
+        let weights = Weights::from_network(network);
+        let roles = graph.roles();
+        let mut layers = Vec::new();
+        for (id, _) in graph.iter().filter(|(id, _)| is_ternarized(roles[id.index()])) {
+            let position = weights.first_of(id);
+            let name = weights.params()[position].name.clone();
+            let state = TernaryLayer::new(weights.get(position).to_vec(), &options)
+                .map_err(|source| QuantError::Layer { layer: name.clone(), source })?;
+            layers.push(Layer { name, position, state, lambda: None, decay: 1.0 });
+        }
+        if layers.is_empty() {
+            let reason =
+                format!("{} has no layer between its first and last to ternarize", graph.name);
+            return Err(QuantError::NothingTernary(reason));
+        }
+        let largest = layers.iter().map(|layer| layer.state.len()).max().unwrap_or(1);
+        for layer in &mut layers {
+            layer.decay = size_decay(layer.state.len(), largest, options.sustain);
+        }
+        let background = Adam::new(&layer_sizes(&layers));
+        Self::new(weights, layers, Assignment::Learning { background }, options, rates)
+    }
+
+    fn frozen(network: &Network, rates: Rates) -> Result<Self, QuantError> {
+        let weights = Weights::from_network(network);
+        let mut layers = Vec::new();
+        for (position, param) in weights.params().iter().enumerate() {
+            let Some(Tensor::Ternary(ternary)) = network.tensor(&param.name) else { continue };
+            let centroids = Centroids { neg: ternary.w_neg(), pos: ternary.w_pos() };
+            let state =
+                TernaryLayer::from_parts(ternary.to_f32(), centroids, ternary.codes().to_vec())
+                    .map_err(|source| QuantError::Layer { layer: param.name.clone(), source })?;
+            layers.push(Layer {
+                name: param.name.clone(),
+                position,
+                state,
+                lambda: None,
+                decay: 1.0,
+            });
+        }
+        if layers.is_empty() {
+            let reason = format!("{} has no ternary layer to fine-tune", network.graph().name);
+            return Err(QuantError::NothingTernary(reason));
+        }
+        // Without background weights there is no deviation to take a floor
+        // from; 0 keeps a centroid from changing its sign.
+        let options = Ec2tOptions { centroid_floor: 0.0, ..Ec2tOptions::default() };
+        Self::new(weights, layers, Assignment::Frozen, options, rates)
+    }
+
+    fn new(
+        weights: Weights,
+        layers: Vec<Layer>,
+        assignment: Assignment,
+        options: Ec2tOptions,
+        rates: Rates,
+    ) -> Result<Self, QuantError> {
+        let mut phase = Self {
+            names: weights.params().iter().map(|param| param.name.clone()).collect(),
+            main: Adam::new(&weights.sizes()),
+            centroids: Adam::new(&vec![2; layers.len()]),
+            weights,
+            layers,
+            assignment,
+            options,
+            rates,
+        };
+        phase.write_ternary()?;
+        Ok(phase)
+    }
+
+    /// Gives the network the layers' current ternary weights.
+    fn write_ternary(&mut self) -> Result<(), QuantError> {
+        for layer in &self.layers {
+            let values = self.weights.get_mut(layer.position);
+            layer.state.write_ternary(values).map_err(layer.at_fault())?;
+        }
+        Ok(())
+    }
+
+    fn layer_names(&self) -> Vec<String> {
+        self.layers.iter().map(|layer| layer.name.clone()).collect()
+    }
+}
+
+impl Phase for Ternarize {
+    fn stage(&self) -> &'static str {
+        match self.assignment {
+            Assignment::Learning { .. } => "ternarize",
+            Assignment::Frozen => "finetune",
+        }
+    }
+
+    fn weights(&mut self) -> &mut Weights {
+        &mut self.weights
+    }
+
+    /// Steps 3 to 6 of §1.9: gradients of `W` and the centroids by the current
+    /// assignment, optimizer steps, new assignment.
+    fn update(
+        &mut self,
+        mut gradients: Vec<Option<Vec<f32>>>,
+        factor: f32,
+    ) -> Result<(), QuantError> {
+        let rates = self.rates.scaled(factor);
+        self.main.begin();
+        self.centroids.begin();
+        if let Assignment::Learning { background } = &mut self.assignment {
+            background.begin();
+        }
+        for (slot, layer) in self.layers.iter_mut().enumerate() {
+            let Some(mut gradient) = gradients[layer.position].take() else { continue };
+            let by_centroids = layer.state.gradients(&mut gradient).map_err(layer.at_fault())?;
+            self.centroids.step(slot, rates.centroids, layer.state.centroids_mut(), &by_centroids);
+            match &mut self.assignment {
+                Assignment::Learning { background } => {
+                    background.step(slot, rates.background, layer.state.weights_mut(), &gradient);
+                    let result = layer.state.requantize(&self.options, layer.decay);
+                    layer.lambda = Some(result.map_err(layer.at_fault())?.lambda);
+                }
+                Assignment::Frozen => {
+                    layer.state.floor_centroids(&self.options).map_err(layer.at_fault())?;
+                }
+            }
+        }
+        for (position, gradient) in gradients.iter().enumerate() {
+            if let Some(gradient) = gradient {
+                self.main.step(position, rates.main, self.weights.get_mut(position), gradient);
+            }
+        }
+        self.write_ternary()
+    }
+
+    fn save(&self, checkpoint: &mut Checkpoint) {
+        let names = self.layer_names();
+        for layer in &self.layers {
+            let Centroids { neg, pos } = layer.state.centroids();
+            checkpoint.put(&format!("centroids/{}", layer.name), &[neg, pos]);
+            checkpoint.put(&format!("background/{}", layer.name), layer.state.weights());
+            checkpoint.put_codes(&format!("codes/{}", layer.name), layer.state.codes());
+        }
+        self.main.save(checkpoint, "main", &self.names);
+        self.centroids.save(checkpoint, "centroids", &names);
+        if let Assignment::Learning { background } = &self.assignment {
+            background.save(checkpoint, "background", &names);
+        }
+    }
+
+    fn load(&mut self, checkpoint: &Checkpoint) -> Result<(), QuantError> {
+        for layer in &mut self.layers {
+            let mut centroids = [0.0; 2];
+            checkpoint.load(&format!("centroids/{}", layer.name), &mut centroids)?;
+            let mut weights = vec![0.0; layer.state.len()];
+            checkpoint.load(&format!("background/{}", layer.name), &mut weights)?;
+            let codes = checkpoint.codes(&format!("codes/{}", layer.name), weights.len())?;
+            let [neg, pos] = centroids;
+            layer.state = TernaryLayer::from_parts(weights, Centroids { neg, pos }, codes)
+                .map_err(layer.at_fault())?;
+        }
+        let names = self.layer_names();
+        self.main.load(checkpoint, "main", &self.names)?;
+        self.centroids.load(checkpoint, "centroids", &names)?;
+        if let Assignment::Learning { background } = &mut self.assignment {
+            background.load(checkpoint, "background", &names)?;
+        }
+        Ok(())
+    }
+
+    fn network(&self, graph: &Graph) -> Result<Network, QuantError> {
+        let mut ternary = BTreeMap::new();
+        for layer in &self.layers {
+            let shape = self.weights.params()[layer.position].shape.clone();
+            let Centroids { neg, pos } = layer.state.centroids();
+            let tensor = TernaryTensor::new(shape, layer.state.codes().to_vec(), neg, pos)?;
+            ternary.insert(layer.position, tensor);
+        }
+        self.weights.to_network(graph, ternary)
+    }
+
+    fn layers(&self) -> Vec<LayerReport> {
+        self.layers.iter().map(layer_report).collect()
+    }
+}
+
+fn layer_sizes(layers: &[Layer]) -> Vec<usize> {
+    layers.iter().map(|layer| layer.state.len()).collect()
+}
+
+fn layer_report(layer: &Layer) -> LayerReport {
+    let counts = layer.state.counts();
+    let share = |count: usize| count as f64 / counts.total() as f64;
+    let Centroids { neg, pos } = layer.state.centroids();
+    LayerReport {
+        name: layer.name.clone(),
+        lambda: layer.lambda,
+        w_neg: neg,
+        w_pos: pos,
+        shares: [share(counts.neg), share(counts.zero), share(counts.pos)],
+        entropy_bits: counts.entropy_bits(),
+    }
+}

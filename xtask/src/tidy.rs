@@ -50,9 +50,11 @@ pub(crate) fn run() -> Result<ExitCode> {
     let files = files(workspace)?;
     let mut faults = Vec::new();
     for file in &files {
-        let text = fs::read_to_string(workspace.join(file));
-        let text = text.with_context(|| file.display().to_string())?;
-        faults.extend(check(&file.to_string_lossy(), &text));
+        let name = file.to_string_lossy();
+        match fs::read_to_string(workspace.join(file)) {
+            Ok(text) => faults.extend(check(&name, &text)),
+            Err(error) => faults.push(format!("{name}: {error}")),
+        }
     }
     for fault in &faults {
         eprintln!("{fault}");

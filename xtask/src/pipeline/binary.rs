@@ -11,7 +11,7 @@ use crate::shell;
 
 /// The program that `EC2T_BIN` names, else the one that cargo builds.
 pub(crate) fn find() -> Result<PathBuf> {
-    match env::var_os("EC2T_BIN") {
+    match env::var_os("EC2T_BIN").filter(|path| !path.is_empty()) {
         Some(path) => Ok(path.into()),
         None => build(),
     }

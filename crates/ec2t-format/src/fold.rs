@@ -31,8 +31,8 @@ use crate::tensor::{DenseTensor, Tensor};
 /// The same network with as few batch normalisations as possible, and without
 /// dropout, which does nothing at inference.
 ///
-/// Folded layers keep their names. Layers behind the output, which nobody can
-/// observe, are not kept.
+/// Folded layers keep their names. Layers that the output does not depend on
+/// are left out as well.
 pub fn fold_batch_norm(network: &Network) -> Network {
     let mut folding = Folding::new(network.graph(), network.tensors().clone());
     for (id, node) in network.graph().iter() {
@@ -49,7 +49,7 @@ struct Folding {
     tensors: BTreeMap<String, Tensor>,
     /// Where each node of the old graph has gone.
     images: Vec<Image>,
-    /// How many nodes of the old graph read each.
+    /// How often each node of the old graph is read on the way to the output.
     readers: Vec<usize>,
 }
 
@@ -58,32 +58,26 @@ struct Folding {
 struct Image {
     /// The new node that computes the same.
     id: NodeId,
-    /// One old node at most reads what the new one computes, so that changing
-    /// it is seen there alone.
+    /// Whether the new node can change without anybody noticing but the one
+    /// reader of the old.
     private: bool,
 }
 
 impl Folding {
     fn new(graph: &Graph, tensors: BTreeMap<String, Tensor>) -> Self {
-        let mut readers = vec![0; graph.nodes.len()];
-        for input in graph.nodes.iter().flat_map(|node| &node.inputs) {
-            readers[input.index()] += 1;
-        }
-        Self { nodes: Vec::new(), tensors, images: Vec::new(), readers }
+        Self { nodes: Vec::new(), tensors, images: Vec::new(), readers: count_readers(graph) }
     }
 
     fn add(&mut self, id: NodeId, node: &Node) {
-        let single = self.readers[id.index()] <= 1;
+        let readers = self.readers[id.index()];
         let image = match (&node.op, node.inputs.first()) {
+            _ if readers == 0 => Some(Image { id: NodeId::INPUT, private: false }),
             (Op::Dropout { .. }, Some(input)) => Some(self.images[input.index()]),
             (Op::BatchNorm(norm), Some(input)) => self.fold(&node.name, norm, *input),
             _ => None,
         };
-        let image = match image {
-            Some(Image { id, private }) => Image { id, private: private && single },
-            None => Image { id: self.push(node), private: single },
-        };
-        self.images.push(image);
+        let image = image.unwrap_or_else(|| Image { id: self.push(node), private: true });
+        self.images.push(Image { private: image.private && readers == 1, ..image });
     }
 
     /// Adds a node as it is, reading the images of its inputs.
@@ -127,10 +121,7 @@ impl Folding {
         Some(image)
     }
 
-    /// The network up to the image of the old graph's output.
     fn finish(mut self, old: &Graph) -> Network {
-        let output = self.images.last().map_or(0, |image| image.id.index());
-        self.nodes.truncate(output + 1);
         let graph = Graph {
             name: old.name.clone(),
             input: old.input,
@@ -144,6 +135,23 @@ impl Folding {
         }
         Network::new(graph, tensors).expect("folding keeps names, shapes and edges valid")
     }
+}
+
+/// How often each node is read on the way to the output, which itself is read
+/// once, by the user.
+fn count_readers(graph: &Graph) -> Vec<usize> {
+    let mut readers = vec![0; graph.nodes.len()];
+    if let Some(output) = readers.last_mut() {
+        *output = 1;
+    }
+    for (index, node) in graph.nodes.iter().enumerate().rev() {
+        if readers[index] > 0 {
+            for input in &node.inputs {
+                readers[input.index()] += 1;
+            }
+        }
+    }
+    readers
 }
 
 /// `y = factor · x + shift`, per channel.
@@ -415,10 +423,10 @@ mod tests {
     }
 
     #[test]
-    fn the_output_stays_the_last_layer() {
+    fn layers_that_the_output_does_not_need_are_left_out() {
         let mut g = input();
         let c = g.conv("c", g.input(), 2, 1, 1);
-        g.relu("unread", g.input());
+        g.relu("unread", c);
         norm(&mut g, "bn", c);
         let folded = fold_batch_norm(&network(g, &[("c.weight", dense_conv())]));
         assert_eq!(names(&folded), ["input", "c"]);

@@ -1,0 +1,8 @@
+//! The `.ec2t` file as its users meet it.
+
+mod golden;
+mod hostile;
+mod malformed;
+mod networks;
+mod pieces;
+mod round_trip;

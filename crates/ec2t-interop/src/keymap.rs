@@ -3,6 +3,7 @@
 //! Graphs name their tensors as PyTorch does, so that a name matches the equal
 //! name only, and a shape the equal shape only.
 
+use std::collections::BTreeSet;
 use std::fmt;
 
 use ec2t_format::Graph;
@@ -54,10 +55,11 @@ impl MatchReport {
                 Some(found) => report.wrong_shape.push(WrongShape { name, expected, found }),
             }
         }
+        let names: BTreeSet<&str> = params.iter().map(|param| param.name.as_str()).collect();
         for (name, tensor) in state.iter() {
             if name.ends_with(IGNORED_SUFFIX) {
                 report.ignored += 1;
-            } else if !params.iter().any(|param| param.name == name) {
+            } else if !names.contains(name) {
                 report.unexpected.push((name.into(), tensor.shape().to_vec()));
             }
         }

@@ -59,7 +59,8 @@ impl<'a> Members<'a> {
         let folder = archive
             .file_names()
             .filter_map(Result::ok)
-            .find_map(|name| name.strip_suffix("data.pkl").map(String::from))
+            .filter_map(|name| name.strip_suffix("data.pkl").map(String::from))
+            .find(|folder| folder.is_empty() || folder.ends_with('/'))
             .ok_or(ZipError::FileNotFound)
             .map_err(fault("data.pkl"))?;
         Ok(Self { archive, folder })

@@ -71,47 +71,40 @@ impl Global {
     }
 }
 
-/// The storage that a persistent id describes: `("storage", type, key,
-/// location, length)`, in legacy streams with a `None` behind.
+/// The storage that a persistent id names.
 pub(super) fn storage<'a>(
     id: Value<'a>,
     heap: &mut Heap<'a>,
-    at: usize,
+    offset: usize,
 ) -> Result<Value<'a>, CheckpointError> {
-    let items = match id {
-        Value::Tuple(items) => heap.sequences[items].as_slice(),
-        _ => &[],
+    let described = match id {
+        Value::Tuple(items) => description(&heap.sequences[items]),
+        _ => None,
     };
-    let (dtype, key, len) = match *items {
-        [
-            Value::Text("storage"),
-            Value::Global(Global::StorageOf(dtype)),
-            Value::Text(key),
-            _,
-            Value::Int(len),
-        ]
-        | [
-            Value::Text("storage"),
-            Value::Global(Global::StorageOf(dtype)),
-            Value::Text(key),
-            _,
-            Value::Int(len),
-            Value::None,
-        ] => (dtype, key, len),
-        _ => {
-            let (expected, found) = ("the description of a storage", id.kind());
-            return Err(CheckpointError::Operand { offset: at, expected, found });
-        }
-    };
-    let len = usize::try_from(len).map_err(|_| CheckpointError::Operand {
-        offset: at,
-        expected: "the length of a storage",
-        found: "a negative integer",
+    let storage = described.ok_or(CheckpointError::Operand {
+        offset,
+        expected: "the description of a storage",
+        found: id.kind(),
     })?;
-    let storage = Storage { key, dtype, len };
-    match *heap.storages.entry(key).or_insert(storage) == storage {
+    match *heap.storages.entry(storage.key).or_insert(storage) == storage {
         true => Ok(Value::Storage(storage)),
-        false => Err(CheckpointError::StorageConflict { key: key.into() }),
+        false => Err(CheckpointError::StorageConflict { key: storage.key.into() }),
+    }
+}
+
+/// Reads `("storage", type, key, location, length)`. Legacy streams append the
+/// part of another storage that it is, which must be `None`.
+fn description<'a>(items: &[Value<'a>]) -> Option<Storage<'a>> {
+    let &[tag, class, key, _location, len, ref part @ ..] = items else { return None };
+    match (tag, class, key, len, part) {
+        (
+            Value::Text("storage"),
+            Value::Global(Global::StorageOf(dtype)),
+            Value::Text(key),
+            Value::Int(len),
+            [] | [Value::None],
+        ) => Some(Storage { key, dtype, len: usize::try_from(len).ok()? }),
+        _ => None,
     }
 }
 

@@ -31,12 +31,13 @@ pub(crate) fn read(bytes: &[u8]) -> Result<StateDict, CheckpointError> {
     let order = byte_order(pickle::load(&mut reader, &mut heap)?, &heap)?;
     let root = pickle::load(&mut reader, &mut heap)?;
     let keys = pickle::load(&mut reader, &mut heap)?;
+    let tensors = state::tensors(root, &heap)?;
     let storages = storages(&mut reader, keys, &heap, order)?;
     if reader.left() > 0 {
         let (offset, count) = (reader.offset(), reader.left());
         return Err(CheckpointError::TrailingBytes { offset, count });
     }
-    state::gather(&state::tensors(root, &heap)?, &storages, order)
+    state::gather(&tensors, &storages, order)
 }
 
 /// The byte order in the facts about the machine that wrote the stream.

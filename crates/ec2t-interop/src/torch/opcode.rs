@@ -6,7 +6,7 @@ macro_rules! opcodes {
         $(pub(super) const $name: u8 = $code;)*
 
         /// Name of an instruction as in Python's `pickletools`.
-        pub(super) fn name(code: u8) -> Option<&'static str> {
+        pub(super) fn opcode_name(code: u8) -> Option<&'static str> {
             match code {
                 $($code => Some(stringify!($name)),)*
                 $($refused => Some(stringify!($other)),)*
@@ -37,5 +37,17 @@ opcodes! {
         INST = b'i', OBJ = b'o', NEWOBJ = 0x81, NEWOBJ_EX = 0x92, STACK_GLOBAL = 0x93,
         EXT1 = 0x82, EXT2 = 0x83, EXT4 = 0x84, FRAME = 0x95, NEXT_BUFFER = 0x97,
         READONLY_BUFFER = 0x98,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_instruction_of_protocol_5_has_a_name() {
+        assert_eq!((0..=255).filter_map(opcode_name).count(), 68);
+        assert_eq!(opcode_name(b'o'), Some("OBJ"));
+        assert_eq!(opcode_name(0xff), None);
     }
 }

@@ -119,7 +119,7 @@ impl<'a> Machine<'_, 'a> {
     }
 
     fn refuse(&self, opcode: u8) -> CheckpointError {
-        let opcode = name(opcode).map_or_else(|| format!("{opcode:#04x}"), String::from);
+        let opcode = opcode_name(opcode).map_or_else(|| format!("{opcode:#04x}"), String::from);
         CheckpointError::Opcode { offset: self.offset, opcode }
     }
 

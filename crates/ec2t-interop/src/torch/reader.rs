@@ -2,6 +2,9 @@
 
 use crate::error::CheckpointError;
 
+/// Longest line; names of modules and classes are far shorter.
+const MAX_LINE: usize = 256;
+
 /// A position in a slice of bytes.
 #[derive(Debug)]
 pub(super) struct Reader<'a> {
@@ -53,14 +56,16 @@ impl<'a> Reader<'a> {
 
     /// Text up to the next line feed, which is taken as well.
     pub(super) fn line(&mut self) -> Result<&'a str, CheckpointError> {
-        let length = self.bytes[self.offset..].iter().position(|&byte| byte == b'\n');
-        let length = length.ok_or(CheckpointError::Truncated {
-            offset: self.bytes.len(),
-            needed: 1,
-            left: 0,
-        })?;
-        let line = self.text(length)?;
-        self.offset += 1;
-        Ok(line)
+        let offset = self.offset;
+        let window = &self.bytes[offset..][..self.left().min(MAX_LINE)];
+        match window.iter().position(|&byte| byte == b'\n') {
+            Some(length) => {
+                let line = self.text(length)?;
+                self.offset += 1;
+                Ok(line)
+            }
+            None if window.len() == MAX_LINE => Err(CheckpointError::Text { offset }),
+            None => self.text(window.len() + 1),
+        }
     }
 }

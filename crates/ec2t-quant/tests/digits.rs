@@ -1,0 +1,175 @@
+//! The three stages on real digits: they learn, freeze and resume.
+
+use std::path::Path;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use ec2t_data::{AugmentOptions, LoadOptions, Splits};
+use ec2t_format::{Graph, Network, Tensor};
+use ec2t_quant::ec2t::Ec2tOptions;
+use ec2t_quant::{
+    Backend, FinetuneOptions, LoopOptions, Observer, OptimizerKind, Outcome, PretrainOptions,
+    QuantError, Schedule, Session, StepReport, TernarizeOptions, finetune, initialize, pretrain,
+    ternarize,
+};
+
+fn digits() -> Splits {
+    let options = LoadOptions { validation: 180, seed: 1, ..LoadOptions::default() };
+    ec2t_data::load("digits", &options).unwrap()
+}
+
+fn graph() -> Graph {
+    let mut graph = ec2t_scale::build("digits-cnn", &ec2t_scale::ArchOptions::default()).unwrap();
+    graph.preprocess.mean = vec![0.3];
+    graph.preprocess.std = vec![0.3];
+    graph
+}
+
+fn common(epochs: usize, lr: f32) -> LoopOptions {
+    let augment = AugmentOptions { crop_pad: 1, ..AugmentOptions::default() };
+    let schedule = Schedule::Cosine;
+    LoopOptions { epochs, batch: 64, lr, schedule, augment, checkpoint_steps: 0 }
+}
+
+fn pretrain_options() -> PretrainOptions {
+    PretrainOptions {
+        common: common(3, 0.05),
+        optimizer: OptimizerKind::Sgd,
+        momentum: 0.9,
+        weight_decay: 5e-4,
+    }
+}
+
+fn ternarize_options() -> TernarizeOptions {
+    let ec2t = Ec2tOptions { init_scale: 0.4, gamma: 0.2, ..Ec2tOptions::default() };
+    TernarizeOptions { common: common(2, 1e-3), centroid_lr: 1e-4, weight_decay: 5e-6, ec2t }
+}
+
+/// Sets the stop flag after a number of steps.
+struct StopAfter<'a> {
+    steps: u64,
+    stop: &'a AtomicBool,
+}
+
+impl Observer for StopAfter<'_> {
+    fn step(&mut self, report: &StepReport) {
+        if report.step == self.steps {
+            self.stop.store(true, Ordering::Relaxed);
+        }
+    }
+}
+
+/// Calls `stage` with a session in `folder` that stops after `steps`.
+fn run(
+    folder: &Path,
+    steps: u64,
+    stage: impl FnOnce(&mut Session) -> Result<Outcome, QuantError>,
+) -> Result<Outcome, QuantError> {
+    let stop = AtomicBool::new(false);
+    let mut observer = StopAfter { steps, stop: &stop };
+    stage(&mut Session {
+        folder: folder.to_owned(),
+        events: Some(folder.join("events.jsonl")),
+        backend: Backend::Cpu,
+        seed: 5,
+        restart: false,
+        stop: &stop,
+        observer: &mut observer,
+    })
+}
+
+fn read(outcome: &Outcome) -> Network {
+    ec2t_interop::import(&outcome.network, graph()).unwrap().network
+}
+
+fn codes(network: &Network) -> Vec<(String, Vec<i8>)> {
+    let ternary = |(name, tensor): (&String, &Tensor)| match tensor {
+        Tensor::Ternary(ternary) => Some((name.clone(), ternary.codes().to_vec())),
+        Tensor::Dense(_) => None,
+    };
+    network.tensors().iter().filter_map(ternary).collect()
+}
+
+#[test]
+fn the_stages_learn_and_freeze() {
+    let (folder, data) = (tempfile::tempdir().unwrap(), digits());
+    let initial = initialize(&graph(), 3).unwrap();
+    let float = run(&folder.path().join("pretrain"), u64::MAX, |session| {
+        pretrain(&initial, &data, &pretrain_options(), session)
+    })
+    .unwrap();
+    assert!(float.best.top1 > 90.0, "{float:?}");
+
+    let learnt = run(&folder.path().join("ternarize"), u64::MAX, |session| {
+        ternarize(&read(&float), &data, &ternarize_options(), session)
+    })
+    .unwrap();
+    assert!(learnt.best.top1 > 85.0, "{learnt:?}");
+    let learnt = read(&learnt);
+    assert!(learnt.sparsity() > 0.4, "{} zeros", learnt.sparsity());
+
+    let options =
+        FinetuneOptions { common: common(1, 1e-3), centroid_lr: 1e-4, weight_decay: 5e-6 };
+    let tuned = run(&folder.path().join("finetune"), u64::MAX, |session| {
+        finetune(&learnt, &data, &options, session)
+    })
+    .unwrap();
+    let tuned = read(&tuned);
+    assert!(!codes(&learnt).is_empty());
+    assert_eq!(codes(&tuned), codes(&learnt), "frozen assignments moved");
+    assert_ne!(tuned, learnt, "nothing was tuned");
+}
+
+#[test]
+fn an_interrupted_stage_ends_with_the_same_bytes() {
+    let (folder, data) = (tempfile::tempdir().unwrap(), digits());
+    let network = initialize(&graph(), 3).unwrap();
+    let stage = |session: &mut Session| ternarize(&network, &data, &ternarize_options(), session);
+
+    let whole = run(&folder.path().join("whole"), u64::MAX, stage).unwrap();
+    let cut = folder.path().join("cut");
+    for steps in [3, 17, 30] {
+        let interrupted = run(&cut, steps, stage).unwrap_err();
+        assert!(matches!(interrupted, QuantError::Interrupted(_)), "{interrupted}");
+    }
+    let resumed = run(&cut, u64::MAX, stage).unwrap();
+    assert_eq!(std::fs::read(&whole.network).unwrap(), std::fs::read(&resumed.network).unwrap());
+    assert_eq!(whole.best, resumed.best);
+    let lines = |folder: &str| {
+        let text = std::fs::read_to_string(folder_of(&whole, folder).join("events.jsonl")).unwrap();
+        text.lines().count()
+    };
+    assert_eq!((lines("whole"), lines("cut")), (2, 2));
+}
+
+fn folder_of(outcome: &Outcome, name: &str) -> std::path::PathBuf {
+    outcome.network.parent().unwrap().with_file_name(name)
+}
+
+#[test]
+fn a_checkpoint_of_other_settings_is_refused() {
+    let (folder, data) = (tempfile::tempdir().unwrap(), digits());
+    let network = initialize(&graph(), 3).unwrap();
+    let mut options = pretrain_options();
+    let _ = run(folder.path(), 2, |session| pretrain(&network, &data, &options, session));
+    options.common.lr = 0.1;
+    let error =
+        run(folder.path(), 2, |session| pretrain(&network, &data, &options, session)).unwrap_err();
+    assert!(error.to_string().contains("lr: 0.05"), "{error}");
+}
+
+#[test]
+fn threads_do_not_change_a_bit() {
+    let (folder, data) = (tempfile::tempdir().unwrap(), digits());
+    let network = initialize(&graph(), 3).unwrap();
+    let bytes = [1, 2, 3].map(|threads| {
+        let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().unwrap();
+        let folder = folder.path().join(threads.to_string());
+        let options = PretrainOptions { common: common(1, 0.05), ..pretrain_options() };
+        let outcome = pool.install(|| {
+            run(&folder, u64::MAX, |session| pretrain(&network, &data, &options, session))
+        });
+        std::fs::read(outcome.unwrap().network).unwrap()
+    });
+    assert_eq!(bytes[0], bytes[1]);
+    assert_eq!(bytes[0], bytes[2]);
+}

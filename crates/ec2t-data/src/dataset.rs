@@ -243,6 +243,13 @@ pub fn split_validation(
     Ok((train.subset(&rest), train.subset(&validation)))
 }
 
+/// Splits the test images off a dataset that is published in one piece.
+///
+/// The seed is a constant: no run can move an image into or out of the test set.
+pub(crate) fn split_test(all: &Dataset, count: usize) -> Result<(Dataset, Dataset), DataError> {
+    split_validation(all, count, 0)
+}
+
 /// How many of `count` images each class gives: its share rounded down, and
 /// one more for those with the largest remainders, so that they add up.
 fn quotas(class_counts: &[usize], count: usize) -> Vec<usize> {

@@ -16,7 +16,7 @@ use std::path::Path;
 
 use flate2::read::GzDecoder;
 
-use crate::dataset::{Dataset, split_validation};
+use crate::dataset::{Dataset, split_test};
 use crate::error::DataError;
 use crate::source::{Original, SourceFile, read_at_most};
 
@@ -30,10 +30,6 @@ const PIXELS: usize = 64;
 
 /// Images that are for testing.
 pub const TEST_IMAGES: usize = 360;
-
-/// A constant, not the seed of a run: no run can move an image into or out of
-/// the test set.
-const TEST_SEED: u64 = 0;
 
 /// Reads the digits.
 ///
@@ -52,7 +48,7 @@ pub fn read() -> Result<Original, DataError> {
     }
     let classes = (0..10).map(|digit: u32| digit.to_string()).collect();
     let all = Dataset::new("digits", SHAPE, images, labels, classes)?;
-    let (train, test) = split_validation(&all, TEST_IMAGES, TEST_SEED)?;
+    let (train, test) = split_test(&all, TEST_IMAGES)?;
     Ok(Original { train, test, files: vec![SourceFile::embedded(FILE, CSV)] })
 }
 

@@ -28,6 +28,18 @@ pub enum DataError {
         /// Bytes that it has; for a file that is too long to read, at least so many.
         found: u64,
     },
+    /// A compressed file breaks off or fails its own checksum.
+    #[error("{path}: expected {expected} unpacked bytes, damaged after {offset}: {source}")]
+    Damaged {
+        /// The file.
+        path: PathBuf,
+        /// Unpacked bytes that it must have, as far as is known.
+        expected: u64,
+        /// Unpacked bytes before the damage.
+        offset: u64,
+        /// What the unpacker says.
+        source: io::Error,
+    },
     /// A value in a file contradicts its format.
     #[error("{path}: {what} at byte {offset}: expected {expected}, found {found}")]
     Value {

@@ -3,7 +3,7 @@
 //!
 //! | module | what it does |
 //! |---|---|
-//! | [`cifar`], [`digits`] | read one kind of files each |
+//! | [`cifar`], [`idx`], [`folder`], [`digits`] | read one kind of files each |
 //!
 //! Images are bytes in memory, planar (C × H × W), and become floats batch by
 //! batch: see [`Batches`]. Everything that is random depends on a seed only.
@@ -25,6 +25,8 @@ pub mod cifar;
 mod dataset;
 pub mod digits;
 mod error;
+pub mod folder;
+pub mod idx;
 mod jitter;
 mod load;
 mod locate;
@@ -32,6 +34,7 @@ mod manifest;
 mod normalize;
 mod random;
 mod source;
+mod verify;
 
 pub use augment::AugmentOptions;
 pub use batches::{Batch, BatchOptions, Batches, epoch_order};
@@ -42,3 +45,4 @@ pub use locate::{DATA_DIR_VAR, data_root, locate};
 pub use manifest::{Download, Manifest, ManifestFile};
 pub use normalize::normalize_into;
 pub use source::{FileDigest, Original, SourceFile};
+pub use verify::{Counts, Summary, verify};

@@ -190,8 +190,8 @@ pub enum CheckpointError {
         /// What it is.
         found: &'static str,
     },
-    /// A key of the dictionary is not text.
-    #[error("expected a name as key of the dictionary, found {found}")]
+    /// A key of the dictionary is not text, or too long for a name.
+    #[error("expected names of at most 1024 bytes as keys of the dictionary, found {found}")]
     NotAName {
         /// What it is.
         found: &'static str,

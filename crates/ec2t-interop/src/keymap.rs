@@ -4,7 +4,7 @@
 //! name only, and a shape the equal shape only.
 
 use std::collections::BTreeSet;
-use std::fmt;
+use std::{fmt, iter};
 
 use ec2t_format::Graph;
 
@@ -70,6 +70,26 @@ impl MatchReport {
     pub fn is_exact(&self) -> bool {
         self.missing.is_empty() && self.unexpected.is_empty() && self.wrong_shape.is_empty()
     }
+
+    /// The table of what does not fit: status, name, shapes in graph and file.
+    fn rows(&self) -> Vec<[String; 4]> {
+        let row = |status: &str, name: &str, graph: Option<&[usize]>, file: Option<&[usize]>| {
+            let shape = |shape: Option<&[usize]>| match shape {
+                Some(shape) => format!("{shape:?}"),
+                None => "–".into(),
+            };
+            [status.into(), name.into(), shape(graph), shape(file)]
+        };
+        let header = ["", "tensor", "graph", "checkpoint"].map(String::from);
+        let missing =
+            self.missing.iter().map(|(name, shape)| row("missing", name, Some(shape), None));
+        let unexpected =
+            self.unexpected.iter().map(|(name, shape)| row("unexpected", name, None, Some(shape)));
+        let wrong_shape = self.wrong_shape.iter().map(|wrong| {
+            row("wrong shape", &wrong.name, Some(&wrong.expected), Some(&wrong.found))
+        });
+        iter::once(header).chain(missing).chain(unexpected).chain(wrong_shape).collect()
+    }
 }
 
 impl fmt::Display for MatchReport {
@@ -86,26 +106,12 @@ impl fmt::Display for MatchReport {
         if self.is_exact() {
             return Ok(());
         }
-        let none = || "–".to_string();
-        let header = ["", "tensor", "graph", "checkpoint"].map(String::from);
-        let missing = self.missing.iter().map(|(name, shape)| {
-            ["missing".to_string(), name.clone(), format!("{shape:?}"), none()]
-        });
-        let unexpected = self.unexpected.iter().map(|(name, shape)| {
-            ["unexpected".to_string(), name.clone(), none(), format!("{shape:?}")]
-        });
-        let wrong_shape = self.wrong_shape.iter().map(|wrong| {
-            let shapes = [&wrong.expected, &wrong.found].map(|shape| format!("{shape:?}"));
-            let [expected, found] = shapes;
-            ["wrong shape".to_string(), wrong.name.clone(), expected, found]
-        });
-        let rows: Vec<[String; 4]> =
-            [header].into_iter().chain(missing).chain(unexpected).chain(wrong_shape).collect();
+        let rows = self.rows();
         let width =
             |column: usize| rows.iter().map(|row| row[column].chars().count()).max().unwrap_or(0);
         let [w0, w1, w2] = [width(0), width(1), width(2)];
-        for [status, name, expected, found] in &rows {
-            write!(f, "\n  {status:w0$}  {name:w1$}  {expected:w2$}  {found}")?;
+        for [status, name, graph, file] in &rows {
+            write!(f, "\n  {status:w0$}  {name:w1$}  {graph:w2$}  {file}")?;
         }
         Ok(())
     }

@@ -117,6 +117,9 @@ fn bombs_fizzle() {
     let circular = Pickle::new().raw(b"}q\0").text("model").raw(b"h\0s");
     assert!(matches!(error(circular), Error::NotATensor { .. }));
 
+    let long = "x".repeat(1 << 20);
+    assert!(matches!(error(one_tensor(&long, &MATRIX)), Error::NotAName { .. }));
+
     let endless = Pickle::new().raw(&[b'N'; 5_000_000]);
     assert!(matches!(error(endless), Error::TooLarge { .. }));
     assert!(begin.elapsed().as_secs() < 10);

@@ -36,7 +36,7 @@ pub(crate) fn read(bytes: &[u8]) -> Result<StateDict, CheckpointError> {
 
     let mut storages = Storages::new();
     let mut left = MAX_STORAGE_BYTES;
-    for (_, view) in &tensors {
+    for view in tensors.values() {
         if storages.contains_key(view.storage.key) {
             continue;
         }

@@ -96,14 +96,13 @@ pub(super) fn storage<'a>(
 /// part of another storage that it is, which must be `None`.
 fn description<'a>(items: &[Value<'a>]) -> Option<Storage<'a>> {
     let &[tag, class, key, _location, len, ref part @ ..] = items else { return None };
-    match (tag, class, key, len, part) {
+    match (tag, class, len, part) {
         (
             Value::Text("storage"),
             Value::Global(Global::StorageOf(dtype)),
-            Value::Text(key),
             Value::Int(len),
             [] | [Value::None],
-        ) => Some(Storage { key, dtype, len: usize::try_from(len).ok()? }),
+        ) => Some(Storage { key: key.name()?, dtype, len: usize::try_from(len).ok()? }),
         _ => None,
     }
 }

@@ -151,23 +151,25 @@ impl<'a> Machine<'_, 'a> {
     }
 
     fn int(&mut self, opcode: u8) -> Result<i64, CheckpointError> {
-        Ok(match opcode {
-            BININT => i32::from_le_bytes(self.reader.array()?).into(),
-            BININT1 => self.reader.byte()?.into(),
-            BININT2 => u16::from_le_bytes(self.reader.array()?).into(),
-            _ => {
-                let bytes = usize::from(self.reader.byte()?);
-                let raw = self.reader.take(bytes)?;
-                if bytes > 8 {
-                    return Err(CheckpointError::Integer { offset: self.offset, bytes });
-                }
-                // Two's complement: the sign of the last byte fills up the rest.
-                let negative = raw.last().is_some_and(|byte| byte & 0x80 != 0);
-                let mut wide = if negative { [0xff; 8] } else { [0; 8] };
-                wide[..bytes].copy_from_slice(raw);
-                i64::from_le_bytes(wide)
-            }
-        })
+        match opcode {
+            BININT => Ok(i32::from_le_bytes(self.reader.array()?).into()),
+            BININT1 => Ok(self.reader.byte()?.into()),
+            BININT2 => Ok(u16::from_le_bytes(self.reader.array()?).into()),
+            _ => self.long(),
+        }
+    }
+
+    /// An integer of any length in two's complement; up to eight bytes fit.
+    fn long(&mut self) -> Result<i64, CheckpointError> {
+        let bytes = usize::from(self.reader.byte()?);
+        let raw = self.reader.take(bytes)?;
+        let negative = raw.last().is_some_and(|byte| byte & 0x80 != 0);
+        let mut wide = if negative { [0xff; 8] } else { [0; 8] };
+        match wide.get_mut(..bytes) {
+            Some(low) => low.copy_from_slice(raw),
+            None => return Err(CheckpointError::Integer { offset: self.offset, bytes }),
+        }
+        Ok(i64::from_le_bytes(wide))
     }
 
     fn tuple_items(&mut self, opcode: u8) -> Result<Vec<Value<'a>>, CheckpointError> {

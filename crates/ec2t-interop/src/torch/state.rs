@@ -31,11 +31,14 @@ const MAX_VALUES: usize = 1 << 29;
 /// Bytes of every storage by its key.
 pub(super) type Storages<'a> = BTreeMap<&'a str, Cow<'a, [u8]>>;
 
+/// The tensors of a state dictionary by name.
+pub(super) type Tensors<'h, 'a> = BTreeMap<&'a str, &'h TensorView<'a>>;
+
 /// The tensors of the state dictionary in what a checkpoint's pickle built.
 pub(super) fn tensors<'h, 'a>(
     root: Value<'a>,
     heap: &'h Heap<'a>,
-) -> Result<Vec<(&'a str, &'h TensorView<'a>)>, CheckpointError> {
+) -> Result<Tensors<'h, 'a>, CheckpointError> {
     let Value::Dict(mut dict) = root else {
         return Err(CheckpointError::NotADict { found: root.kind() });
     };
@@ -49,26 +52,28 @@ pub(super) fn tensors<'h, 'a>(
     }
     heap.dicts[dict]
         .iter()
-        .map(|&(key, value)| match (key, value) {
-            (Value::Text(name), Value::Tensor(tensor)) => Ok((name, &heap.tensors[tensor])),
-            (Value::Text(name), other) => {
-                Err(CheckpointError::NotATensor { name: name.into(), found: other.kind() })
+        .map(|&(key, value)| {
+            let name = key.name().ok_or(CheckpointError::NotAName { found: key.kind() })?;
+            match value {
+                Value::Tensor(tensor) => Ok((name, &heap.tensors[tensor])),
+                other => {
+                    Err(CheckpointError::NotATensor { name: name.into(), found: other.kind() })
+                }
             }
-            (other, _) => Err(CheckpointError::NotAName { found: other.kind() }),
         })
         .collect()
 }
 
 /// The values of all tensors.
 pub(super) fn gather(
-    tensors: &[(&str, &TensorView)],
+    tensors: &Tensors,
     storages: &Storages,
     order: ByteOrder,
 ) -> Result<StateDict, CheckpointError> {
     let mut total = 0usize;
     tensors
         .iter()
-        .map(|&(name, view)| {
+        .map(|(&name, &view)| {
             let key = view.storage.key;
             let bytes = storages
                 .get(key)

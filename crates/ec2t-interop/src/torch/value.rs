@@ -30,7 +30,19 @@ pub(super) enum Value<'a> {
     Tensor(usize),
 }
 
-impl Value<'_> {
+/// Longest name of a tensor or storage.
+const MAX_NAME: usize = 1024;
+
+impl<'a> Value<'a> {
+    /// The text, where it is short enough to name something. Since a pickle can
+    /// repeat a text for two bytes, long ones would make comparing them costly.
+    pub(super) fn name(self) -> Option<&'a str> {
+        match self {
+            Value::Text(text) if text.len() <= MAX_NAME => Some(text),
+            _ => None,
+        }
+    }
+
     /// What kind of value this is, for messages.
     pub(super) fn kind(self) -> &'static str {
         match self {

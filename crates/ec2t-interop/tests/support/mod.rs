@@ -1,6 +1,6 @@
 //! Writes PyTorch checkpoints by hand: pickles, legacy streams, zip archives.
 
-use std::io::{Cursor, Write};
+use std::io::Write;
 
 use zip::write::SimpleFileOptions;
 use zip::{CompressionMethod, ZipWriter};
@@ -116,9 +116,10 @@ pub(crate) fn legacy(state: Pickle, storages: &[StorageBytes]) -> Vec<u8> {
     file
 }
 
-/// A zip archive of members in the folder `archive/`.
+/// A zip archive of members in the folder `archive/`; as in PyTorch's, the
+/// sizes of a member stand behind it.
 pub(crate) fn zip(members: &[(&str, &[u8])], method: CompressionMethod) -> Vec<u8> {
-    let mut writer = ZipWriter::new(Cursor::new(Vec::new()));
+    let mut writer = ZipWriter::new_stream(Vec::new());
     let options = SimpleFileOptions::default().compression_method(method);
     for (name, bytes) in members {
         writer.start_file(format!("archive/{name}"), options).unwrap();

@@ -128,6 +128,64 @@ pub enum DataError {
         /// The data folders that were looked at.
         tried: Vec<PathBuf>,
     },
+    /// A server could not be asked.
+    #[error("{url}: {reason}")]
+    Unreachable {
+        /// The address.
+        url: String,
+        /// What went wrong on the way.
+        reason: String,
+    },
+    /// A server does not give the file, or not the part that was asked for.
+    #[error("{url}: the server answers with status {status}")]
+    Status {
+        /// The address.
+        url: String,
+        /// The HTTP status.
+        status: u16,
+    },
+    /// A server gives a file of another size than the published one.
+    #[error("{url}: expected {expected} bytes, the server sends {found}")]
+    RemoteSize {
+        /// The address.
+        url: String,
+        /// Size of the published file.
+        expected: u64,
+        /// What the server announces, or has sent before it was cut off.
+        found: u64,
+    },
+    /// A download broke off; what has arrived is kept.
+    #[error("{url}: stopped after {done} of {total} bytes ({reason}); run it again to continue")]
+    Interrupted {
+        /// The address.
+        url: String,
+        /// Bytes that have arrived.
+        done: u64,
+        /// Bytes of the file.
+        total: u64,
+        /// What went wrong.
+        reason: String,
+    },
+    /// A download is complete, but is not the published file; it is deleted.
+    #[error("{url}: expected SHA-256 {expected}, found {found}")]
+    Checksum {
+        /// The address.
+        url: String,
+        /// Checksum of the published file.
+        expected: String,
+        /// Checksum of what arrived.
+        found: String,
+    },
+    /// An archive lacks a file or holds something unsafe.
+    #[error("{path}: entry `{entry}`: {reason}")]
+    Archive {
+        /// The archive.
+        path: PathBuf,
+        /// The path inside it.
+        entry: String,
+        /// What is wrong with it.
+        reason: String,
+    },
     /// A dataset of this name cannot be downloaded.
     #[error(
         "dataset `{name}` has no home page to fetch it from; those that do are {}",

@@ -24,7 +24,9 @@ mod batches;
 pub mod cifar;
 mod dataset;
 pub mod digits;
+mod download;
 mod error;
+mod fetch;
 pub mod folder;
 pub mod idx;
 mod jitter;
@@ -34,12 +36,16 @@ mod manifest;
 mod normalize;
 mod random;
 mod source;
+#[cfg(test)]
+mod test_server;
+mod unpack;
 mod verify;
 
 pub use augment::AugmentOptions;
 pub use batches::{Batch, BatchOptions, Batches, epoch_order};
 pub use dataset::{ChannelStats, Dataset, Splits, split_validation};
 pub use error::DataError;
+pub use fetch::{Phase, Progress, fetch};
 pub use load::{LoadOptions, NAMES, load, read_original};
 pub use locate::{DATA_DIR_VAR, data_root, locate};
 pub use manifest::{Download, Manifest, ManifestFile};

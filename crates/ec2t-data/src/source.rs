@@ -79,7 +79,7 @@ impl SourceFile {
     pub fn digest(&self) -> Result<FileDigest, DataError> {
         let (bytes, sha256) = match &self.content {
             Content::Disk(path) => sha256_file(path)?,
-            Content::Embedded(bytes) => (bytes.len() as u64, hex(&Sha256::digest(bytes))),
+            Content::Embedded(bytes) => (bytes.len() as u64, sha256_hex(bytes)),
         };
         Ok(FileDigest { name: self.name.clone(), bytes, sha256 })
     }
@@ -100,6 +100,11 @@ pub(crate) fn sha256_file(path: &Path) -> Result<(u64, String), DataError> {
         bytes += read as u64;
         reader.consume(read);
     }
+}
+
+/// SHA-256 of bytes in memory.
+pub(crate) fn sha256_hex(bytes: &[u8]) -> String {
+    hex(&Sha256::digest(bytes))
 }
 
 fn hex(digest: &[u8]) -> String {

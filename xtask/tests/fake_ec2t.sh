@@ -3,8 +3,9 @@
 # RUN/calls.log and writes the files that the real command would write.
 #
 # FAKE_FAIL=WORD  the command WORD ends with exit code 3
-# FAKE_HANG=WORD  the command WORD notes its process in RUN/hanging, then waits
-#                 for SIGINT, saves last.safetensors and ends with exit code 130
+# FAKE_HANG=WORD  the command WORD notes its process in RUN/hanging and waits for
+#                 SIGINT; then it saves last.safetensors and ends with exit code
+#                 130, or, if FAKE_FINISH is set, does its work and ends well
 set -eu
 
 command=$1
@@ -25,9 +26,15 @@ setting() { # SECTION KEY
 
 [ "${FAKE_FAIL:-}" != "$command" ] || exit 3
 if [ "${FAKE_HANG:-}" = "$command" ]; then
-    trap 'write pretrain/last.safetensors unfinished; exit 130' INT
+    interrupted=
+    trap interrupted=yes INT
     write hanging $$
-    while :; do sleep 0.05; done
+    until [ "$interrupted" ]; do sleep 0.05 || true; done
+    sleep 0.2
+    if [ -z "${FAKE_FINISH:-}" ]; then
+        write pretrain/last.safetensors unfinished
+        exit 130
+    fi
 fi
 
 case $command in

@@ -60,8 +60,7 @@ impl Sandbox {
 
     /// Starts a pipeline whose training does not end by itself, and waits until
     /// that has begun. Parent and child form a process group of their own.
-    fn hang(&self, arguments: &[&str]) -> Child {
-        let mut command = self.pipeline(arguments);
+    fn hang(&self, mut command: Command) -> Child {
         command.env("FAKE_HANG", "train").process_group(0);
         command.stdout(Stdio::null()).stderr(Stdio::piped());
         let pipeline = command.spawn().expect("xtask starts");
@@ -90,6 +89,12 @@ fn wait_until(done: impl Fn() -> bool) {
 fn kill(signal: &str, process: &str) {
     let status = Command::new("kill").args([signal, "--", process]).status();
     assert!(status.expect("kill starts").success(), "kill {signal} {process}");
+}
+
+/// Sends a signal to a pipeline and its child, as a terminal does.
+fn kill_group(signal: &str, pipeline: Child) -> Output {
+    kill(signal, &format!("-{}", pipeline.id()));
+    pipeline.wait_with_output().expect("it ends")
 }
 
 const ALL: [&str; 8] = [
@@ -278,9 +283,8 @@ fn a_failure_is_passed_on_and_the_stage_run_again() {
 #[test]
 fn an_interrupted_run_goes_on() {
     let sandbox = Sandbox::new();
-    let pipeline = sandbox.hang(&["--from", "scale"]);
-    kill("-INT", &format!("-{}", pipeline.id()));
-    let output = pipeline.wait_with_output().expect("it ends");
+    let pipeline = sandbox.hang(sandbox.pipeline(&["--from", "scale"]));
+    let output = kill_group("-INT", pipeline);
     assert_eq!(code(&output), 130);
     assert_eq!(stderr(&output), "interrupted; to continue: cargo xtask pipeline digits\n");
 
@@ -290,22 +294,32 @@ fn an_interrupted_run_goes_on() {
 }
 
 #[test]
-fn interrupted_work_with_other_settings_is_forgotten() {
+fn an_interrupted_run_stops_even_if_its_stage_finishes() {
     let sandbox = Sandbox::new();
-    let pipeline = sandbox.hang(&[]);
-    kill("-INT", &format!("-{}", pipeline.id()));
-    pipeline.wait_with_output().expect("it ends");
+    let mut command = sandbox.pipeline(&[]);
+    command.env("FAKE_FINISH", "yes");
+    let output = kill_group("-INT", sandbox.hang(command));
+    assert_eq!(code(&output), 130);
+    assert_eq!(sandbox.take_calls(), ALL[..3]);
+    assert_eq!(sandbox.calls(&[]), ALL[3..]);
+}
 
-    sandbox.take_calls();
-    let calls = sandbox.calls(&["--until", "pretrain", "--set", "pretrain.lr=0.5"]);
-    assert_eq!(calls, [format!("{} --restart", ALL[2])]);
-    assert!(!sandbox.path("pretrain/last.safetensors").exists());
+#[test]
+fn unfinished_work_with_other_settings_is_forgotten() {
+    for signal in ["-INT", "-KILL"] {
+        let sandbox = Sandbox::new();
+        kill_group(signal, sandbox.hang(sandbox.pipeline(&[])));
+        sandbox.take_calls();
+        let calls = sandbox.calls(&["--until", "pretrain", "--set", "pretrain.lr=0.5"]);
+        assert_eq!(calls, [format!("{} --restart", ALL[2])], "after {signal}");
+        assert!(!sandbox.path("pretrain/last.safetensors").exists(), "after {signal}");
+    }
 }
 
 #[test]
 fn a_run_in_use_is_refused_until_its_last_process_ends() {
     let sandbox = Sandbox::new();
-    let mut pipeline = sandbox.hang(&[]);
+    let mut pipeline = sandbox.hang(sandbox.pipeline(&[]));
     let (code, said) = sandbox.fail(&[]);
     assert_eq!(code, 1);
     let holder = format!("in use by another pipeline (process {}, or its child)", pipeline.id());

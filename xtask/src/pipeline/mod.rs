@@ -8,9 +8,10 @@
 //! | [`config`] | resolves preset and `--set` into the run's `config.toml` |
 //! | [`stage`] | says which command reads and writes what |
 //! | [`stamp`] | tells finished, unfinished and outdated stages apart |
-//! | [`run`] | runs what is not up to date |
+//! | [`mod@run`] | runs what is not up to date |
 //! | [`lock`] | keeps two pipelines out of one folder |
 //! | [`binary`] | finds or builds the `ec2t` program |
+//! | [`clock`] | writes the time |
 
 mod binary;
 mod clock;

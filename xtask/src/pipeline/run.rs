@@ -18,7 +18,7 @@ use super::clock::timestamp;
 use super::config::Config;
 use super::lock::Lock;
 use super::stage::Stage;
-use super::stamp::{Stamp, State};
+use super::stamp::{Inputs, Stamp, State};
 use crate::shell;
 
 /// The exit code of a program that was stopped by Ctrl-C: 128 + SIGINT.
@@ -55,10 +55,11 @@ impl Run {
     pub(crate) fn execute(&self, ec2t: &Path, lock: &Lock) -> Result<Outcome> {
         ctrlc::set_handler(|| INTERRUPTED.store(true, Ordering::Relaxed))?;
         for (index, stage) in self.stages.iter().enumerate() {
-            let state = self.state(index)?;
+            let inputs = stage.inputs(&self.folder, &self.config, self.init.as_deref())?;
+            let state = self.state(index, &inputs)?;
             announce(stage, &state);
             if !matches!(state, State::Done(_)) {
-                let outcome = self.execute_stage(stage, &state, ec2t, lock)?;
+                let outcome = self.execute_stage(stage, &state, inputs, ec2t, lock)?;
                 if outcome != Outcome::Finished {
                     return Ok(outcome);
                 }
@@ -79,7 +80,10 @@ impl Run {
         let mut rewritten: Vec<&str> = Vec::new();
         for (index, stage) in self.stages.iter().enumerate() {
             let state = match stage.reads.iter().find(|file| rewritten.contains(file)) {
-                None => self.state(index)?,
+                None => {
+                    let inputs = stage.inputs(&self.folder, &self.config, self.init.as_deref())?;
+                    self.state(index, &inputs)?
+                }
                 Some(_) if !self.folder.join(stage.stamp_file()).exists() => State::New,
                 Some(file) => State::Outdated { why: format!("{file} is written anew") },
             };
@@ -92,13 +96,11 @@ impl Run {
         Ok(())
     }
 
-    fn state(&self, index: usize) -> Result<State> {
+    fn state(&self, index: usize, inputs: &Inputs) -> Result<State> {
         if index >= self.from {
             return Ok(State::Outdated { why: "--from".to_owned() });
         }
-        let stage = &self.stages[index];
-        let inputs = stage.inputs(&self.folder, &self.config, self.init.as_deref())?;
-        stage.state(&self.folder, &inputs)
+        self.stages[index].state(&self.folder, inputs)
     }
 
     fn command(&self, stage: &Stage, state: &State) -> Vec<OsString> {
@@ -122,12 +124,13 @@ impl Run {
         &self,
         stage: &Stage,
         state: &State,
+        inputs: Inputs,
         ec2t: &Path,
         lock: &Lock,
     ) -> Result<Outcome> {
         let words = self.command(stage, state);
         let mut stamp = Stamp {
-            inputs: stage.inputs(&self.folder, &self.config, self.init.as_deref())?,
+            inputs,
             command: shell::line(&words),
             seconds: if let State::Interrupted { seconds } = state { *seconds } else { 0.0 },
             finished: None,

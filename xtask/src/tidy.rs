@@ -124,10 +124,9 @@ fn check_line(line: &str) -> impl Iterator<Item = String> {
 
 /// Whether `word` stands in `line` on its own, not as a part of a longer one.
 fn contains_word(line: &str, word: &str) -> bool {
-    occurrences(line, word).any(|(before, after)| {
-        !before.is_some_and(char::is_alphanumeric)
-            && (word.ends_with('!') || !after.is_some_and(char::is_alphanumeric))
-    })
+    let continues = |c: char| c.is_alphanumeric();
+    occurrences(line, word)
+        .any(|(before, after)| !before.is_some_and(continues) && !after.is_some_and(continues))
 }
 
 /// Whether a path begins with `folder`, rather than going through it.

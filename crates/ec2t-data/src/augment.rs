@@ -13,6 +13,8 @@
 //! Source of Cutout: T. DeVries, G. W. Taylor, "Improved Regularization of
 //! Convolutional Neural Networks with Cutout", 2017.
 
+use std::ops::Range;
+
 use serde::{Deserialize, Serialize};
 
 use crate::error::DataError;
@@ -30,7 +32,7 @@ pub struct AugmentOptions {
     pub crop_pad: usize,
     /// Change brightness, contrast and saturation by up to 30 % and the hue by up to 0.075.
     pub jitter: bool,
-    /// Side in pixels of the square that Cutout blanks; 0 for none.
+    /// Side in pixels of the square that Cutout blanks, rounded down to even; 0 for none.
     pub cutout: usize,
 }
 
@@ -99,10 +101,10 @@ struct Variation {
     hole: Hole,
 }
 
-/// The rows and columns that Cutout blanks.
+/// The rows and columns that Cutout blanks, clipped at the borders.
 struct Hole {
-    rows: std::ops::Range<usize>,
-    columns: std::ops::Range<usize>,
+    rows: Range<usize>,
+    columns: Range<usize>,
 }
 
 impl Variation {

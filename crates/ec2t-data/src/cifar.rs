@@ -141,7 +141,7 @@ impl Layout {
         for (index, record) in bytes.chunks_exact(record_bytes).enumerate() {
             let (labels, image) = record.split_at(self.labels.len());
             self.check_labels(path, index * record_bytes, labels)?;
-            records.labels.extend(labels.last().copied().map(u32::from));
+            records.labels.push(u32::from(labels[labels.len() - 1]));
             records.images.extend_from_slice(image);
         }
         Ok(())

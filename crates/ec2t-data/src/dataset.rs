@@ -3,6 +3,7 @@
 //! Images are bytes, 0…255, planar: a dataset of shape `[C, H, W]` holds
 //! N × C × H × W bytes, channel after channel, row after row.
 
+use std::borrow::Borrow;
 use std::fmt;
 
 use serde::{Deserialize, Serialize};
@@ -152,20 +153,24 @@ impl Dataset {
 
     /// The images at `indices`, in that order.
     ///
+    /// ```
+    /// # let labels = vec![0, 0, 0];
+    /// # let data = ec2t_data::Dataset::new("d", [1, 1, 1], vec![7, 8, 9], labels, vec!["".into()])?;
+    /// assert_eq!(data.subset(&[2, 0]).images(), [9, 7]);
+    /// assert_eq!(data.subset(0..2).images(), [7, 8]);
+    /// # Ok::<(), ec2t_data::DataError>(())
+    /// ```
+    ///
     /// # Panics
     /// Where there is no such image.
-    pub fn subset(&self, indices: &[usize]) -> Self {
-        let mut images = Vec::with_capacity(indices.len() * self.image_len());
-        for &index in indices {
-            images.extend_from_slice(self.image(index));
+    pub fn subset(&self, indices: impl IntoIterator<Item = impl Borrow<usize>>) -> Self {
+        let (mut images, mut labels) = (Vec::new(), Vec::new());
+        for index in indices {
+            images.extend_from_slice(self.image(*index.borrow()));
+            labels.push(self.label(*index.borrow()));
         }
-        Self {
-            name: self.name.clone(),
-            shape: self.shape,
-            images,
-            labels: indices.iter().map(|&index| self.labels[index]).collect(),
-            classes: self.classes.clone(),
-        }
+        let (name, classes) = (self.name.clone(), self.classes.clone());
+        Self { name, shape: self.shape, images, labels, classes }
     }
 
     /// Mean and standard deviation of each channel; 0 where there are no images.
@@ -240,7 +245,7 @@ pub fn split_validation(
         }
     }
     let (validation, rest): (Vec<_>, Vec<_>) = (0..train.len()).partition(|&index| held[index]);
-    Ok((train.subset(&rest), train.subset(&validation)))
+    Ok((train.subset(rest), train.subset(validation)))
 }
 
 /// Splits the test images off a dataset that is published in one piece.

@@ -39,25 +39,16 @@ const TEST_SHARE: usize = 5;
 pub fn read(root: &Path, size: [usize; 3]) -> Result<Original, DataError> {
     check_size(size)?;
     let base = if root.join("train").is_dir() { "train/" } else { "" };
-    let classes = names(&root.join(base), Path::is_dir)?;
-    let found = pictures(root, base, &classes)?;
-    let train = decode(root, &found, &classes, size)?;
-
-    if base == "train/" && root.join("test").is_dir() {
-        let test_base = root.join("test");
-        if let Some(class) =
-            names(&test_base, Path::is_dir)?.into_iter().find(|class| !classes.contains(class))
-        {
-            let reason = format!("class `{class}` has no training pictures");
-            return Err(DataError::Folder { path: test_base, reason });
-        }
-        let test_found = pictures(root, "test/", &classes)?;
-        let test = decode(root, &test_found, &classes, size)?;
-        let files = found.iter().chain(&test_found);
-        return Ok(Original { train, test, files: sources(root, files) });
+    let reader = Reader { root, classes: names(&root.join(base), Path::is_dir)?, size };
+    let (train, mut files) = reader.read_tree(base)?;
+    if base.is_empty() || !root.join("test").is_dir() {
+        let (train, test) = split_test(&train, train.len().div_ceil(TEST_SHARE))?;
+        return Ok(Original { train, test, files });
     }
-    let (train, test) = split_test(&train, train.len().div_ceil(TEST_SHARE))?;
-    Ok(Original { train, test, files: sources(root, &found) })
+    reader.check_test_classes()?;
+    let (test, test_files) = reader.read_tree("test/")?;
+    files.extend(test_files);
+    Ok(Original { train, test, files })
 }
 
 /// A picture's path below the root, and its class.
@@ -75,23 +66,58 @@ fn check_size([channels, height, width]: [usize; 3]) -> Result<(), DataError> {
     }
 }
 
-/// All pictures of one tree, class after class.
-fn pictures(root: &Path, base: &str, classes: &[String]) -> Result<Vec<Picture>, DataError> {
-    let mut found = Vec::new();
-    for (label, class) in classes.iter().enumerate() {
-        let folder = format!("{base}{class}");
-        let path = root.join(&folder);
-        if path.is_dir() {
-            let files = names(&path, |file| is_picture(file) && file.is_file())?;
-            found.extend(files.into_iter().map(|file| (format!("{folder}/{file}"), label as u32)));
+/// The folder and what its pictures become.
+struct Reader<'a> {
+    root: &'a Path,
+    classes: Vec<String>,
+    size: [usize; 3],
+}
+
+impl Reader<'_> {
+    /// The pictures in `base`/CLASS, class after class.
+    fn read_tree(&self, base: &str) -> Result<(Dataset, Vec<SourceFile>), DataError> {
+        let pictures = self.pictures(base)?;
+        let image_len: usize = self.size.iter().product();
+        let mut images = zeros(self.root, pictures.len(), image_len)?;
+        images
+            .par_chunks_exact_mut(image_len)
+            .zip(&pictures)
+            .try_for_each(|(out, (file, _))| decode_into(&self.root.join(file), self.size, out))?;
+        let labels = pictures.iter().map(|&(_, label)| label).collect();
+        let data = Dataset::new("folder", self.size, images, labels, self.classes.clone())?;
+        let file = |(name, _)| SourceFile::on_disk(self.root, name);
+        Ok((data, pictures.into_iter().map(file).collect()))
+    }
+
+    fn pictures(&self, base: &str) -> Result<Vec<Picture>, DataError> {
+        let mut found = Vec::new();
+        for (class, label) in self.classes.iter().zip(0..) {
+            let folder = format!("{base}{class}");
+            let path = self.root.join(&folder);
+            if path.is_dir() {
+                let files = names(&path, |file| is_picture(file) && file.is_file())?;
+                found.extend(files.into_iter().map(|file| (format!("{folder}/{file}"), label)));
+            }
+        }
+        match found.is_empty() {
+            true => Err(DataError::Folder {
+                path: self.root.join(base),
+                reason: format!("no pictures ({}) in folders of classes", PICTURES.join(", ")),
+            }),
+            false => Ok(found),
         }
     }
-    match found.is_empty() {
-        true => Err(DataError::Folder {
-            path: root.join(base),
-            reason: format!("no pictures ({}) in folders of classes", PICTURES.join(", ")),
-        }),
-        false => Ok(found),
+
+    fn check_test_classes(&self) -> Result<(), DataError> {
+        let path = self.root.join("test");
+        let classes = names(&path, Path::is_dir)?;
+        match classes.iter().find(|class| !self.classes.contains(class)) {
+            Some(class) => {
+                let reason = format!("class `{class}` has no training pictures");
+                Err(DataError::Folder { path, reason })
+            }
+            None => Ok(()),
+        }
     }
 }
 
@@ -116,22 +142,6 @@ fn names(folder: &Path, wanted: impl Fn(&Path) -> bool) -> Result<Vec<String>, D
     }
     names.sort_unstable();
     Ok(names)
-}
-
-fn decode(
-    root: &Path,
-    pictures: &[Picture],
-    classes: &[String],
-    size: [usize; 3],
-) -> Result<Dataset, DataError> {
-    let image_len: usize = size.iter().product();
-    let mut images = zeros(root, pictures.len(), image_len)?;
-    images
-        .par_chunks_exact_mut(image_len)
-        .zip(pictures)
-        .try_for_each(|(out, (file, _))| decode_into(&root.join(file), size, out))?;
-    let labels = pictures.iter().map(|&(_, label)| label).collect();
-    Dataset::new("folder", size, images, labels, classes.to_vec())
 }
 
 /// Room for all images, or an error where memory does not suffice.
@@ -169,10 +179,6 @@ fn planar_into(image: &DynamicImage, [channels, height, width]: [usize; 3], out:
             *value = pixel[channel];
         }
     }
-}
-
-fn sources<'a>(root: &Path, pictures: impl IntoIterator<Item = &'a Picture>) -> Vec<SourceFile> {
-    pictures.into_iter().map(|(file, _)| SourceFile::on_disk(root, file)).collect()
 }
 
 #[cfg(test)]

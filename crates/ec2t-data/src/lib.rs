@@ -1,9 +1,12 @@
 //! Image classification datasets: found, fetched, checked, read, varied and
 //! batched.
 //!
-//! | module | what it does |
+//! | to do | use |
 //! |---|---|
-//! | [`cifar`], [`idx`], [`folder`], [`digits`] | read one kind of files each |
+//! | find, fetch and check files | [`locate`], [`fetch`], [`verify`], [`Manifest`] |
+//! | read a dataset by name and split it | [`load`], [`Splits`] |
+//! | read one kind of files | [`cifar`], [`idx`], [`folder`], [`digits`] |
+//! | make batches for training or evaluation | [`Batches`], [`AugmentOptions`], [`normalize_into`] |
 //!
 //! Images are bytes in memory, planar (C × H × W), and become floats batch by
 //! batch: see [`Batches`]. Everything that is random depends on a seed only.
@@ -14,7 +17,7 @@
 //!
 //! let splits = load("digits", &LoadOptions { validation: 180, ..LoadOptions::default() })?;
 //! let batch = Batches::in_order(&splits.test, &[0.5], &[0.5], 10)?.next().unwrap();
-//! assert_eq!(batch.images.len(), 10 * 1 * 8 * 8);
+//! assert_eq!(batch.images.len(), 10 * 64);
 //! # Ok::<(), ec2t_data::DataError>(())
 //! ```
 #![forbid(unsafe_code)]

@@ -1,5 +1,7 @@
-//! A file whose parts are known by name: graph, tensors, metadata.
+//! A whole file whose parts are known by name: graph, tensors, metadata.
 
+use alloc::collections::BTreeMap;
+use alloc::string::String;
 use alloc::vec::Vec;
 
 use super::error::FormatError;
@@ -9,36 +11,40 @@ use super::toc::{self, Entry, SectionKind};
 use super::{graph, metadata};
 use crate::graph::{Graph, Param};
 
-/// The sections of a file, each matched to what the graph needs.
+/// Name of a section of an unknown kind.
+pub(super) const SKIPPED: &str = "skipped";
+
+/// The sections of a file, all intact, each matched to what the graph needs.
 pub(super) struct Contents<'a> {
     pub(super) version: Version,
     pub(super) toc_len: usize,
     pub(super) graph: Graph,
     pub(super) graph_entry: Entry<'a>,
-    /// Every tensor that the graph needs, in its order.
+    /// Every tensor that the graph needs, in its order; not yet decoded.
     pub(super) tensors: Vec<TensorEntry<'a>>,
-    pub(super) metadata: Entry<'a>,
-    /// Sections of unknown kinds, all of them optional and intact.
+    pub(super) metadata: BTreeMap<String, String>,
+    pub(super) metadata_entry: Entry<'a>,
+    /// Sections of unknown kinds, all of them optional.
     pub(super) skipped: Vec<Entry<'a>>,
 }
 
 impl<'a> Contents<'a> {
-    /// Checks header, table and graph; of the tensors just their number.
+    /// Checks all but the tensors' values, and every checksum.
     pub(super) fn open(file: &'a [u8]) -> Result<Self, FormatError> {
         let header = Header::read(file)?;
         let (skipped, known): (Vec<_>, Vec<_>) = toc::read(&header)?
             .into_iter()
             .partition(|entry| matches!(entry.kind, SectionKind::Skipped { .. }));
         for entry in &skipped {
-            entry.verified("optional section")?;
+            entry.verified(SKIPPED)?;
         }
 
         let (graph_entry, rest) =
             known.split_first().ok_or(FormatError::MissingSection { expected: graph::SECTION })?;
         expect(graph_entry, SectionKind::Graph, graph::SECTION)?;
-        let (metadata, tensors) =
+        let (metadata_entry, tensors) =
             rest.split_last().ok_or(FormatError::MissingSection { expected: metadata::SECTION })?;
-        expect(metadata, SectionKind::Metadata, metadata::SECTION)?;
+        expect(metadata_entry, SectionKind::Metadata, metadata::SECTION)?;
 
         let graph = graph::decode(graph_entry)?;
         let params = graph.params();
@@ -55,7 +61,8 @@ impl<'a> Contents<'a> {
             tensors: tensors
                 .map(|(param, entry)| tensor_entry(param, entry))
                 .collect::<Result<_, _>>()?,
-            metadata: *metadata,
+            metadata: metadata::decode(metadata_entry)?,
+            metadata_entry: *metadata_entry,
             skipped,
         })
     }
@@ -70,7 +77,10 @@ fn expect(entry: &Entry<'_>, kind: SectionKind, name: &'static str) -> Result<()
 
 fn tensor_entry<'a>(param: Param, entry: &Entry<'a>) -> Result<TensorEntry<'a>, FormatError> {
     match entry.kind {
-        SectionKind::Tensor(encoding) => Ok(TensorEntry { param, encoding, entry: *entry }),
+        SectionKind::Tensor(encoding) => {
+            let bytes = entry.verified(&param.name)?;
+            Ok(TensorEntry { param, encoding, offset: entry.offset, bytes })
+        }
         _ => Err(misplaced(entry, "tensor")),
     }
 }

@@ -3,9 +3,10 @@
 use alloc::string::String;
 use alloc::vec::Vec;
 
-use super::contents::Contents;
+use super::contents::{Contents, SKIPPED};
 use super::error::FormatError;
 use super::header::{Header, Version};
+use super::tensor::TensorEntry;
 use super::toc::{Entry, SectionKind};
 use super::{graph, metadata};
 
@@ -51,15 +52,17 @@ pub struct Section {
 /// The first fault of a file that is not whole and well formed.
 pub fn layout(file: &[u8]) -> Result<Layout, FormatError> {
     let contents = Contents::open(file)?;
+    let tensor = |tensor: &TensorEntry<'_>| Section {
+        kind: SectionKind::Tensor(tensor.encoding),
+        name: tensor.param.name.clone(),
+        offset: tensor.offset,
+        len: tensor.bytes.len(),
+    };
     let mut sections = Vec::new();
-    sections.push(section(&contents.graph_entry, graph::SECTION)?);
-    for tensor in &contents.tensors {
-        sections.push(section(&tensor.entry, &tensor.param.name)?);
-    }
-    sections.push(section(&contents.metadata, metadata::SECTION)?);
-    for entry in &contents.skipped {
-        sections.push(section(entry, "skipped")?);
-    }
+    sections.push(section(&contents.graph_entry, graph::SECTION));
+    sections.extend(contents.tensors.iter().map(tensor));
+    sections.push(section(&contents.metadata_entry, metadata::SECTION));
+    sections.extend(contents.skipped.iter().map(|entry| section(entry, SKIPPED)));
     sections.sort_by_key(|section| section.offset);
     Ok(Layout {
         version: contents.version,
@@ -69,7 +72,6 @@ pub fn layout(file: &[u8]) -> Result<Layout, FormatError> {
     })
 }
 
-fn section(entry: &Entry<'_>, name: &str) -> Result<Section, FormatError> {
-    entry.verified(name)?;
-    Ok(Section { kind: entry.kind, name: name.into(), offset: entry.offset, len: entry.len() })
+fn section(entry: &Entry<'_>, name: &str) -> Section {
+    Section { kind: entry.kind, name: name.into(), offset: entry.offset, len: entry.len() }
 }

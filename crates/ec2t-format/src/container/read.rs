@@ -4,7 +4,6 @@ use alloc::collections::BTreeMap;
 
 use super::contents::Contents;
 use super::error::FormatError;
-use super::metadata;
 use super::tensor::TensorEntry;
 use crate::network::Network;
 
@@ -58,9 +57,8 @@ pub fn read_with(file: &[u8], limits: &Limits) -> Result<Network, FormatError> {
     for tensor in &contents.tensors {
         tensors.insert(tensor.param.name.clone(), tensor.decode()?);
     }
-    let metadata = metadata::decode(&contents.metadata)?;
     let mut network = Network::new(contents.graph, tensors)?;
-    network.metadata = metadata;
+    network.metadata = contents.metadata;
     Ok(network)
 }
 

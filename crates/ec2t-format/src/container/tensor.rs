@@ -11,16 +11,18 @@ use half::f16;
 use super::cursor::Cursor;
 use super::error::{FormatError, Place};
 use super::sink::put_f32;
-use super::toc::{Entry, TensorEncoding};
+use super::toc::TensorEncoding;
 use crate::codec::{CodecId, encode_best};
 use crate::graph::Param;
 use crate::tensor::{DenseTensor, Storage, Tensor, TernaryTensor};
 
-/// A tensor of the graph and the section that holds it.
+/// A tensor of the graph and the section that holds it, which is intact.
 pub(super) struct TensorEntry<'a> {
     pub(super) param: Param,
     pub(super) encoding: TensorEncoding,
-    pub(super) entry: Entry<'a>,
+    /// Position of the section in the file.
+    pub(super) offset: usize,
+    pub(super) bytes: &'a [u8],
 }
 
 impl TensorEntry<'_> {
@@ -34,36 +36,33 @@ impl TensorEntry<'_> {
     }
 
     pub(super) fn decode(&self) -> Result<Tensor, FormatError> {
-        let bytes = self.entry.verified(&self.param.name)?;
         match self.encoding {
-            TensorEncoding::Dense(storage) => self.decode_dense(storage, bytes).map(Tensor::Dense),
-            TensorEncoding::Ternary(codec) => {
-                self.decode_ternary(codec, bytes).map(Tensor::Ternary)
-            }
+            TensorEncoding::Dense(storage) => self.decode_dense(storage).map(Tensor::Dense),
+            TensorEncoding::Ternary(codec) => self.decode_ternary(codec).map(Tensor::Ternary),
         }
     }
 
-    fn decode_dense(&self, storage: Storage, bytes: &[u8]) -> Result<DenseTensor, FormatError> {
+    fn decode_dense(&self, storage: Storage) -> Result<DenseTensor, FormatError> {
         let width = match storage {
             Storage::F32 => size_of::<f32>(),
             Storage::F16 => size_of::<f16>(),
         };
         let expected = self.param.numel().saturating_mul(width);
-        if bytes.len() != expected {
-            let place = self.place();
-            return Err(FormatError::TensorLength { place, expected, found: bytes.len() });
+        let found = self.bytes.len();
+        if found != expected {
+            return Err(FormatError::TensorLength { place: self.place(), expected, found });
         }
         let data = match storage {
-            Storage::F32 => values(bytes, f32::from_le_bytes),
-            Storage::F16 => values(bytes, |value| f16::from_le_bytes(value).to_f32()),
+            Storage::F32 => values(self.bytes, f32::from_le_bytes),
+            Storage::F16 => values(self.bytes, |value| f16::from_le_bytes(value).to_f32()),
         };
         let dense = DenseTensor::new(self.param.shape.clone(), data)
             .map_err(|source| FormatError::Tensor { place: self.place(), source })?;
         Ok(dense.with_storage(storage))
     }
 
-    fn decode_ternary(&self, codec: CodecId, bytes: &[u8]) -> Result<TernaryTensor, FormatError> {
-        let mut cursor = Cursor::new(&self.param.name, self.entry.offset, bytes);
+    fn decode_ternary(&self, codec: CodecId) -> Result<TernaryTensor, FormatError> {
+        let mut cursor = Cursor::new(&self.param.name, self.offset, self.bytes);
         let w_neg = cursor.f32()?;
         let w_pos = cursor.f32()?;
         let codes = codec.decode(cursor.rest(), self.param.numel()).map_err(|source| {
@@ -76,7 +75,7 @@ impl TensorEntry<'_> {
     }
 
     fn place(&self) -> Place {
-        self.entry.place(&self.param.name)
+        Place { section: self.param.name.clone(), offset: self.offset }
     }
 }
 

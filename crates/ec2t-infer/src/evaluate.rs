@@ -8,6 +8,9 @@ use crate::model::Model;
 /// Images between two calls of the progress function.
 const BLOCK: usize = 256;
 
+/// Most classes for which a confusion matrix is counted.
+const MAX_CONFUSION: usize = 1024;
+
 /// How well a model does on some images.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Evaluation {
@@ -22,7 +25,8 @@ pub struct Evaluation {
     pub top5: Option<f64>,
     /// Number of classes.
     pub classes: usize,
-    /// Images by label (rows) and predicted class (columns), row-major.
+    /// Images by label (rows) and predicted class (columns), row-major; empty
+    /// where there are more than 1,024 classes.
     pub confusion: Vec<u32>,
     /// Time taken.
     pub seconds: f64,
@@ -45,14 +49,19 @@ pub fn evaluate(
     check_labels(labels, classes)?;
 
     let start = Instant::now();
-    let mut confusion = vec![0; classes * classes];
+    let mut confusion = match classes {
+        0..=MAX_CONFUSION => vec![0; classes * classes],
+        _ => Vec::new(),
+    };
     let (mut correct, mut among_five, mut done) = (0, 0, 0);
     for (labels, images) in labels.chunks(BLOCK).zip(images.chunks(BLOCK * model.input_len())) {
         let logits = model.run_pixels(images, labels.len())?;
         for (&label, logits) in labels.iter().zip(logits.chunks_exact(classes)) {
-            let label = label as usize;
-            confusion[label * classes + largest(logits)] += 1;
-            correct += usize::from(largest(logits) == label);
+            let (label, predicted) = (label as usize, largest(logits));
+            if let Some(count) = confusion.get_mut(label * classes + predicted) {
+                *count += 1;
+            }
+            correct += usize::from(predicted == label);
             among_five += usize::from(rank(logits, label) < 5);
         }
         done += labels.len();

@@ -210,3 +210,56 @@ fn op_name(op: &Op) -> &'static str {
         Op::Flatten => "flatten",
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use ec2t_format::graph::GraphBuilder;
+    use std::collections::BTreeMap;
+
+    fn plan(build: impl Fn(&mut GraphBuilder)) -> Plan {
+        let mut g = GraphBuilder::new("t", Shape::new(4, 6, 6));
+        build(&mut g);
+        Plan::new(&Network::new(g.finish().unwrap(), BTreeMap::new()).unwrap()).unwrap()
+    }
+
+    #[test]
+    fn a_chain_of_kernels_in_place_needs_one_buffer() {
+        let plan = plan(|g| {
+            let x = g.relu("a", g.input());
+            let x = g.dropout("skip", x, 0.5);
+            let x = g.relu("b", x);
+            g.relu("c", x);
+        });
+        assert_eq!(plan.buffers, [144]);
+        let copied: Vec<bool> = plan.steps.iter().map(|step| step.copied.is_some()).collect();
+        assert_eq!(copied, [true, false, false], "only the image is not overwritten");
+    }
+
+    #[test]
+    fn a_value_that_is_still_read_is_kept() {
+        let plan = plan(|g| {
+            let kept = g.relu("kept", g.input());
+            let x = g.relu("changed", kept);
+            let x = g.add("sum", x, kept);
+            g.add("twice", x, x);
+        });
+        assert_eq!(plan.buffers, [144, 144]);
+        let copied: Vec<bool> = plan.steps.iter().map(|step| step.copied.is_some()).collect();
+        assert_eq!(copied, [true, true, false, true]);
+        assert_ne!(plan.steps[3].input.unwrap().source, Source::Buffer(plan.steps[3].output));
+    }
+
+    #[test]
+    fn a_chain_of_transforms_needs_two_buffers() {
+        let plan = plan(|g| {
+            let x = g.max_pool("a", g.input(), 2);
+            let x = g.pad_shortcut("b", x, 10, 1);
+            let x = g.max_pool("c", x, 3);
+            let x = g.pad_shortcut("d", x, 20, 1);
+            g.flatten("out", x);
+        });
+        assert_eq!(plan.buffers, [36, 90]);
+        assert_eq!(plan.output, Operand { source: Source::Buffer(1), len: 20 });
+    }
+}

@@ -114,11 +114,11 @@ fn bad_files_are_errors_with_their_path() {
     let middle = bytes.len() / 2;
     bytes[middle] ^= 1;
     assert!(matches!(Model::from_bytes(&bytes), Err(LoadError::Format(_))));
-    let file = std::env::temp_dir().join(format!("ec2t-infer-{}.ec2t", std::process::id()));
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("damaged.ec2t");
     std::fs::write(&file, &bytes).unwrap();
     let damaged = Model::load(&file).unwrap_err();
-    std::fs::remove_file(&file).unwrap();
-    assert!(damaged.to_string().contains(".ec2t: "), "{damaged}");
+    assert!(damaged.to_string().contains("damaged.ec2t: "), "{damaged}");
     assert!(matches!(damaged, LoadError::File { .. }));
 }
 

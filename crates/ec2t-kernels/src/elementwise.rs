@@ -3,26 +3,31 @@
 //! Tensors are `[C, H, W]`; `plane` is the number of pixels of a channel.
 
 /// `max(x, 0)`; not a number stays that, so that a broken network shows.
+#[inline]
 pub fn relu(x: f32) -> f32 {
     if x < 0.0 { 0.0 } else { x }
 }
 
 /// `min(max(x, 0), 6)`.
+#[inline]
 pub fn relu6(x: f32) -> f32 {
     x.clamp(0.0, 6.0)
 }
 
 /// `1 / (1 + exp(−x))`.
+#[inline]
 pub fn sigmoid(x: f32) -> f32 {
     1.0 / (1.0 + (-x).exp())
 }
 
 /// `x · sigmoid(x)`.
+#[inline]
 pub fn swish(x: f32) -> f32 {
     x * sigmoid(x)
 }
 
 /// `x · relu6(x + 3) / 6`.
+#[inline]
 pub fn hard_swish(x: f32) -> f32 {
     x * relu6(x + 3.0) / 6.0
 }

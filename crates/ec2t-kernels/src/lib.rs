@@ -13,7 +13,7 @@
 //! | [`dense`] | the same for ordinary weights |
 //! | [`elementwise`] | activations, sums, products, batch normalisation, in place |
 //! | [`spatial`] | pools and the option-A shortcut |
-//! | [`reference`] | slow, obviously right convolution and matrix product, to test against |
+//! | [`mod@reference`] | slow, obviously right convolution and matrix product, to test against |
 //!
 //! Each output value is one fixed sequence of additions, so results do not
 //! depend on the number of threads.

@@ -26,6 +26,30 @@ pub struct TernaryWeights<'a> {
 }
 
 /// A packed ternary convolution with its scale and bias.
+///
+/// ```
+/// use ec2t_kernels::{ConvShape, TernaryConv, TernaryWeights};
+///
+/// // The horizontal difference of an image of 1 × 3 pixels.
+/// let shape = ConvShape {
+///     in_channels: 1,
+///     out_channels: 1,
+///     input: [1, 3],
+///     kernel: [1, 2],
+///     stride: [1, 1],
+///     dilation: [1, 1],
+///     padding: [0; 4],
+///     groups: 1,
+///     output: [1, 2],
+/// };
+/// let weights = TernaryWeights { codes: &[-1, 1], w_neg: 0.5, w_pos: 0.5 };
+/// let conv = TernaryConv::new(shape, weights, None, Some(&[10.0]))?;
+///
+/// let mut output = [0.0; 2];
+/// conv.run(&[1.0, 2.0, 5.0], &mut output, &mut vec![0.0; conv.workspace_len()]);
+/// assert_eq!(output, [10.5, 11.5]);
+/// # Ok::<(), ec2t_kernels::TooLarge>(())
+/// ```
 #[derive(Clone, Debug)]
 pub struct TernaryConv {
     planes: Planes,

@@ -1,6 +1,6 @@
 //! Reads PyTorch and safetensors checkpoints onto ec2t graphs.
 //!
-//! [`import`] reads a checkpoint, maps its tensors onto a graph by name and
+//! [`import()`] reads a checkpoint, maps its tensors onto a graph by name and
 //! reports every name that does not fit. Weights that are already ternary are
 //! stored as such, bit for bit.
 //!

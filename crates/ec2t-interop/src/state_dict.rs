@@ -17,7 +17,10 @@ const PARALLEL_PREFIX: &str = "module.";
 
 /// Tensors by name, sorted; all values as 32-bit floats.
 ///
-/// Where every name of a file starts with `module.`, as those of a network in
+/// In a PyTorch checkpoint, the dictionary may be nested under the first of
+/// `state_dict_ema`, `model_ema`, `ema_state_dict`, `state_dict`,
+/// `model_state_dict`, `model` and `net` that is there, so that averaged
+/// weights are preferred. Where every name of a file starts with `module.`, as those of a network in
 /// PyTorch's `DataParallel` do, the prefix is dropped.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct StateDict {

@@ -7,7 +7,7 @@
 
 use std::fmt;
 
-use ec2t_format::graph::{Conv2d, NodeId, Shape, ShapeError};
+use ec2t_format::graph::{Conv2d, GraphError, NodeId, Shape};
 use ec2t_format::{Graph, Op};
 use serde::Serialize;
 
@@ -25,9 +25,9 @@ pub struct Cost {
 impl std::iter::Sum for Cost {
     fn sum<I: Iterator<Item = Cost>>(costs: I) -> Cost {
         costs.fold(Cost::default(), |a, b| Cost {
-            params: a.params + b.params,
-            macs: a.macs + b.macs,
-            activations: a.activations + b.activations,
+            params: a.params.saturating_add(b.params),
+            macs: a.macs.saturating_add(b.macs),
+            activations: a.activations.saturating_add(b.activations),
         })
     }
 }
@@ -59,8 +59,9 @@ impl CostTable {
     /// Counts a graph for images of its own input shape.
     ///
     /// # Errors
-    /// Names the first layer whose inputs do not fit.
-    pub fn of(graph: &Graph) -> Result<Self, ShapeError> {
+    /// Where the graph is malformed.
+    pub fn of(graph: &Graph) -> Result<Self, GraphError> {
+        graph.validate()?;
         let shapes = graph.shapes()?;
         let layers: Vec<LayerCost> = graph
             .iter()
@@ -163,6 +164,16 @@ mod tests {
         assert_eq!(bn.cost, Cost { params: 16, macs: 0, activations: 0 });
         assert_eq!(fc.cost, Cost { params: 96 * 3 + 3, macs: 96 * 3, activations: 3 });
         assert_eq!(table.total, Cost { params: 363, macs: 864, activations: 99 });
+    }
+
+    #[test]
+    fn a_malformed_graph_is_refused() {
+        let mut graph = grouped();
+        let Op::Conv2d(conv) = &mut graph.nodes[1].op else { panic!() };
+        conv.groups = 0;
+        assert!(
+            matches!(CostTable::of(&graph), Err(GraphError::BadOp { node, .. }) if node == "conv")
+        );
     }
 
     #[test]

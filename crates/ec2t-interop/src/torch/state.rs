@@ -13,11 +13,10 @@ use crate::state_dict::StateDict;
 /// Keys under which training scripts nest the state dictionary, the first one
 /// present being taken. Averaged weights come first, as they do in timm: a
 /// script that keeps them means them to be used.
-const WRAPPERS: [&str; 8] = [
+const WRAPPERS: [&str; 7] = [
     "state_dict_ema",
     "model_ema",
     "ema_state_dict",
-    "ema",
     "state_dict",
     "model_state_dict",
     "model",
@@ -133,10 +132,9 @@ impl TensorView<'_> {
     /// its position in the storage.
     fn advance(&self, index: &mut [usize], mut at: usize) -> usize {
         for axis in (0..index.len()).rev() {
-            index[axis] += 1;
-            at += self.strides[axis];
-            if index[axis] < self.shape[axis] {
-                break;
+            if index[axis] + 1 < self.shape[axis] {
+                index[axis] += 1;
+                return at + self.strides[axis];
             }
             at -= self.strides[axis] * index[axis];
             index[axis] = 0;

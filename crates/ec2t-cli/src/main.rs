@@ -1,1 +1,41 @@
-fn main() {}
+//! The command `ec2t`.
+//!
+//! One file per command in [`commands`]; this one picks it and turns its
+//! result into an exit code: 0 good, 1 a check failed, 2 usage, 3 bad file,
+//! 130 interrupted. Data go to stdout, talk to stderr.
+#![forbid(unsafe_code)]
+#![allow(clippy::print_stdout, clippy::print_stderr)]
+
+mod commands;
+mod config;
+mod exit;
+mod output;
+mod progress;
+mod report;
+mod run_dir;
+
+use std::process::ExitCode;
+
+use clap::Parser;
+use tracing::level_filters::LevelFilter;
+
+/// Sparse ternary convolutional networks: train, ternarize, store, run.
+#[derive(Parser)]
+#[command(name = "ec2t", version, about, max_term_width = 100)]
+struct Cli {
+    #[command(subcommand)]
+    command: commands::Command,
+    /// Tell more about what happens.
+    #[arg(short, long, global = true)]
+    verbose: bool,
+}
+
+fn main() -> ExitCode {
+    let cli = Cli::parse();
+    let level = if cli.verbose { LevelFilter::DEBUG } else { LevelFilter::WARN };
+    tracing_subscriber::fmt().with_max_level(level).with_writer(std::io::stderr).init();
+    match cli.command.run() {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => exit::report(&error),
+    }
+}

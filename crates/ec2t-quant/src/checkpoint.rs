@@ -222,7 +222,10 @@ fn differences(then: &serde_json::Value, now: &serde_json::Value) -> Vec<String>
 
 /// Writes a network as a safetensors file with the graph's names, its ternary
 /// tensors as the floats that they stand for.
-pub(crate) fn write_network(path: &Path, network: &Network, best: &Best) -> Result<(), QuantError> {
+///
+/// # Errors
+/// Where the file can't be written; what was there before is then untouched.
+pub fn save_network(path: &Path, network: &Network) -> Result<(), QuantError> {
     let values: Vec<(&String, &Tensor, Vec<u8>)> = network
         .tensors()
         .iter()
@@ -233,9 +236,7 @@ pub(crate) fn write_network(path: &Path, network: &Network, best: &Best) -> Resu
         let view = TensorView::new(Dtype::F32, tensor.shape().to_vec(), bytes);
         views.push((name.as_str(), view.map_err(|e| malformed(path, e))?));
     }
-    let best = serde_json::to_string(best).map_err(|e| malformed(path, e))?;
-    let metadata = HashMap::from([(PROGRESS.to_owned(), best)]);
-    let file = safetensors::serialize(views, Some(metadata)).map_err(|e| malformed(path, e))?;
+    let file = safetensors::serialize(views, None).map_err(|e| malformed(path, e))?;
     write_atomically(path, &file)
 }
 

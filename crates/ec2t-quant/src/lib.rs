@@ -35,7 +35,7 @@ mod ternarize;
 mod trainer;
 mod weights;
 
-pub use checkpoint::Best;
+pub use checkpoint::{Best, save_network};
 pub use error::QuantError;
 pub use init::initialize;
 pub use optim::{OptimizerKind, Schedule};

@@ -20,7 +20,7 @@ use rand_chacha::rand_core::SeedableRng;
 use serde::Serialize;
 use sha2::{Digest, Sha256};
 
-use crate::checkpoint::{Best, Checkpoint, Progress, write_network};
+use crate::checkpoint::{Best, Checkpoint, Progress, save_network};
 use crate::error::QuantError;
 use crate::events::EventLog;
 use crate::forward::{Leaves, TrainStep, count_correct, to_tensor, train_step};
@@ -241,7 +241,7 @@ impl<'a, 's, P: Phase> Trainer<'a, 's, P> {
             Some(best) if best.top1 >= validation_top1 => best,
             _ => {
                 let best = Best { epoch, top1: validation_top1 };
-                write_network(&self.best(), &network, &best)?;
+                save_network(&self.best(), &network)?;
                 best
             }
         };

@@ -1,0 +1,119 @@
+//! `ec2t data`: find, fetch and check datasets.
+
+use std::path::{Path, PathBuf};
+
+use anyhow::Result;
+use clap::{Args, Subcommand};
+use ec2t_data::{DataError, LoadOptions, Phase, Summary};
+
+use crate::exit::BadFile;
+use crate::output::{grouped, print, print_json, write_json};
+use crate::progress::Progress;
+use crate::run_dir::RunArgs;
+
+/// Find, fetch and check datasets.
+#[derive(Subcommand)]
+pub(crate) enum DataCommand {
+    /// Download a dataset from its home page and check it.
+    Fetch(DatasetArgs),
+    /// Read a dataset, check it and measure it.
+    Verify(DatasetArgs),
+    /// Check the dataset of a run and write data.json there; fetches it where
+    /// it is on this machine in none of the places looked at.
+    Prepare(RunArgs),
+}
+
+/// Which dataset, and where.
+#[derive(Args)]
+pub(crate) struct DatasetArgs {
+    /// Name of the dataset.
+    #[arg(value_name = "NAME")]
+    dataset: String,
+    /// Folder that holds the dataset's own folder.
+    #[arg(long, value_name = "DIR")]
+    data_dir: Option<PathBuf>,
+    /// Print the result as JSON.
+    #[arg(long)]
+    json: bool,
+}
+
+impl DataCommand {
+    pub(crate) fn run(self) -> Result<()> {
+        match self {
+            DataCommand::Fetch(args) => {
+                let folder = fetch(&args.dataset, args.data_dir.as_deref())?;
+                eprintln!("{} is in {}", args.dataset, folder.display());
+                args.verify()
+            }
+            DataCommand::Verify(args) => args.verify(),
+            DataCommand::Prepare(args) => prepare(args),
+        }
+    }
+}
+
+impl DatasetArgs {
+    fn verify(&self) -> Result<()> {
+        let options = LoadOptions { data_dir: self.data_dir.clone(), ..LoadOptions::default() };
+        let summary = ec2t_data::verify(&self.dataset, &options)?;
+        match self.json {
+            true => print_json(&summary),
+            false => print(&describe(&summary)),
+        }
+    }
+}
+
+/// Writes the summary of a run's dataset; downloads it first where no place on
+/// this machine has it.
+fn prepare(args: RunArgs) -> Result<()> {
+    let data_dir = args.data_dir.clone();
+    let run = args.open()?;
+    let (name, options) = (&run.config.data.dataset, run.load_options());
+    let summary = match ec2t_data::verify(name, &options) {
+        Err(missing @ DataError::NotFound { .. }) => {
+            fetch(name, data_dir.as_deref())
+                .map_err(|failed| BadFile(format!("{missing}; the download failed: {failed}")))?;
+            ec2t_data::verify(name, &options)?
+        }
+        found => found?,
+    };
+    write_json(&run.join("data.json"), &summary)?;
+    print(&describe(&summary))
+}
+
+fn fetch(name: &str, data_dir: Option<&Path>) -> Result<PathBuf, DataError> {
+    let mut current: Option<(Phase, Progress)> = None;
+    let folder = ec2t_data::fetch(name, data_dir, &mut |step| {
+        if current.as_ref().is_none_or(|(phase, _)| *phase != step.phase) {
+            eprintln!("{} {}", verb(step.phase), step.file);
+            current = Some((step.phase, Progress::new(step.total, "bytes")));
+        }
+        if let Some((_, progress)) = &mut current {
+            progress.set(step.done, step.file);
+        }
+    })?;
+    if let Some((_, progress)) = &current {
+        progress.finish();
+    }
+    Ok(folder)
+}
+
+fn verb(phase: Phase) -> &'static str {
+    match phase {
+        Phase::Download => "downloading",
+        Phase::Check => "checking",
+        Phase::Unpack => "unpacking",
+    }
+}
+
+fn describe(summary: &Summary) -> String {
+    let [channels, height, width] = summary.shape;
+    let counts = &summary.counts;
+    format!(
+        "{}: {} training, {} validation, {} test images of {channels}×{height}×{width}, {} classes",
+        summary.name,
+        grouped(counts.train),
+        grouped(counts.validation),
+        grouped(counts.test),
+        summary.classes.len(),
+    )
+}

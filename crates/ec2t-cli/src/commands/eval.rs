@@ -1,0 +1,135 @@
+//! `ec2t eval`: measure the accuracy of a model file.
+
+use std::path::{Path, PathBuf};
+
+use anyhow::Result;
+use clap::Args;
+use ec2t_data::{Dataset, LoadOptions};
+use ec2t_infer::{Evaluation, Model, evaluate};
+use serde::Serialize;
+
+use crate::exit::Usage;
+use crate::output::{grouped, print, print_json, write_json};
+use crate::progress::Progress;
+use crate::run_dir::{RunArgs, RunDir};
+
+/// Measure the accuracy of a model file on a dataset's test images.
+#[derive(Args)]
+pub(crate) struct EvalArgs {
+    /// The model file.
+    #[arg(value_name = "FILE", required_unless_present = "run_dir")]
+    model: Option<PathBuf>,
+    /// Name of the dataset.
+    #[arg(long, required_unless_present = "run_dir", value_name = "NAME")]
+    dataset: Option<String>,
+    /// Evaluate the float and the ternary network of this run, and write
+    /// eval.json there.
+    #[arg(long, value_name = "DIR", conflicts_with_all = ["model", "dataset"])]
+    run_dir: Option<PathBuf>,
+    /// Folder that holds the dataset's own folder.
+    #[arg(long, value_name = "DIR")]
+    data_dir: Option<PathBuf>,
+    /// Print the result as JSON.
+    #[arg(long)]
+    json: bool,
+}
+
+/// Accuracy of one model.
+#[derive(Serialize)]
+struct Accuracy {
+    /// Share of right answers in percent.
+    top1: f64,
+    /// Share of images whose class is among the five most probable, in percent.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    top5: Option<f64>,
+    images: usize,
+    correct: usize,
+    seconds: f64,
+    /// Images by class (rows) and predicted class (columns).
+    confusion: Vec<Vec<u32>>,
+}
+
+/// Result of `ec2t eval FILE`.
+#[derive(Serialize)]
+struct FileResult<'a> {
+    file: &'a Path,
+    dataset: &'a str,
+    #[serde(flatten)]
+    accuracy: Accuracy,
+}
+
+/// Result of `ec2t eval --run-dir DIR`: the run's `eval.json`.
+#[derive(Serialize)]
+struct RunResult<'a> {
+    dataset: &'a str,
+    float: Accuracy,
+    ternary: Accuracy,
+}
+
+impl From<Evaluation> for Accuracy {
+    fn from(evaluation: Evaluation) -> Self {
+        let rows = evaluation.confusion.chunks(evaluation.classes.max(1));
+        Self {
+            top1: evaluation.top1,
+            top5: evaluation.top5,
+            images: evaluation.images,
+            correct: evaluation.correct,
+            seconds: evaluation.seconds,
+            confusion: rows.map(<[u32]>::to_vec).collect(),
+        }
+    }
+}
+
+impl EvalArgs {
+    pub(crate) fn run(self) -> Result<()> {
+        let (Some(path), Some(dataset)) = (&self.model, &self.dataset) else {
+            let run_dir = self.run_dir.unwrap_or_default();
+            let run = RunArgs { run_dir, data_dir: self.data_dir }.open()?;
+            return evaluate_run(&run, self.json);
+        };
+        let model = Model::load(path)?;
+        let shape = model.input_shape();
+        let options = LoadOptions {
+            data_dir: self.data_dir.clone(),
+            image_size: Some([shape.channels, shape.height, shape.width]),
+            ..LoadOptions::default()
+        };
+        let data = ec2t_data::load(dataset, &options)?.test;
+        let accuracy = measure(&model, &data)?;
+        if self.json {
+            return print_json(&FileResult { file: path, dataset, accuracy });
+        }
+        print(&format!("{}: {}", path.display(), describe(&accuracy)))
+    }
+}
+
+fn evaluate_run(run: &RunDir, json: bool) -> Result<()> {
+    let data = run.splits()?.test;
+    let float = measure(&Model::new(run.network("pretrain", "train")?)?, &data)?;
+    let ternary = measure(&Model::load(run.join("model.ec2t"))?, &data)?;
+    let result = RunResult { dataset: &run.config.data.dataset, float, ternary };
+    write_json(&run.join("eval.json"), &result)?;
+    if json {
+        return print_json(&result);
+    }
+    print(&format!("float:   {}\nternary: {}", describe(&result.float), describe(&result.ternary)))
+}
+
+fn describe(accuracy: &Accuracy) -> String {
+    let Accuracy { top1, images, seconds, .. } = accuracy;
+    format!("top-1 {top1:.2} % of {} test images, {seconds:.1} s", grouped(*images))
+}
+
+fn measure(model: &Model, data: &Dataset) -> Result<Accuracy> {
+    let (shape, [channels, height, width]) = (model.input_shape(), data.shape());
+    if [shape.channels, shape.height, shape.width] != [channels, height, width] {
+        let found = format!("{channels}×{height}×{width}");
+        return Err(Usage(format!("the model takes {shape} images, {} has {found}", data.name())).into());
+    }
+    let mut progress = Progress::new(data.len() as u64, "images");
+    let evaluation = evaluate(model, data.images(), data.labels(), |done| {
+        progress.set(done as u64, "");
+    })?;
+    progress.finish();
+    Ok(evaluation.into())
+}

@@ -1,0 +1,53 @@
+//! `ec2t export`: write a run's network to a model file.
+
+use std::collections::BTreeMap;
+
+use anyhow::Result;
+use clap::Args;
+use ec2t_format::tensor::Storage;
+use ec2t_format::{Network, Tensor, fold_batch_norm};
+
+use crate::output::{grouped, write_file};
+use crate::run_dir::RunArgs;
+
+/// Write a run's network to a model file.
+#[derive(Args)]
+pub(crate) struct ExportArgs {
+    #[command(flatten)]
+    run: RunArgs,
+}
+
+impl ExportArgs {
+    pub(crate) fn run(self) -> Result<()> {
+        let run = self.run.open()?;
+        let export = &run.config.export;
+        let mut network = run.network("finetune", "finetune")?;
+        if export.fold_batch_norm {
+            network = fold_batch_norm(&network);
+        }
+        network = with_storage(network, export.side.into())?;
+        network.metadata = BTreeMap::from([
+            ("dataset".to_owned(), run.config.data.dataset.clone()),
+            ("producer".to_owned(), concat!("ec2t ", env!("CARGO_PKG_VERSION")).to_owned()),
+            ("seed".to_owned(), run.config.run.seed.to_string()),
+        ]);
+        let file = ec2t_format::write(&network);
+        let path = run.join("model.ec2t");
+        write_file(&path, &file)?;
+        eprintln!("{}: {} bytes", path.display(), grouped(file.len()));
+        Ok(())
+    }
+}
+
+/// The network with its floats at this precision.
+pub(super) fn with_storage(network: Network, storage: Storage) -> Result<Network> {
+    let (graph, tensors, metadata) = network.into_parts();
+    let stored = |tensor: Tensor| match tensor {
+        Tensor::Dense(dense) => Tensor::Dense(dense.with_storage(storage)),
+        ternary => ternary,
+    };
+    let tensors = tensors.into_iter().map(|(name, tensor)| (name, stored(tensor))).collect();
+    let mut network = Network::new(graph, tensors)?;
+    network.metadata = metadata;
+    Ok(network)
+}

@@ -1,0 +1,125 @@
+//! `ec2t import`: turn a checkpoint into a model file.
+
+use std::path::PathBuf;
+
+use anyhow::{Context, Result};
+use clap::Args;
+use ec2t_format::{Network, fold_batch_norm};
+use ec2t_scale::{ArchOptions, Scaling};
+use serde::Serialize;
+
+use super::export::with_storage;
+use super::scale::preprocess;
+use crate::config::{Precision, Preprocessing};
+use crate::output::{grouped, print, print_json, write_file};
+
+/// Turn a PyTorch or safetensors checkpoint into a model file.
+///
+/// A weight tensor of at most three values −a, 0 and +b is stored as ternary,
+/// bit for bit.
+#[derive(Args)]
+pub(crate) struct ImportArgs {
+    /// A PyTorch checkpoint (.pt, .pth, .th) or a safetensors file.
+    #[arg(value_name = "CKPT")]
+    checkpoint: PathBuf,
+    /// Architecture that the checkpoint belongs to.
+    #[arg(long, value_name = "NAME")]
+    arch: String,
+    /// How pixels are normalized.
+    #[arg(long, value_enum, default_value = "none")]
+    preprocess: Preprocessing,
+    /// Model file to write.
+    #[arg(short, long, value_name = "FILE")]
+    output: PathBuf,
+    /// Number of classes.
+    #[arg(long, default_value_t = 10)]
+    classes: usize,
+    /// File with the name of each class on a line of its own.
+    #[arg(long, value_name = "FILE")]
+    class_names: Option<PathBuf>,
+    /// Base multiplier of depth.
+    #[arg(long, default_value_t = 1.0)]
+    depth: f64,
+    /// Base multiplier of width.
+    #[arg(long, default_value_t = 1.0)]
+    width: f64,
+    /// Exponent of both multipliers.
+    #[arg(long, default_value_t = 1.0)]
+    phi: f64,
+    /// Merge batch normalisation into the layer before it.
+    #[arg(long)]
+    fold_batch_norm: bool,
+    /// Precision of all numbers that are not ternary.
+    #[arg(long, value_enum, default_value = "f32")]
+    side: Precision,
+    /// Print the result as JSON.
+    #[arg(long)]
+    json: bool,
+}
+
+/// What was imported.
+#[derive(Serialize)]
+struct ImportSummary {
+    file: PathBuf,
+    arch: String,
+    tensors: usize,
+    ternary_layers: usize,
+    params: usize,
+    sparsity: f64,
+    bytes: usize,
+}
+
+impl ImportArgs {
+    pub(crate) fn run(self) -> Result<()> {
+        let scaling = Scaling { depth: self.depth, width: self.width, phi: self.phi };
+        let options = ArchOptions { classes: self.classes, input: None, scaling };
+        let mut graph = ec2t_scale::build(&self.arch, &options)?;
+        graph.preprocess = preprocess(self.preprocess, graph.input.channels);
+        graph.classes = self.read_class_names()?;
+        graph.validate()?;
+        let imported = ec2t_interop::import(&self.checkpoint, graph)?;
+        eprintln!("{}: {}", self.checkpoint.display(), imported.report);
+        let file = ec2t_format::write(&self.stored(&imported.network)?);
+        write_file(&self.output, &file)?;
+        self.print(&imported.network, file.len())
+    }
+
+    /// The network as it goes into the file.
+    fn stored(&self, network: &Network) -> Result<Network> {
+        let network = match self.fold_batch_norm {
+            true => fold_batch_norm(network),
+            false => network.clone(),
+        };
+        with_storage(network, self.side.into())
+    }
+
+    fn read_class_names(&self) -> Result<Vec<String>> {
+        let Some(path) = &self.class_names else { return Ok(Vec::new()) };
+        let text = std::fs::read_to_string(path)
+            .with_context(|| format!("cannot read the class names {}", path.display()))?;
+        Ok(text.lines().map(str::trim).filter(|name| !name.is_empty()).map(str::to_owned).collect())
+    }
+
+    fn print(&self, network: &Network, bytes: usize) -> Result<()> {
+        let summary = ImportSummary {
+            file: self.output.clone(),
+            arch: self.arch.clone(),
+            tensors: network.tensors().len(),
+            ternary_layers: network.ternary_layers(),
+            params: network.graph().parameter_count(),
+            sparsity: network.sparsity(),
+            bytes,
+        };
+        if self.json {
+            return print_json(&summary);
+        }
+        print(&format!(
+            "{}: {} parameters, {} ternary layers, {:.2} % zeros, {} bytes",
+            self.output.display(),
+            grouped(summary.params),
+            summary.ternary_layers,
+            100.0 * summary.sparsity,
+            grouped(bytes),
+        ))
+    }
+}

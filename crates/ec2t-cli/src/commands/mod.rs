@@ -1,0 +1,60 @@
+//! The commands, one file each.
+
+mod data;
+mod eval;
+mod export;
+mod import;
+mod inspect;
+mod report;
+mod run;
+mod scale;
+mod train;
+
+use anyhow::Result;
+use clap::Subcommand;
+
+/// What the program can do.
+#[derive(Subcommand)]
+pub(crate) enum Command {
+    /// Find, fetch and check datasets.
+    #[command(subcommand)]
+    Data(data::DataCommand),
+    /// Build an architecture and count its costs.
+    Scale(scale::ScaleArgs),
+    /// Train a network in floats, or take one from a checkpoint.
+    Train(train::TrainArgs),
+    /// Ternarize a trained network (EC2T, learning phase).
+    Ternarize(train::StageArgs),
+    /// Fine-tune a ternary network; assignments are frozen.
+    Finetune(train::StageArgs),
+    /// Write a run's network to a model file.
+    Export(export::ExportArgs),
+    /// Turn a PyTorch or safetensors checkpoint into a model file.
+    Import(import::ImportArgs),
+    /// Measure the accuracy of a model file.
+    Eval(eval::EvalArgs),
+    /// Classify pictures.
+    Run(run::RunArgs),
+    /// Show what a model file holds, to the byte.
+    Inspect(inspect::InspectArgs),
+    /// Write a run's report.
+    Report(report::ReportArgs),
+}
+
+impl Command {
+    pub(crate) fn run(self) -> Result<()> {
+        match self {
+            Command::Data(command) => command.run(),
+            Command::Scale(args) => args.run(),
+            Command::Train(args) => args.run(),
+            Command::Ternarize(args) => args.ternarize(),
+            Command::Finetune(args) => args.finetune(),
+            Command::Export(args) => args.run(),
+            Command::Import(args) => args.run(),
+            Command::Eval(args) => args.run(),
+            Command::Run(args) => args.run(),
+            Command::Inspect(args) => args.run(),
+            Command::Report(args) => args.run(),
+        }
+    }
+}

@@ -1,0 +1,30 @@
+//! `ec2t report`: write a run's report.
+
+use std::path::PathBuf;
+
+use anyhow::Result;
+use clap::Args;
+
+use crate::output::{print, print_json};
+use crate::report;
+
+/// Write report.json and report.html of a run.
+#[derive(Args)]
+pub(crate) struct ReportArgs {
+    /// Folder of the run.
+    #[arg(long, value_name = "DIR")]
+    run_dir: PathBuf,
+    /// Print the report as JSON.
+    #[arg(long)]
+    json: bool,
+}
+
+impl ReportArgs {
+    pub(crate) fn run(self) -> Result<()> {
+        let report = report::write(&self.run_dir, env!("EC2T_COMMIT"))?;
+        match self.json {
+            true => print_json(&report),
+            false => print(&report.summary()),
+        }
+    }
+}

@@ -1,0 +1,102 @@
+//! `ec2t run`: classify pictures.
+
+use std::path::{Path, PathBuf};
+use std::time::Instant;
+
+use anyhow::{Context, Result};
+use clap::Args;
+use ec2t_format::graph::Shape;
+use ec2t_infer::{Model, Prediction};
+use image::imageops::FilterType;
+use serde::Serialize;
+
+use crate::exit::Usage;
+use crate::output::{print, print_json};
+
+/// Classify pictures.
+#[derive(Args)]
+pub(crate) struct RunArgs {
+    /// The model file.
+    #[arg(value_name = "FILE")]
+    model: PathBuf,
+    /// PNG or JPEG pictures.
+    #[arg(value_name = "IMAGE", required = true)]
+    images: Vec<PathBuf>,
+    /// How many classes to show.
+    #[arg(long, default_value_t = 5, value_name = "K")]
+    top: usize,
+    /// Print the result as JSON.
+    #[arg(long)]
+    json: bool,
+}
+
+/// The classes of one picture.
+#[derive(Serialize)]
+struct Answer<'a> {
+    image: &'a Path,
+    /// Time of the network alone, reading and scaling excluded.
+    milliseconds: f64,
+    top: Vec<Guess>,
+}
+
+#[derive(Serialize)]
+struct Guess {
+    class: usize,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    name: Option<String>,
+    probability: f32,
+}
+
+impl RunArgs {
+    pub(crate) fn run(self) -> Result<()> {
+        let model = Model::load(&self.model)?;
+        let answers: Result<Vec<Answer>> =
+            self.images.iter().map(|image| answer(&model, image, self.top)).collect();
+        let answers = answers?;
+        match self.json {
+            true => print_json(&answers),
+            false => print(&answers.iter().map(describe).collect::<String>()),
+        }
+    }
+}
+
+fn answer<'a>(model: &Model, path: &'a Path, top: usize) -> Result<Answer<'a>> {
+    let pixels = read_pixels(path, model.input_shape())?;
+    let started = Instant::now();
+    let predictions = model.classify(&pixels, top)?;
+    let milliseconds = 1e3 * started.elapsed().as_secs_f64();
+    let guess = |p: Prediction| Guess { class: p.class, name: p.name, probability: p.probability };
+    Ok(Answer { image: path, milliseconds, top: predictions.into_iter().map(guess).collect() })
+}
+
+/// The picture's pixels, `[C, H, W]`, scaled to the model's input.
+fn read_pixels(path: &Path, shape: Shape) -> Result<Vec<u8>> {
+    let picture = image::ImageReader::open(path)
+        .and_then(|reader| reader.with_guessed_format())
+        .with_context(|| format!("cannot read {}", path.display()))?
+        .decode()
+        .map_err(|error| crate::exit::BadFile(format!("{}: {error}", path.display())))?;
+    let (height, width) = (shape.height as u32, shape.width as u32);
+    let picture = match (picture.height(), picture.width()) == (height, width) {
+        true => picture,
+        false => picture.resize_exact(width, height, FilterType::Triangle),
+    };
+    let channels = shape.channels;
+    let interleaved = match channels {
+        1 => picture.into_luma8().into_raw(),
+        3 => picture.into_rgb8().into_raw(),
+        _ => return Err(Usage(format!("a picture has no {channels} channels, as the model needs")).into()),
+    };
+    let plane = |channel: usize| interleaved.iter().skip(channel).step_by(channels);
+    Ok((0..channels).flat_map(plane).copied().collect())
+}
+
+fn describe(answer: &Answer) -> String {
+    let mut text = format!("{} ({:.2} ms)\n", answer.image.display(), answer.milliseconds);
+    for guess in &answer.top {
+        let class = guess.class.to_string();
+        let name = guess.name.as_deref().unwrap_or(&class);
+        text += &format!("  {:5.1} %  {name}\n", 100.0 * guess.probability);
+    }
+    text
+}

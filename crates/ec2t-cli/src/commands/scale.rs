@@ -1,0 +1,105 @@
+//! `ec2t scale`: build an architecture and count its costs.
+
+use std::path::PathBuf;
+
+use anyhow::Result;
+use clap::Args;
+use ec2t_format::Graph;
+use ec2t_format::graph::{Preprocess, Shape};
+use ec2t_scale::{ArchOptions, CostTable, Scaling};
+
+use crate::config::Preprocessing;
+use crate::exit::Usage;
+use crate::output::{print, print_json, write_json};
+use crate::run_dir::{RunArgs, RunDir};
+
+/// Build an architecture and count its costs.
+#[derive(Args)]
+pub(crate) struct ScaleArgs {
+    /// Take the architecture from this run's settings and write arch.json there.
+    #[arg(long, value_name = "DIR", conflicts_with_all = ["arch", "depth", "width", "phi", "classes", "output"])]
+    run_dir: Option<PathBuf>,
+    /// Name of the architecture.
+    #[arg(long, required_unless_present = "run_dir", value_name = "NAME")]
+    arch: Option<String>,
+    /// Base multiplier of depth.
+    #[arg(long, default_value_t = 1.0)]
+    depth: f64,
+    /// Base multiplier of width.
+    #[arg(long, default_value_t = 1.0)]
+    width: f64,
+    /// Exponent of both multipliers.
+    #[arg(long, default_value_t = 1.0)]
+    phi: f64,
+    /// Number of classes.
+    #[arg(long, default_value_t = 10)]
+    classes: usize,
+    /// Write the graph to this file.
+    #[arg(short, long, value_name = "FILE")]
+    output: Option<PathBuf>,
+    /// Print the cost table as JSON.
+    #[arg(long)]
+    json: bool,
+}
+
+impl ScaleArgs {
+    pub(crate) fn run(self) -> Result<()> {
+        let (graph, output) = match &self.run_dir {
+            Some(run_dir) => {
+                let args = RunArgs { run_dir: run_dir.clone(), data_dir: None };
+                let run = args.open()?;
+                (run_graph(&run)?, Some(run.join("arch.json")))
+            }
+            None => (self.named_graph()?, self.output.clone()),
+        };
+        if let Some(path) = output {
+            write_json(&path, &graph)?;
+        }
+        let costs = CostTable::of(&graph)?;
+        match self.json {
+            true => print_json(&costs),
+            false => print(&costs.to_string()),
+        }
+    }
+
+    fn named_graph(&self) -> Result<Graph> {
+        let scaling = Scaling { depth: self.depth, width: self.width, phi: self.phi };
+        let options = ArchOptions { classes: self.classes, input: None, scaling };
+        let name = self.arch.as_deref().unwrap_or_default();
+        Ok(ec2t_scale::build(name, &options)?)
+    }
+}
+
+/// The architecture of a run, for its images and with their class names.
+fn run_graph(run: &RunDir) -> Result<Graph> {
+    let (arch, data) = (&run.config.arch, run.data()?);
+    let [channels, height, width] = data.shape;
+    let scaling = Scaling { depth: arch.depth, width: arch.width, phi: arch.phi };
+    let input = Some(Shape::new(channels, height, width));
+    let options = ArchOptions { classes: arch.classes, input, scaling };
+    let mut graph = ec2t_scale::build(&arch.name, &options)?;
+    if data.classes.len() != arch.classes {
+        let (name, expected) = (&data.name, data.classes.len());
+        let text = format!("arch.classes is {}, but {name} has {expected} classes", arch.classes);
+        return Err(Usage(text).into());
+    }
+    graph.classes = data.classes;
+    graph.preprocess = match arch.preprocess {
+        Preprocessing::Measured => Preprocess {
+            mean: data.stats.mean.iter().map(|&mean| mean as f32).collect(),
+            std: data.stats.std.iter().map(|&std| std as f32).collect(),
+        },
+        named => preprocess(named, channels),
+    };
+    graph.validate()?;
+    Ok(graph)
+}
+
+/// The statistics of that name.
+pub(super) fn preprocess(name: Preprocessing, channels: usize) -> Preprocess {
+    match name {
+        Preprocessing::Cifar10 => Preprocess::cifar10(),
+        Preprocessing::Imagenet => Preprocess::imagenet(),
+        Preprocessing::None | Preprocessing::Measured => Preprocess::none(channels),
+    }
+}

@@ -1,0 +1,151 @@
+//! Settings of a run: the file `config.toml` in its folder.
+
+use std::path::Path;
+
+use anyhow::{Context, Result};
+use ec2t_format::tensor::Storage;
+use ec2t_quant::{FinetuneOptions, PretrainOptions, TernarizeOptions};
+use serde::{Deserialize, Serialize};
+
+use crate::exit::Usage;
+
+/// All settings; a section for each stage.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub(crate) struct Config {
+    pub(crate) run: Run,
+    pub(crate) data: Data,
+    pub(crate) arch: Arch,
+    pub(crate) pretrain: PretrainOptions,
+    pub(crate) ternarize: TernarizeOptions,
+    pub(crate) finetune: FinetuneOptions,
+    pub(crate) export: Export,
+}
+
+/// What concerns all stages.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub(crate) struct Run {
+    /// Seed of everything random.
+    pub(crate) seed: u64,
+    /// Number of threads; 0 is one per processor.
+    pub(crate) threads: usize,
+}
+
+/// Which images.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub(crate) struct Data {
+    /// Name of the dataset.
+    pub(crate) dataset: String,
+    /// Training images that are set aside to choose the best epoch.
+    pub(crate) validation: usize,
+    /// Channels, height and width to which a folder of pictures is brought.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) image_size: Option<[usize; 3]>,
+}
+
+/// Which network.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub(crate) struct Arch {
+    pub(crate) name: String,
+    pub(crate) classes: usize,
+    pub(crate) depth: f64,
+    pub(crate) width: f64,
+    pub(crate) phi: f64,
+    pub(crate) preprocess: Preprocessing,
+}
+
+/// Where the mean and deviation come from that pixels are normalized with.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, clap::ValueEnum)]
+#[serde(rename_all = "lowercase")]
+pub(crate) enum Preprocessing {
+    /// Statistics of CIFAR-10, as in the EC2T reference.
+    Cifar10,
+    /// Statistics of ImageNet, as in torchvision.
+    Imagenet,
+    /// Pixels from 0 to 1.
+    None,
+    /// Measured on the training images.
+    #[value(skip)]
+    Measured,
+}
+
+/// What goes into the model file.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub(crate) struct Export {
+    /// Merge batch normalisation into the layer before it.
+    pub(crate) fold_batch_norm: bool,
+    /// Precision of all numbers that are not ternary.
+    pub(crate) side: Precision,
+}
+
+/// Precision of floats in the model file.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, clap::ValueEnum)]
+#[serde(rename_all = "lowercase")]
+pub(crate) enum Precision {
+    /// 16 bits.
+    F16,
+    /// 32 bits.
+    F32,
+}
+
+impl From<Precision> for Storage {
+    fn from(precision: Precision) -> Self {
+        match precision {
+            Precision::F16 => Storage::F16,
+            Precision::F32 => Storage::F32,
+        }
+    }
+}
+
+impl Config {
+    /// Reads a file; an unknown or missing key is an error.
+    pub(crate) fn read(path: &Path) -> Result<Self> {
+        let text = std::fs::read_to_string(path)
+            .with_context(|| format!("cannot read the settings {}", path.display()))?;
+        Self::parse(&text).map_err(|reason| Usage(format!("{}: {reason}", path.display())).into())
+    }
+
+    fn parse(text: &str) -> Result<Self, String> {
+        let table: toml::Table = text.parse().map_err(|error| format!("{error}"))?;
+        let config: Config = table.clone().try_into().map_err(|error| format!("{error}"))?;
+        // Flattened structs can't refuse unknown keys themselves: whatever
+        // does not come back was not understood.
+        let known = toml::Table::try_from(&config).map_err(|error| format!("{error}"))?;
+        match unknown_key(&table, &known) {
+            Some(key) => Err(format!("unknown key `{key}`")),
+            None => Ok(config),
+        }
+    }
+}
+
+fn unknown_key(given: &toml::Table, known: &toml::Table) -> Option<String> {
+    given.iter().find_map(|(key, value)| match (value, known.get(key)) {
+        (_, None) => Some(key.clone()),
+        (toml::Value::Table(given), Some(toml::Value::Table(known))) => {
+            unknown_key(given, known).map(|inner| format!("{key}.{inner}"))
+        }
+        _ => None,
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const DIGITS: &str = include_str!("../../../xtask/pipelines/digits.toml");
+
+    #[test]
+    fn the_presets_are_understood() {
+        Config::parse(DIGITS).unwrap();
+        Config::parse(include_str!("../../../xtask/pipelines/cifar10.toml")).unwrap();
+    }
+
+    #[test]
+    fn unknown_and_missing_keys_are_named() {
+        let unknown = DIGITS.replace("[export]", "[export]\ncolour = 1");
+        assert_eq!(Config::parse(&unknown).unwrap_err(), "unknown key `export.colour`");
+        let nested = DIGITS.replace("gamma =", "gama = 1.0\ngamma =");
+        assert_eq!(Config::parse(&nested).unwrap_err(), "unknown key `ternarize.gama`");
+        let missing = DIGITS.replace("optimizer =", "# ");
+        assert!(Config::parse(&missing).unwrap_err().contains("missing field `optimizer`"));
+    }
+}

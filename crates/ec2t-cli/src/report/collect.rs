@@ -1,0 +1,246 @@
+//! Computes a report from the files of a run.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+
+use anyhow::{Context, Result, ensure};
+use ec2t_format::stats::{FileStats, file_stats};
+use ec2t_format::{Graph, Network, SectionKind, Tensor, TensorEncoding};
+use ec2t_scale::CostTable;
+
+use super::data::{
+    Accuracy, Clusters, Command, Epoch, Layer, LayerState, Report, STAGES, Settings, SizeStep,
+    Ternary, Training,
+};
+use super::inputs::{
+    ARCH, CONFIG, DATA, Dataset, EVAL, EVENTS, Evaluation, Evaluations, FINETUNE, MODEL, PRETRAIN,
+    Stamp, TERNARIZE, stamp,
+};
+
+/// Collects the report of the run in `run_dir`; `commit` names the version of
+/// the program.
+///
+/// # Errors
+/// Where one of the run's files is missing or malformed.
+pub(crate) fn build(run_dir: &Path, commit: &str) -> Result<Report> {
+    let (settings, seed) = CONFIG.read(run_dir, |text| settings(&text))?;
+    let data: Dataset = DATA.json(run_dir, Ok)?;
+    let (graph, cost) = ARCH.json(run_dir, |graph: Graph| {
+        graph.validate()?;
+        let cost = CostTable::of(&graph)?.total;
+        Ok((graph, cost))
+    })?;
+    let pretrain = PRETRAIN.json(run_dir, Ok)?;
+    let ternarize: Training = TERNARIZE.json(run_dir, Ok)?;
+    let (finetune, sparsity) = FINETUNE.json(run_dir, |summary: Training| {
+        let sparsity = summary.sparsity.or(ternarize.sparsity);
+        Ok((summary, sparsity.context("`sparsity` is missing")?))
+    })?;
+    let training = vec![pretrain, ternarize, finetune];
+    let epochs = match EVENTS.exists(run_dir) {
+        true => EVENTS.read(run_dir, |text| epochs(&text, &training, &graph))?,
+        false => Vec::new(),
+    };
+    let model = MODEL.read(run_dir, |file| Model::read(&file))?;
+    let eval = EVAL.json(run_dir, |eval: Evaluations| {
+        check_confusion(&eval.ternary.confusion, data.classes.len())?;
+        Ok(eval)
+    })?;
+    let (seconds, commands) = stages(run_dir, &training)?;
+
+    let float_bytes = FLOAT_BYTES * cost.params;
+    let file_bytes = model.stats.total_bytes as u64;
+    Ok(Report {
+        dataset: data.name,
+        images: data.counts,
+        classes: data.classes,
+        arch: graph.name,
+        input: graph.input,
+        parameters: cost.params,
+        macs: cost.macs,
+        float: accuracy(&eval.float),
+        ternary: Ternary {
+            accuracy: accuracy(&eval.ternary),
+            sparsity,
+            entropy_bits: model.entropy_bits(),
+            weights: model.ternary_weights(),
+        },
+        file_bytes,
+        float_bytes,
+        compression: float_bytes as f64 / file_bytes as f64,
+        sizes: model.sizes(float_bytes),
+        layers: model.layers,
+        rest: model.stats.rest,
+        confusion: eval.ternary.confusion,
+        training,
+        epochs,
+        seconds,
+        commands,
+        settings,
+        seed,
+        commit: commit.to_owned(),
+    })
+}
+
+fn settings(text: &[u8]) -> Result<(Settings, u64)> {
+    let settings: Settings = toml::from_slice(text)?;
+    let seed = settings.get("run").and_then(|run| run.get("seed")?.as_integer());
+    let seed = seed.and_then(|seed| u64::try_from(seed).ok());
+    Ok((settings, seed.context("`run.seed` must be an integer from 0")?))
+}
+
+/// The epochs of the training that led to the model. Lines of a stage that was
+/// replaced by a checkpoint, or repeated with fewer epochs, are left out.
+fn epochs(text: &[u8], training: &[Training], graph: &Graph) -> Result<Vec<Epoch>> {
+    let sizes: BTreeMap<String, usize> =
+        graph.params().into_iter().map(|param| (param.name.clone(), param.numel())).collect();
+    let parse = |line: &str| -> Result<Epoch> {
+        let mut epoch: Epoch = serde_json::from_str(line)?;
+        epoch.entropy_bits = mean_entropy(&epoch.layers, &sizes)?;
+        Ok(epoch)
+    };
+    let counts = |epoch: &Epoch| {
+        training.iter().any(|t| t.stage == epoch.stage && t.epochs >= Some(epoch.epoch))
+    };
+    let mut epochs = Vec::new();
+    for (number, line) in (1..).zip(std::str::from_utf8(text)?.lines()) {
+        let epoch = parse(line).with_context(|| format!("line {number}"))?;
+        if counts(&epoch) {
+            epochs.push(epoch);
+        }
+    }
+    Ok(epochs)
+}
+
+/// Mean over all weights, whose number each layer's name stands for.
+fn mean_entropy(layers: &[LayerState], sizes: &BTreeMap<String, usize>) -> Result<Option<f64>> {
+    let mut entropies = Vec::new();
+    for layer in layers {
+        let size = sizes.get(&layer.name);
+        let size = size.with_context(|| format!("arch.json has no weights `{}`", layer.name))?;
+        entropies.push((layer.entropy_bits, *size));
+    }
+    Ok(weighted_mean(entropies))
+}
+
+/// Mean of values by their weights; none where there is no weight.
+fn weighted_mean(values: impl IntoIterator<Item = (f64, usize)>) -> Option<f64> {
+    let (sum, total) = values.into_iter().fold((0.0, 0), |(sum, total), (value, weight)| {
+        (sum + value * weight as f64, total + weight)
+    });
+    (total > 0).then(|| sum / total as f64)
+}
+
+/// Bytes of a 32-bit float.
+const FLOAT_BYTES: u64 = 4;
+
+/// What `model.ec2t` holds.
+struct Model {
+    layers: Vec<Layer>,
+    stats: FileStats,
+    /// Number of weights and entropy of each ternary tensor.
+    ternary: Vec<(f64, usize)>,
+    /// Bytes of all ternary tensors.
+    ternary_bytes: u64,
+}
+
+impl Model {
+    fn read(file: &[u8]) -> Result<Self> {
+        let (network, layout) = (ec2t_format::read(file)?, ec2t_format::layout(file)?);
+        let stats = file_stats(&network, &layout);
+        let is_ternary = |kind| matches!(kind, SectionKind::Tensor(TensorEncoding::Ternary(_)));
+        let sections = layout.sections.iter().filter(|section| is_ternary(section.kind));
+        let ternary = network.tensors().values().filter_map(|tensor| match tensor {
+            Tensor::Ternary(t) => Some((t.counts().entropy_bits(), t.counts().total())),
+            Tensor::Dense(_) => None,
+        });
+        Ok(Self {
+            layers: layers(&network, &stats),
+            ternary: ternary.collect(),
+            ternary_bytes: sections.map(|section| section.len as u64).sum(),
+            stats,
+        })
+    }
+
+    fn ternary_weights(&self) -> u64 {
+        self.ternary.iter().map(|&(_, weights)| weights as u64).sum()
+    }
+
+    fn entropy_bits(&self) -> Option<f64> {
+        weighted_mean(self.ternary.iter().copied())
+    }
+
+    fn sizes(&self, float_bytes: u64) -> Vec<SizeStep> {
+        let weights = self.ternary_weights();
+        let other_bytes = float_bytes.saturating_sub(FLOAT_BYTES * weights);
+        let structure_bytes = self.stats.rest.iter().map(|part| part.bytes as u64).sum();
+        let layer_bytes: u64 = self.stats.layers.iter().map(|layer| layer.bytes as u64).sum();
+        vec![
+            SizeStep {
+                name: "every value in 32 bits",
+                ternary_bytes: float_bytes - other_bytes,
+                other_bytes,
+                structure_bytes: 0,
+            },
+            SizeStep {
+                name: "ternary weights in 2 bits",
+                ternary_bytes: weights.div_ceil(4),
+                other_bytes,
+                structure_bytes: 0,
+            },
+            SizeStep {
+                name: "model.ec2t",
+                ternary_bytes: self.ternary_bytes,
+                other_bytes: layer_bytes - self.ternary_bytes,
+                structure_bytes,
+            },
+        ]
+    }
+}
+
+fn layers(network: &Network, stats: &FileStats) -> Vec<Layer> {
+    let clusters = |name: &str| match network.tensor(&format!("{name}.weight"))? {
+        Tensor::Ternary(tensor) => {
+            let counts = tensor.counts();
+            let share = |count: usize| count as f64 / counts.total() as f64;
+            Some(Clusters {
+                w_neg: tensor.w_neg(),
+                w_pos: tensor.w_pos(),
+                shares: [counts.neg, counts.zero, counts.pos].map(share),
+            })
+        }
+        Tensor::Dense(_) => None,
+    };
+    let layers = stats.layers.iter();
+    layers.map(|layer| Layer { clusters: clusters(&layer.name), stats: layer.clone() }).collect()
+}
+
+fn accuracy(evaluation: &Evaluation) -> Accuracy {
+    let &Evaluation { top1, images, correct, seconds, .. } = evaluation;
+    Accuracy { top1, images, correct, seconds }
+}
+
+fn check_confusion(confusion: &[Vec<u64>], classes: usize) -> Result<()> {
+    let is_square = confusion.len() == classes && confusion.iter().all(|row| row.len() == classes);
+    ensure!(
+        is_square,
+        "`ternary.confusion` must have {classes} rows and columns, as many as classes"
+    );
+    Ok(())
+}
+
+/// Time and command of each stage. Training counts its time itself, over all
+/// sessions; of the others, and of commands, only stamps know.
+fn stages(run_dir: &Path, training: &[Training]) -> Result<(BTreeMap<String, f64>, Vec<Command>)> {
+    let (mut seconds, mut commands) = (BTreeMap::new(), Vec::new());
+    for stage in STAGES {
+        let stamp = stamp(stage);
+        if stamp.exists(run_dir) {
+            let stamp: Stamp = stamp.json(run_dir, Ok)?;
+            seconds.insert(stage.to_owned(), stamp.seconds);
+            commands.push(Command { stage: stage.to_owned(), command: stamp.command });
+        }
+    }
+    seconds.extend(training.iter().map(|training| (training.stage.clone(), training.seconds)));
+    Ok((seconds, commands))
+}

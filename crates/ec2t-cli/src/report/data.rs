@@ -1,0 +1,237 @@
+//! What is in a report. Its JSON is `report.json`.
+//!
+//! Accuracies are in percent, as everywhere in the program; shares, sparsity
+//! among them, are 0…1. Sizes are in bytes, times in seconds.
+
+use std::collections::BTreeMap;
+
+use ec2t_format::graph::Shape;
+use ec2t_format::stats::{LayerStats, PartStats};
+use serde::{Deserialize, Serialize};
+
+use super::number::{decimal, grouped, percent};
+
+/// The stages that a report knows, in their order.
+pub(super) const STAGES: [&str; 7] =
+    ["data", "scale", "pretrain", "ternarize", "finetune", "export", "eval"];
+
+/// Everything that a report says.
+#[derive(Debug, Serialize)]
+pub(crate) struct Report {
+    /// Name of the dataset.
+    pub(super) dataset: String,
+    /// Number of images per split.
+    pub(super) images: Splits,
+    /// Names of the classes.
+    pub(super) classes: Vec<String>,
+    /// Name of the architecture.
+    pub(super) arch: String,
+    /// Shape of one image.
+    pub(super) input: Shape,
+    /// Trained values of the architecture.
+    pub(super) parameters: u64,
+    /// Multiply-accumulates for one image.
+    pub(super) macs: u64,
+    /// How the float network does on the test images.
+    pub(super) float: Accuracy,
+    /// How the ternary network does, and what it is like.
+    pub(super) ternary: Ternary,
+    /// Length of `model.ec2t`.
+    pub(super) file_bytes: u64,
+    /// Length of all trained values as 32-bit floats.
+    pub(super) float_bytes: u64,
+    /// `float_bytes / file_bytes`.
+    pub(super) compression: f64,
+    /// From the float network to the file, step by step.
+    pub(super) sizes: Vec<SizeStep>,
+    /// The layers in the file.
+    pub(super) layers: Vec<Layer>,
+    /// What else is in the file; with the layers it adds up to `file_bytes`.
+    pub(super) rest: Vec<PartStats>,
+    /// Test images of the ternary network by class (rows) and prediction
+    /// (columns).
+    pub(super) confusion: Vec<Vec<u64>>,
+    /// How each training stage ended.
+    pub(super) training: Vec<Training>,
+    /// Every epoch of training.
+    pub(super) epochs: Vec<Epoch>,
+    /// Time that each stage took.
+    pub(super) seconds: BTreeMap<String, f64>,
+    /// The command of each stage, where it is known.
+    pub(super) commands: Vec<Command>,
+    /// All settings by section.
+    pub(super) settings: Settings,
+    /// Seed of everything random.
+    pub(super) seed: u64,
+    /// Version of the program.
+    pub(super) commit: String,
+}
+
+impl Report {
+    /// What matters most, in two lines.
+    pub(crate) fn summary(&self) -> String {
+        format!(
+            "{} on {}: top-1 {} ternary, {} float\n{} zeros, {} bytes, {} × smaller",
+            self.arch,
+            self.dataset,
+            percent(self.ternary.accuracy.top1, 2),
+            percent(self.float.top1, 2),
+            percent(100.0 * self.ternary.sparsity, 1),
+            grouped(self.file_bytes),
+            decimal(self.compression, 1),
+        )
+    }
+}
+
+/// Keys and values of each section of `config.toml`.
+pub(super) type Settings = BTreeMap<String, BTreeMap<String, toml::Value>>;
+
+/// Number of images per split, where it is known.
+#[derive(Debug, Default, Serialize, Deserialize)]
+pub(super) struct Splits {
+    pub(super) train: Option<u64>,
+    pub(super) validation: Option<u64>,
+    pub(super) test: Option<u64>,
+}
+
+/// Accuracy on the test images.
+#[derive(Debug, Serialize)]
+pub(super) struct Accuracy {
+    pub(super) top1: f64,
+    pub(super) images: u64,
+    pub(super) correct: u64,
+    pub(super) seconds: f64,
+}
+
+/// The ternary network.
+#[derive(Debug, Serialize)]
+pub(super) struct Ternary {
+    #[serde(flatten)]
+    pub(super) accuracy: Accuracy,
+    /// Share of zeros among all trained values.
+    pub(super) sparsity: f64,
+    /// Mean entropy of the ternary weights in bits per weight; none where no
+    /// weight is ternary.
+    pub(super) entropy_bits: Option<f64>,
+    /// Number of ternary weights.
+    pub(super) weights: u64,
+}
+
+/// Bytes that a network takes in one form.
+#[derive(Debug, Serialize)]
+pub(super) struct SizeStep {
+    pub(super) name: &'static str,
+    /// Bytes of the weights that are ternary in the end.
+    pub(super) ternary_bytes: u64,
+    /// Bytes of all other values.
+    pub(super) other_bytes: u64,
+    /// Bytes of the file's structure: header, tables, graph, metadata.
+    pub(super) structure_bytes: u64,
+}
+
+impl SizeStep {
+    /// All bytes.
+    pub(super) fn total(&self) -> u64 {
+        self.ternary_bytes + self.other_bytes + self.structure_bytes
+    }
+}
+
+/// One layer in the file.
+#[derive(Debug, Serialize)]
+pub(super) struct Layer {
+    #[serde(flatten)]
+    pub(super) stats: LayerStats,
+    /// Centroids and clusters, where the weights are ternary.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) clusters: Option<Clusters>,
+}
+
+/// The values of a ternary layer.
+#[derive(Debug, Serialize)]
+pub(super) struct Clusters {
+    /// Magnitude of the negative centroid.
+    pub(super) w_neg: f32,
+    /// Value of the positive centroid.
+    pub(super) w_pos: f32,
+    /// Shares of the negative, zero and positive cluster.
+    pub(super) shares: [f64; 3],
+}
+
+/// How a training stage ended: its `summary.json`.
+#[derive(Debug, Serialize, Deserialize)]
+pub(super) struct Training {
+    pub(super) stage: String,
+    /// The checkpoint that took the place of training.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) init: Option<String>,
+    /// Number of epochs; none where there was no training.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) epochs: Option<usize>,
+    /// The epoch that was kept.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) best: Option<Best>,
+    /// Share of zeros among all trained values.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) sparsity: Option<f64>,
+    /// Time of training, over all sessions.
+    pub(super) seconds: f64,
+}
+
+/// The epoch with the highest validation accuracy.
+#[derive(Clone, Copy, Debug, Serialize, Deserialize)]
+pub(super) struct Best {
+    /// Epoch, from 1.
+    pub(super) epoch: usize,
+    /// Validation accuracy.
+    pub(super) top1: f64,
+}
+
+/// One epoch: a line of `events.jsonl`.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub(super) struct Epoch {
+    pub(super) stage: String,
+    /// The epoch, from 1.
+    pub(super) epoch: usize,
+    /// Number of epochs of the stage.
+    pub(super) epochs: usize,
+    /// Learning rate of the last step.
+    pub(super) lr: f64,
+    /// Mean training loss; none where it was not a number.
+    pub(super) train_loss: Option<f64>,
+    pub(super) train_top1: f64,
+    pub(super) validation_top1: f64,
+    /// Share of zeros among all trained values.
+    pub(super) sparsity: f64,
+    /// Mean entropy of the ternary weights in bits per weight; computed from
+    /// `layers`.
+    #[serde(skip_deserializing)]
+    pub(super) entropy_bits: Option<f64>,
+    /// The best epoch so far.
+    pub(super) best: Best,
+    /// Time of training so far.
+    pub(super) seconds: f64,
+    /// State of the ternarized layers.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub(super) layers: Vec<LayerState>,
+}
+
+/// One ternarized layer after one epoch.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub(super) struct LayerState {
+    /// Name of the weights.
+    pub(super) name: String,
+    /// Strength of the entropy constraint, where there was one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) lambda: Option<f64>,
+    pub(super) w_neg: f32,
+    pub(super) w_pos: f32,
+    pub(super) shares: [f64; 3],
+    pub(super) entropy_bits: f64,
+}
+
+/// What was typed for a stage.
+#[derive(Debug, Serialize)]
+pub(super) struct Command {
+    pub(super) stage: String,
+    pub(super) command: String,
+}

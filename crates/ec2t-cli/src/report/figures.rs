@@ -1,0 +1,107 @@
+//! What is in the file: the clusters of its layers, and its bytes.
+//!
+//! The figures are tables and lines of text with drawn bars, so that their
+//! texts keep their size on every screen and can be searched and copied.
+
+use super::data::{Clusters, Layer, Report, SizeStep};
+use super::markup::{Element, element};
+use super::number::{decimal, grouped, percent, prefixed};
+use super::parts::{bar, cell, figure, head, number, number_head, row, table};
+
+/// For each ternary layer the shares of −a, 0 and +b, between its centroids.
+pub(super) fn clusters(layers: &[Layer]) -> Element {
+    let columns =
+        [head("Layer"), number_head("−a"), head("Shares"), head("+b"), number_head("Zeros")];
+    let rows =
+        layers.iter().filter_map(|layer| cluster_row(layer, layer.clusters.as_ref()?).into());
+    let key = [("neg", "weights at −a"), ("zero", "at 0"), ("pos", "at +b")];
+    figure("Ternary layers", &key, table("clusters", columns, rows))
+}
+
+fn cluster_row(layer: &Layer, clusters: &Clusters) -> Element {
+    let [neg, zero, pos] = clusters.shares;
+    let (a, b) = (decimal(-f64::from(clusters.w_neg), 4), decimal(clusters.w_pos.into(), 4));
+    let share = |share: f64| percent(100.0 * share, 1);
+    let name = &layer.stats.name;
+    let title =
+        format!("{name}: {} at {a}, {} at 0, {} at +{b}", share(neg), share(zero), share(pos));
+    row([
+        head(name),
+        number(a),
+        element("td").child(bar(&title, &[("neg", neg), ("zero", zero), ("pos", pos)])),
+        cell(format!("+{b}")),
+        number(share(zero)),
+    ])
+}
+
+/// From the size of the float network to that of the file.
+pub(super) fn sizes(report: &Report) -> Element {
+    let key = [
+        ("ternary", "ternary weights"),
+        ("other", "all other values"),
+        ("structure", "file structure"),
+    ];
+    let steps = report.sizes.iter().map(|step| size_step(step, report.float_bytes));
+    figure("Size", &key, element("div").class("steps").children(steps))
+}
+
+fn size_step(step: &SizeStep, float_bytes: u64) -> Element {
+    let parts = [
+        ("ternary", step.ternary_bytes),
+        ("other", step.other_bytes),
+        ("structure", step.structure_bytes),
+    ];
+    let bytes = parts.map(|(name, bytes)| format!("{name} {} B", grouped(bytes)));
+    let title = format!("{}: {}", step.name, bytes.join(", "));
+    let shares = parts.map(|(class, bytes)| (class, bytes as f64 / float_bytes.max(1) as f64));
+    let size = match step.total() {
+        total if total == float_bytes => prefixed(total, "B"),
+        total => {
+            let ratio = float_bytes as f64 / total.max(1) as f64;
+            format!("{}, {} × smaller", prefixed(total, "B"), decimal(ratio, 1))
+        }
+    };
+    element("div")
+        .class("step")
+        .child(element("span").text(step.name))
+        .child(element("span").class("n").text(size))
+        .child(bar(&title, &shares))
+}
+
+/// Every layer and every other part of the file, down to the last byte.
+pub(super) fn layers(report: &Report) -> Element {
+    let columns = [
+        head("Layer"),
+        number_head("Bytes"),
+        number_head("Values"),
+        number_head("Zeros"),
+        number_head("Bits/weight"),
+        head("Shape"),
+        head("Stored as"),
+        head("Operation"),
+    ];
+    let layers = report.layers.iter().map(layer_row);
+    let rest = report.rest.iter().map(|part| part_row(&part.name, part.bytes as u64));
+    let total = part_row("whole file", report.file_bytes).class("total");
+    table("layers", columns, layers.chain(rest).chain([total]))
+}
+
+fn layer_row(layer: &Layer) -> Element {
+    let stats = &layer.stats;
+    let shape: Vec<String> = stats.shape.iter().map(usize::to_string).collect();
+    let zeros = stats.zeros as f64 / stats.params.max(1) as f64;
+    row([
+        head(&stats.name),
+        number(grouped(stats.bytes as u64)),
+        number(grouped(stats.params as u64)),
+        number(percent(100.0 * zeros, 1)),
+        number(stats.entropy_bits.map_or("–".into(), |bits| decimal(bits, 3))),
+        cell(shape.join("×")),
+        cell(stats.encoding),
+        cell(stats.op),
+    ])
+}
+
+fn part_row(name: &str, bytes: u64) -> Element {
+    row([head(name), number(grouped(bytes)), cell("").attr("colspan", 6)])
+}

@@ -1,0 +1,54 @@
+//! The report of a run: `report.json` for programs, `report.html` for people.
+//!
+//! [`build`] collects every number from the files that the other commands left
+//! in the run's folder; [`html`] lays the same numbers out as one page that
+//! needs no network and no scripts.
+//!
+//! | module | does |
+//! |---|---|
+//! | [`data`] | says what is in a report |
+//! | [`inputs`] | reads the run's files, or says which is bad and who writes it |
+//! | [`collect`] | computes the report from them |
+//! | [`html`] | lays out the page, section by section |
+//! | [`figures`] | draws clusters and sizes |
+//! | [`confusion`] | draws which classes are taken for which |
+//! | [`chart`] | draws curves over epochs |
+//! | [`parts`] | makes tables, captions and bars |
+//! | [`markup`] | writes elements of HTML and SVG, escaped |
+//! | [`number`] | writes numbers for people |
+
+mod chart;
+mod collect;
+mod confusion;
+mod data;
+mod figures;
+mod html;
+mod inputs;
+mod markup;
+mod number;
+mod parts;
+#[cfg(test)]
+mod tests;
+
+use std::path::Path;
+
+use anyhow::Result;
+
+pub(crate) use collect::build;
+pub(crate) use data::Report;
+pub(crate) use html::html;
+
+use crate::output::{write_file, write_json};
+
+/// Builds the report of the run in `run_dir` and writes it there as
+/// `report.json` and `report.html`, each whole or not at all. `commit` names
+/// the version of the program.
+///
+/// # Errors
+/// Where one of the run's files is missing or malformed, or cannot be written.
+pub(crate) fn write(run_dir: &Path, commit: &str) -> Result<Report> {
+    let report = build(run_dir, commit)?;
+    write_json(&run_dir.join("report.json"), &report)?;
+    write_file(&run_dir.join("report.html"), html(&report).as_bytes())?;
+    Ok(report)
+}

@@ -1,0 +1,94 @@
+//! The folder of a run: which file is where, and who writes it.
+
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, Result};
+use clap::Args;
+use ec2t_data::{LoadOptions, Splits, Summary};
+use ec2t_format::{Graph, Network};
+use serde::de::DeserializeOwned;
+
+use crate::config::Config;
+use crate::exit::BadFile;
+
+/// Where a stage works and where its images are.
+#[derive(Args)]
+pub(crate) struct RunArgs {
+    /// Folder of the run; holds config.toml.
+    #[arg(long, value_name = "DIR")]
+    pub(crate) run_dir: PathBuf,
+    /// Folder that holds the dataset's own folder.
+    #[arg(long, value_name = "DIR")]
+    pub(crate) data_dir: Option<PathBuf>,
+}
+
+impl RunArgs {
+    /// Opens the run.
+    pub(crate) fn open(self) -> Result<RunDir> {
+        RunDir::open(&self.run_dir, self.data_dir)
+    }
+}
+
+/// A run, with its settings read and its number of threads set.
+pub(crate) struct RunDir {
+    path: PathBuf,
+    data_dir: Option<PathBuf>,
+    pub(crate) config: Config,
+}
+
+impl RunDir {
+    fn open(path: &Path, data_dir: Option<PathBuf>) -> Result<Self> {
+        let config = Config::read(&path.join("config.toml"))?;
+        rayon::ThreadPoolBuilder::new().num_threads(config.run.threads).build_global()?;
+        Ok(Self { path: path.to_owned(), data_dir, config })
+    }
+
+    /// A file or folder of the run.
+    pub(crate) fn join(&self, name: impl AsRef<Path>) -> PathBuf {
+        self.path.join(name)
+    }
+
+    /// The dataset and its splits.
+    pub(crate) fn splits(&self) -> Result<Splits> {
+        Ok(ec2t_data::load(&self.config.data.dataset, &self.load_options())?)
+    }
+
+    /// How the dataset is found and split.
+    pub(crate) fn load_options(&self) -> LoadOptions {
+        LoadOptions {
+            data_dir: self.data_dir.clone(),
+            validation: self.config.data.validation,
+            seed: self.config.run.seed,
+            image_size: self.config.data.image_size,
+        }
+    }
+
+    /// What `ec2t data prepare` wrote.
+    pub(crate) fn data(&self) -> Result<Summary> {
+        self.read_json("data.json", "data prepare")
+    }
+
+    /// The graph that `ec2t scale` wrote.
+    pub(crate) fn graph(&self) -> Result<Graph> {
+        let graph: Graph = self.read_json("arch.json", "scale")?;
+        let path = self.join("arch.json");
+        graph.validate().map_err(|error| BadFile(format!("{}: {error}", path.display())))?;
+        Ok(graph)
+    }
+
+    /// The network that a training stage left, written by `command`.
+    pub(crate) fn network(&self, stage: &str, command: &str) -> Result<Network> {
+        let path = self.join(stage).join("best.safetensors");
+        let imported = ec2t_interop::import(&path, self.graph()?);
+        Ok(imported.with_context(|| format!("`ec2t {command}` writes this file"))?.network)
+    }
+
+    fn read_json<T: DeserializeOwned>(&self, name: &str, command: &str) -> Result<T> {
+        let path = self.join(name);
+        let text = std::fs::read_to_string(&path).with_context(|| {
+            format!("cannot read {}, which `ec2t {command}` writes", path.display())
+        })?;
+        serde_json::from_str(&text)
+            .map_err(|error| BadFile(format!("{}: {error}", path.display())).into())
+    }
+}

@@ -17,6 +17,9 @@ use super::inputs::{
     Stamp, TERNARIZE, stamp,
 };
 
+/// Bytes of a 32-bit float.
+const FLOAT_BYTES: u64 = 4;
+
 /// Collects the report of the run in `run_dir`; `commit` names the version of
 /// the program.
 ///
@@ -112,15 +115,14 @@ fn epochs(text: &[u8], training: &[Training], graph: &Graph) -> Result<Vec<Epoch
     Ok(epochs)
 }
 
-/// Mean over all weights, whose number each layer's name stands for.
+/// Mean over the weights of all layers, whose numbers `sizes` tells by name.
 fn mean_entropy(layers: &[LayerState], sizes: &BTreeMap<String, usize>) -> Result<Option<f64>> {
-    let mut entropies = Vec::new();
-    for layer in layers {
+    let sized = layers.iter().map(|layer| {
         let size = sizes.get(&layer.name);
         let size = size.with_context(|| format!("arch.json has no weights `{}`", layer.name))?;
-        entropies.push((layer.entropy_bits, *size));
-    }
-    Ok(weighted_mean(entropies))
+        Ok((layer.entropy_bits, *size))
+    });
+    Ok(weighted_mean(sized.collect::<Result<Vec<_>>>()?))
 }
 
 /// Mean of values by their weights; none where there is no weight.
@@ -131,14 +133,11 @@ fn weighted_mean(values: impl IntoIterator<Item = (f64, usize)>) -> Option<f64> 
     (total > 0).then(|| sum / total as f64)
 }
 
-/// Bytes of a 32-bit float.
-const FLOAT_BYTES: u64 = 4;
-
 /// What `model.ec2t` holds.
 struct Model {
     layers: Vec<Layer>,
     stats: FileStats,
-    /// Number of weights and entropy of each ternary tensor.
+    /// Entropy in bits per weight and number of weights of each ternary tensor.
     ternary: Vec<(f64, usize)>,
     /// Bytes of all ternary tensors.
     ternary_bytes: u64,

@@ -53,7 +53,7 @@ fn introduction(report: &Report, title: &str) -> Element {
     let text = format!(
         "A network of {} parameters and {} multiply-accumulates for an image of {}. In {ternary} of \
          its {weighted} layers with weights, each weight is −a, 0 or +b. Accuracy is that of the \
-         stored file on {} test images, which took no part in training or selection.",
+         stored file on {} test images, which this run used for nothing else.",
         grouped(report.parameters),
         prefixed(report.macs, ""),
         report.input,

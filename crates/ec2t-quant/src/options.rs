@@ -19,6 +19,7 @@ pub struct LoopOptions {
     /// How the learning rate changes.
     pub schedule: Schedule,
     /// Random variation of the training images.
+    #[serde(flatten)]
     pub augment: AugmentOptions,
     /// Steps between two checkpoints inside an epoch; 0 for none but at its end.
     pub checkpoint_steps: usize,

@@ -9,7 +9,7 @@
 //! | [`data`] | says what is in a report |
 //! | [`inputs`] | reads the run's files, or says which is bad and who writes it |
 //! | [`collect`] | computes the report from them |
-//! | [`html`] | lays out the page, section by section |
+//! | [`page`] | lays out the page, section by section |
 //! | [`figures`] | draws clusters and sizes |
 //! | [`confusion`] | draws which classes are taken for which |
 //! | [`chart`] | draws curves over epochs |
@@ -22,10 +22,10 @@ mod collect;
 mod confusion;
 mod data;
 mod figures;
-mod html;
 mod inputs;
 mod markup;
 mod number;
+mod page;
 mod parts;
 #[cfg(test)]
 mod tests;
@@ -36,7 +36,7 @@ use anyhow::Result;
 
 pub(crate) use collect::build;
 pub(crate) use data::Report;
-pub(crate) use html::html;
+pub(crate) use page::html;
 
 use crate::output::{write_file, write_json};
 

@@ -88,7 +88,9 @@ fn code(error: &(dyn std::error::Error + 'static)) -> Option<u8> {
 fn quant_code(error: &QuantError) -> u8 {
     match error {
         QuantError::Interrupted(_) => INTERRUPTED,
-        QuantError::Option { .. } | QuantError::OtherSettings { .. } | QuantError::Method(_) => USAGE,
+        QuantError::Option { .. } | QuantError::OtherSettings { .. } | QuantError::Method(_) => {
+            USAGE
+        }
         QuantError::Checkpoint { .. } | QuantError::Io { .. } => BAD_FILE,
         QuantError::Batches(error) => data_code(error),
         _ => CHECK_FAILED,

@@ -1,5 +1,6 @@
 //! What all commands print and write.
 
+use std::fmt::Display;
 use std::io::Write;
 use std::path::Path;
 
@@ -29,7 +30,7 @@ pub(crate) fn write_file(path: &Path, bytes: &[u8]) -> Result<()> {
     let folder = folder.unwrap_or(Path::new("."));
     let write = || -> std::io::Result<()> {
         std::fs::create_dir_all(folder)?;
-        let mut file = tempfile::NamedTempFile::new_in(folder)?;
+        let mut file = new_file_in(folder)?;
         file.write_all(bytes)?;
         file.as_file().sync_all()?;
         file.persist(path).map_err(|error| error.error)?;
@@ -38,16 +39,23 @@ pub(crate) fn write_file(path: &Path, bytes: &[u8]) -> Result<()> {
     write().with_context(|| format!("cannot write {}", path.display()))
 }
 
-/// A number with thin groups of three digits: `269 722`.
-pub(crate) fn grouped(number: usize) -> String {
+/// A file without a name yet, as readable as any other new file.
+fn new_file_in(folder: &Path) -> std::io::Result<tempfile::NamedTempFile> {
+    let mut builder = tempfile::Builder::new();
+    #[cfg(unix)]
+    builder.permissions(std::os::unix::fs::PermissionsExt::from_mode(0o666));
+    builder.tempfile_in(folder)
+}
+
+/// A whole number with its digits in groups of three: `269,722`.
+pub(crate) fn grouped(number: impl Display) -> String {
     let digits = number.to_string();
     let first = digits.len() % 3;
-    let mut groups = Vec::new();
-    if first > 0 {
-        groups.push(&digits[..first]);
-    }
-    groups.extend((first..digits.len()).step_by(3).map(|at| &digits[at..at + 3]));
-    groups.join(" ")
+    let (head, tail) = digits.split_at(first);
+    let groups = (0..tail.len()).step_by(3).map(|at| &tail[at..at + 3]);
+    let groups: Vec<&str> =
+        Some(head).filter(|head| !head.is_empty()).into_iter().chain(groups).collect();
+    groups.join(",")
 }
 
 #[cfg(test)]
@@ -56,7 +64,8 @@ mod tests {
 
     #[test]
     fn numbers_are_grouped() {
-        assert_eq!([7, 123, 1234, 269_722].map(grouped), ["7", "123", "1 234", "269 722"]);
+        let texts = [0, 12, 999, 1000, 269_722, 40_551_040].map(grouped);
+        assert_eq!(texts, ["0", "12", "999", "1,000", "269,722", "40,551,040"]);
     }
 
     #[test]

@@ -248,7 +248,11 @@ fn to_le_bytes(values: &[f32]) -> Vec<u8> {
 pub(crate) fn write_atomically(path: &Path, bytes: &[u8]) -> Result<(), QuantError> {
     let folder = path.parent().unwrap_or(Path::new("."));
     std::fs::create_dir_all(folder).map_err(QuantError::io(folder))?;
-    let mut file = tempfile::NamedTempFile::new_in(folder).map_err(QuantError::io(folder))?;
+    let mut builder = tempfile::Builder::new();
+    // As readable as any other new file.
+    #[cfg(unix)]
+    builder.permissions(std::os::unix::fs::PermissionsExt::from_mode(0o666));
+    let mut file = builder.tempfile_in(folder).map_err(QuantError::io(folder))?;
     file.write_all(bytes).map_err(QuantError::io(path))?;
     file.as_file().sync_all().map_err(QuantError::io(path))?;
     file.persist(path).map_err(|error| QuantError::io(path)(error.error))?;

@@ -124,7 +124,9 @@ fn measure(model: &Model, data: &Dataset) -> Result<Accuracy> {
     let (shape, [channels, height, width]) = (model.input_shape(), data.shape());
     if [shape.channels, shape.height, shape.width] != [channels, height, width] {
         let found = format!("{channels}×{height}×{width}");
-        return Err(Usage(format!("the model takes {shape} images, {} has {found}", data.name())).into());
+        return Err(
+            Usage(format!("the model takes {shape} images, {} has {found}", data.name())).into()
+        );
     }
     let mut progress = Progress::new(data.len() as u64, "images");
     let evaluation = evaluate(model, data.images(), data.labels(), |done| {

@@ -85,7 +85,11 @@ fn read_pixels(path: &Path, shape: Shape) -> Result<Vec<u8>> {
     let interleaved = match channels {
         1 => picture.into_luma8().into_raw(),
         3 => picture.into_rgb8().into_raw(),
-        _ => return Err(Usage(format!("a picture has no {channels} channels, as the model needs")).into()),
+        _ => {
+            return Err(
+                Usage(format!("a picture has no {channels} channels, as the model needs")).into()
+            );
+        }
     };
     let plane = |channel: usize| interleaved.iter().skip(channel).step_by(channels);
     Ok((0..channels).flat_map(plane).copied().collect())

@@ -2,8 +2,9 @@
 
 use super::data::Report;
 use super::markup::{Element, element};
-use super::number::{grouped, percent};
+use super::number::percent;
 use super::parts::{cell, figure, head, number, number_head, row, table};
+use crate::output::grouped;
 
 /// With more classes than this, a matrix is too large to read.
 const MOST_CLASSES: usize = 20;

@@ -9,7 +9,8 @@ use ec2t_format::graph::Shape;
 use ec2t_format::stats::{LayerStats, PartStats};
 use serde::{Deserialize, Serialize};
 
-use super::number::{decimal, grouped, percent};
+use super::number::{decimal, percent};
+use crate::output::grouped;
 
 /// The stages that a report knows, in their order.
 pub(super) const STAGES: [&str; 7] =

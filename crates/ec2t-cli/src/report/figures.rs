@@ -5,8 +5,9 @@
 
 use super::data::{Clusters, Layer, Report, SizeStep};
 use super::markup::{Element, element};
-use super::number::{decimal, grouped, percent, prefixed};
+use super::number::{decimal, percent, prefixed};
 use super::parts::{bar, cell, figure, head, number, number_head, row, table};
+use crate::output::grouped;
 
 /// For each ternary layer the shares of −a, 0 and +b, between its centroids.
 pub(super) fn clusters(layers: &[Layer]) -> Element {

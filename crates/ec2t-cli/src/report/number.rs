@@ -1,17 +1,5 @@
 //! Writes numbers for people.
 
-/// Digits in groups of three: 1234567 → `1,234,567`.
-pub(super) fn grouped(value: u64) -> String {
-    let digits = value.to_string();
-    let groups: Vec<&str> = digits
-        .as_bytes()
-        .rchunks(3)
-        .rev()
-        .filter_map(|group| std::str::from_utf8(group).ok())
-        .collect();
-    groups.join(",")
-}
-
 /// A number with that many decimals and a true minus sign.
 pub(super) fn decimal(value: f64, decimals: usize) -> String {
     let text = format!("{value:.decimals$}");
@@ -53,12 +41,6 @@ pub(super) fn duration(seconds: f64) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn digits_are_grouped_from_the_right() {
-        let texts = [0, 12, 999, 1000, 269_722, 40_551_040].map(grouped);
-        assert_eq!(texts, ["0", "12", "999", "1,000", "269,722", "40,551,040"]);
-    }
 
     #[test]
     fn minus_is_a_minus_and_zero_has_none() {

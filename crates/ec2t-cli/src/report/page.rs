@@ -5,8 +5,9 @@ use super::confusion::Confusion;
 use super::data::{Report, STAGES, Training};
 use super::figures;
 use super::markup::{Element, element};
-use super::number::{decimal, duration, grouped, percent, prefixed};
+use super::number::{decimal, duration, percent, prefixed};
 use super::parts::{head, number, number_head, row, table};
+use crate::output::grouped;
 
 const STYLE: &str = include_str!("style.css");
 

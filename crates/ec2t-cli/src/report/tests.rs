@@ -226,7 +226,7 @@ fn the_page_says_what_the_json_says() {
     let report = write(folder.path(), "abc1234").unwrap();
     let page = fs::read_to_string(folder.path().join("report.html")).unwrap();
     assert_eq!(page, html(&report));
-    let file_bytes = super::number::grouped(report.file_bytes);
+    let file_bytes = crate::output::grouped(report.file_bytes);
     for text in [
         "<h1>digits-cnn on pets</h1>",
         "91.01 %",

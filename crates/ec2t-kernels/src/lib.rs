@@ -8,6 +8,7 @@
 //!
 //! | module | what it holds |
 //! |---|---|
+//! | [`arch`] | vector instructions: detection, dispatch, one safe interface |
 //! | [`shape`] | geometry of convolutions and pools |
 //! | [`ternary`] | convolution and matrix product that skip zeros and multiply once per output |
 //! | [`dense`] | the same for ordinary weights |
@@ -19,8 +20,10 @@
 //! depend on the number of threads.
 //!
 //! Slices of the wrong length are errors of the caller: they panic.
-#![forbid(unsafe_code)]
+#![deny(unsafe_code)]
 
+#[allow(unsafe_code)]
+pub mod arch;
 pub mod dense;
 pub mod elementwise;
 mod epilogue;

@@ -1,0 +1,198 @@
+//! AVX2 with FMA: eight lanes.
+
+use super::{Operation, sealed::Sealed, simd::Simd};
+use std::arch::x86_64::*;
+
+/// Token for AVX2 and FMA.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Avx2(());
+
+impl Avx2 {
+    /// A token, if the CPU has the instructions.
+    pub fn new() -> Option<Self> {
+        let present = is_x86_feature_detected!("avx2") && is_x86_feature_detected!("fma");
+        present.then_some(Avx2(()))
+    }
+
+    /// Runs an operation with these instructions.
+    #[inline]
+    pub fn run<O: Operation>(self, operation: O) -> O::Output {
+        #[target_feature(enable = "avx2,fma")]
+        fn run<O: Operation>(simd: Avx2, operation: O) -> O::Output {
+            operation.eval(simd)
+        }
+        // SAFETY: the token proves that the CPU has the instructions.
+        unsafe { run(self, operation) }
+    }
+}
+
+const LANES: usize = 8;
+
+/// Calls intrinsics that touch registers only.
+macro_rules! registers {
+    ($call:expr) => {{
+        // SAFETY: the token `self` proves that the CPU has AVX2 and FMA.
+        unsafe { $call }
+    }};
+}
+
+/// Lanes set below `count`, at most [`LANES`].
+#[inline(always)]
+fn first_lanes(simd: Avx2, count: usize) -> __m256i {
+    let count = simd.splat_i32(count.min(LANES) as i32);
+    registers!(_mm256_cmpgt_epi32(count, _mm256_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7)))
+}
+
+impl Avx2 {
+    #[inline(always)]
+    fn splat_i32(self, value: i32) -> __m256i {
+        registers!(_mm256_set1_epi32(value))
+    }
+
+    /// The lower and the upper four lanes.
+    #[inline(always)]
+    fn halves(self, v: __m256) -> (__m128, __m128) {
+        registers!((_mm256_castps256_ps128(v), _mm256_extractf128_ps::<1>(v)))
+    }
+}
+
+impl Sealed for Avx2 {}
+
+impl Simd for Avx2 {
+    const LANES: usize = LANES;
+    const REGISTERS: usize = 16;
+
+    type F32 = __m256;
+    type Mask = __m256;
+
+    fn name(self) -> &'static str {
+        "avx2"
+    }
+
+    #[inline(always)]
+    fn splat(self, value: f32) -> __m256 {
+        registers!(_mm256_set1_ps(value))
+    }
+
+    #[inline(always)]
+    fn load(self, from: &[f32]) -> __m256 {
+        let from: &[f32; LANES] = from.first_chunk().expect("a whole vector");
+        // SAFETY: the reference spans LANES values; the token proves AVX2.
+        unsafe { _mm256_loadu_ps(from.as_ptr()) }
+    }
+
+    #[inline(always)]
+    fn load_partial(self, from: &[f32]) -> __m256 {
+        let lanes = first_lanes(self, from.len());
+        // SAFETY: only lanes below the slice's length are read; the token proves AVX2.
+        unsafe { _mm256_maskload_ps(from.as_ptr(), lanes) }
+    }
+
+    #[inline(always)]
+    fn store(self, v: __m256, to: &mut [f32]) {
+        let to: &mut [f32; LANES] = to.first_chunk_mut().expect("place for a whole vector");
+        // SAFETY: the reference spans LANES values; the token proves AVX2.
+        unsafe { _mm256_storeu_ps(to.as_mut_ptr(), v) }
+    }
+
+    #[inline(always)]
+    fn store_partial(self, v: __m256, to: &mut [f32]) {
+        let lanes = first_lanes(self, to.len());
+        // SAFETY: only lanes below the slice's length are written; the token proves AVX2.
+        unsafe { _mm256_maskstore_ps(to.as_mut_ptr(), lanes, v) }
+    }
+
+    #[inline(always)]
+    fn add(self, a: __m256, b: __m256) -> __m256 {
+        registers!(_mm256_add_ps(a, b))
+    }
+
+    #[inline(always)]
+    fn sub(self, a: __m256, b: __m256) -> __m256 {
+        registers!(_mm256_sub_ps(a, b))
+    }
+
+    #[inline(always)]
+    fn mul(self, a: __m256, b: __m256) -> __m256 {
+        registers!(_mm256_mul_ps(a, b))
+    }
+
+    #[inline(always)]
+    fn div(self, a: __m256, b: __m256) -> __m256 {
+        registers!(_mm256_div_ps(a, b))
+    }
+
+    #[inline(always)]
+    fn sqrt(self, a: __m256) -> __m256 {
+        registers!(_mm256_sqrt_ps(a))
+    }
+
+    #[inline(always)]
+    fn fma(self, a: __m256, b: __m256, c: __m256) -> __m256 {
+        registers!(_mm256_fmadd_ps(a, b, c))
+    }
+
+    #[inline(always)]
+    fn max(self, a: __m256, b: __m256) -> __m256 {
+        registers!(_mm256_max_ps(a, b))
+    }
+
+    #[inline(always)]
+    fn min(self, a: __m256, b: __m256) -> __m256 {
+        registers!(_mm256_min_ps(a, b))
+    }
+
+    #[inline(always)]
+    fn round(self, a: __m256) -> __m256 {
+        registers!(_mm256_round_ps::<{ _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC }>(a))
+    }
+
+    #[inline(always)]
+    fn pow2(self, a: __m256) -> __m256 {
+        let exponent = registers!(_mm256_add_epi32(_mm256_cvtps_epi32(a), self.splat_i32(127)));
+        registers!(_mm256_castsi256_ps(_mm256_slli_epi32::<23>(exponent)))
+    }
+
+    #[inline(always)]
+    fn gt(self, a: __m256, b: __m256) -> __m256 {
+        registers!(_mm256_cmp_ps::<_CMP_GT_OQ>(a, b))
+    }
+
+    #[inline(always)]
+    fn ge(self, a: __m256, b: __m256) -> __m256 {
+        registers!(_mm256_cmp_ps::<_CMP_GE_OQ>(a, b))
+    }
+
+    #[inline(always)]
+    fn select(self, mask: __m256, a: __m256, b: __m256) -> __m256 {
+        registers!(_mm256_blendv_ps(b, a, mask))
+    }
+
+    #[inline(always)]
+    fn mask_to_bits(self, mask: __m256) -> u16 {
+        registers!(_mm256_movemask_ps(mask)) as u16
+    }
+
+    #[inline(always)]
+    fn mask_from_bits(self, bits: u16) -> __m256 {
+        let lane = registers!(_mm256_setr_epi32(1, 2, 4, 8, 16, 32, 64, 128));
+        let bits = registers!(_mm256_and_si256(self.splat_i32(bits.into()), lane));
+        registers!(_mm256_castsi256_ps(_mm256_cmpeq_epi32(bits, lane)))
+    }
+
+    #[inline(always)]
+    fn sum(self, v: __m256) -> f32 {
+        let (low, high) = self.halves(v);
+        let four = registers!(_mm_add_ps(low, high));
+        let two = registers!(_mm_add_ps(four, _mm_movehl_ps(four, four)));
+        registers!(_mm_cvtss_f32(_mm_add_ss(two, _mm_movehdup_ps(two))))
+    }
+
+    #[inline(always)]
+    fn max_lane(self, v: __m256) -> f32 {
+        let (low, high) = self.halves(v);
+        let four = registers!(_mm_max_ps(low, high));
+        let two = registers!(_mm_max_ps(four, _mm_movehl_ps(four, four)));
+        registers!(_mm_cvtss_f32(_mm_max_ss(two, _mm_movehdup_ps(two))))
+    }
+}

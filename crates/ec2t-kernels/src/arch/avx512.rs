@@ -1,0 +1,179 @@
+//! AVX-512 (F, VL, DQ, BW): sixteen lanes.
+
+use super::{Operation, sealed::Sealed, simd::Simd};
+use std::arch::x86_64::*;
+
+/// Token for AVX-512 F, VL, DQ and BW.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Avx512(());
+
+impl Avx512 {
+    /// A token, if the CPU has the instructions.
+    pub fn new() -> Option<Self> {
+        let present = is_x86_feature_detected!("avx512f")
+            && is_x86_feature_detected!("avx512vl")
+            && is_x86_feature_detected!("avx512dq")
+            && is_x86_feature_detected!("avx512bw")
+            && is_x86_feature_detected!("fma");
+        present.then_some(Avx512(()))
+    }
+
+    /// Runs an operation with these instructions.
+    #[inline]
+    pub fn run<O: Operation>(self, operation: O) -> O::Output {
+        #[target_feature(enable = "avx512f,avx512vl,avx512dq,avx512bw,fma")]
+        fn run<O: Operation>(simd: Avx512, operation: O) -> O::Output {
+            operation.eval(simd)
+        }
+        // SAFETY: the token proves that the CPU has the instructions.
+        unsafe { run(self, operation) }
+    }
+}
+
+const LANES: usize = 16;
+
+/// Calls intrinsics that touch registers only.
+macro_rules! registers {
+    ($call:expr) => {{
+        // SAFETY: the token `self` proves that the CPU has AVX-512 F, VL, DQ and BW.
+        unsafe { $call }
+    }};
+}
+
+/// Lanes set below `count`, at most [`LANES`].
+#[inline(always)]
+fn first_lanes(count: usize) -> __mmask16 {
+    ((1u32 << count.min(LANES)) - 1) as __mmask16
+}
+
+impl Sealed for Avx512 {}
+
+impl Simd for Avx512 {
+    const LANES: usize = LANES;
+    const REGISTERS: usize = 32;
+
+    type F32 = __m512;
+    type Mask = __mmask16;
+
+    fn name(self) -> &'static str {
+        "avx512"
+    }
+
+    #[inline(always)]
+    fn splat(self, value: f32) -> __m512 {
+        registers!(_mm512_set1_ps(value))
+    }
+
+    #[inline(always)]
+    fn load(self, from: &[f32]) -> __m512 {
+        let from: &[f32; LANES] = from.first_chunk().expect("a whole vector");
+        // SAFETY: the reference spans LANES values; the token proves AVX-512 F.
+        unsafe { _mm512_loadu_ps(from.as_ptr()) }
+    }
+
+    #[inline(always)]
+    fn load_partial(self, from: &[f32]) -> __m512 {
+        // SAFETY: only lanes below the slice's length are read; the token proves AVX-512 F.
+        unsafe { _mm512_maskz_loadu_ps(first_lanes(from.len()), from.as_ptr()) }
+    }
+
+    #[inline(always)]
+    fn store(self, v: __m512, to: &mut [f32]) {
+        let to: &mut [f32; LANES] = to.first_chunk_mut().expect("place for a whole vector");
+        // SAFETY: the reference spans LANES values; the token proves AVX-512 F.
+        unsafe { _mm512_storeu_ps(to.as_mut_ptr(), v) }
+    }
+
+    #[inline(always)]
+    fn store_partial(self, v: __m512, to: &mut [f32]) {
+        // SAFETY: only lanes below the slice's length are written; the token proves AVX-512 F.
+        unsafe { _mm512_mask_storeu_ps(to.as_mut_ptr(), first_lanes(to.len()), v) }
+    }
+
+    #[inline(always)]
+    fn add(self, a: __m512, b: __m512) -> __m512 {
+        registers!(_mm512_add_ps(a, b))
+    }
+
+    #[inline(always)]
+    fn sub(self, a: __m512, b: __m512) -> __m512 {
+        registers!(_mm512_sub_ps(a, b))
+    }
+
+    #[inline(always)]
+    fn mul(self, a: __m512, b: __m512) -> __m512 {
+        registers!(_mm512_mul_ps(a, b))
+    }
+
+    #[inline(always)]
+    fn div(self, a: __m512, b: __m512) -> __m512 {
+        registers!(_mm512_div_ps(a, b))
+    }
+
+    #[inline(always)]
+    fn sqrt(self, a: __m512) -> __m512 {
+        registers!(_mm512_sqrt_ps(a))
+    }
+
+    #[inline(always)]
+    fn fma(self, a: __m512, b: __m512, c: __m512) -> __m512 {
+        registers!(_mm512_fmadd_ps(a, b, c))
+    }
+
+    #[inline(always)]
+    fn max(self, a: __m512, b: __m512) -> __m512 {
+        registers!(_mm512_max_ps(a, b))
+    }
+
+    #[inline(always)]
+    fn min(self, a: __m512, b: __m512) -> __m512 {
+        registers!(_mm512_min_ps(a, b))
+    }
+
+    #[inline(always)]
+    fn round(self, a: __m512) -> __m512 {
+        registers!(_mm512_roundscale_ps::<{ _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC }>(a))
+    }
+
+    #[inline(always)]
+    fn pow2(self, a: __m512) -> __m512 {
+        let bias = registers!(_mm512_set1_epi32(127));
+        let exponent = registers!(_mm512_add_epi32(_mm512_cvtps_epi32(a), bias));
+        registers!(_mm512_castsi512_ps(_mm512_slli_epi32::<23>(exponent)))
+    }
+
+    #[inline(always)]
+    fn gt(self, a: __m512, b: __m512) -> __mmask16 {
+        registers!(_mm512_cmp_ps_mask::<_CMP_GT_OQ>(a, b))
+    }
+
+    #[inline(always)]
+    fn ge(self, a: __m512, b: __m512) -> __mmask16 {
+        registers!(_mm512_cmp_ps_mask::<_CMP_GE_OQ>(a, b))
+    }
+
+    #[inline(always)]
+    fn select(self, mask: __mmask16, a: __m512, b: __m512) -> __m512 {
+        registers!(_mm512_mask_blend_ps(mask, b, a))
+    }
+
+    #[inline(always)]
+    fn mask_to_bits(self, mask: __mmask16) -> u16 {
+        mask
+    }
+
+    #[inline(always)]
+    fn mask_from_bits(self, bits: u16) -> __mmask16 {
+        bits
+    }
+
+    #[inline(always)]
+    fn sum(self, v: __m512) -> f32 {
+        registers!(_mm512_reduce_add_ps(v))
+    }
+
+    #[inline(always)]
+    fn max_lane(self, v: __m512) -> f32 {
+        registers!(_mm512_reduce_max_ps(v))
+    }
+}

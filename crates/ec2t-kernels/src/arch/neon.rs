@@ -1,0 +1,179 @@
+//! Advanced SIMD of AArch64 (NEON): four lanes.
+
+use super::{Operation, sealed::Sealed, simd::Simd};
+use std::arch::{aarch64::*, is_aarch64_feature_detected};
+
+/// Token for NEON.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Neon(());
+
+impl Neon {
+    /// A token, if the CPU has the instructions.
+    pub fn new() -> Option<Self> {
+        is_aarch64_feature_detected!("neon").then_some(Neon(()))
+    }
+
+    /// Runs an operation with these instructions.
+    #[inline]
+    pub fn run<O: Operation>(self, operation: O) -> O::Output {
+        #[target_feature(enable = "neon")]
+        fn run<O: Operation>(simd: Neon, operation: O) -> O::Output {
+            operation.eval(simd)
+        }
+        // SAFETY: the token proves that the CPU has the instructions.
+        unsafe { run(self, operation) }
+    }
+}
+
+const LANES: usize = 4;
+
+/// Calls intrinsics that touch registers only.
+macro_rules! registers {
+    ($call:expr) => {{
+        // SAFETY: the token `self` proves that the CPU has NEON.
+        unsafe { $call }
+    }};
+}
+
+impl Neon {
+    /// Bit `i` in lane `i`.
+    #[inline(always)]
+    fn lane_bits(self) -> uint32x4_t {
+        const BITS: [u32; LANES] = [1, 2, 4, 8];
+        // SAFETY: the array spans LANES values; the token proves NEON.
+        unsafe { vld1q_u32(BITS.as_ptr()) }
+    }
+}
+
+impl Sealed for Neon {}
+
+impl Simd for Neon {
+    const LANES: usize = LANES;
+    const REGISTERS: usize = 32;
+
+    type F32 = float32x4_t;
+    type Mask = uint32x4_t;
+
+    fn name(self) -> &'static str {
+        "neon"
+    }
+
+    #[inline(always)]
+    fn splat(self, value: f32) -> float32x4_t {
+        registers!(vdupq_n_f32(value))
+    }
+
+    #[inline(always)]
+    fn load(self, from: &[f32]) -> float32x4_t {
+        let from: &[f32; LANES] = from.first_chunk().expect("a whole vector");
+        // SAFETY: the reference spans LANES values; the token proves NEON.
+        unsafe { vld1q_f32(from.as_ptr()) }
+    }
+
+    #[inline(always)]
+    fn load_partial(self, from: &[f32]) -> float32x4_t {
+        let mut lanes = [0.0; LANES];
+        lanes.iter_mut().zip(from).for_each(|(lane, value)| *lane = *value);
+        self.load(&lanes)
+    }
+
+    #[inline(always)]
+    fn store(self, v: float32x4_t, to: &mut [f32]) {
+        let to: &mut [f32; LANES] = to.first_chunk_mut().expect("place for a whole vector");
+        // SAFETY: the reference spans LANES values; the token proves NEON.
+        unsafe { vst1q_f32(to.as_mut_ptr(), v) }
+    }
+
+    #[inline(always)]
+    fn store_partial(self, v: float32x4_t, to: &mut [f32]) {
+        let mut lanes = [0.0; LANES];
+        self.store(v, &mut lanes);
+        to.iter_mut().zip(lanes).for_each(|(place, lane)| *place = lane);
+    }
+
+    #[inline(always)]
+    fn add(self, a: float32x4_t, b: float32x4_t) -> float32x4_t {
+        registers!(vaddq_f32(a, b))
+    }
+
+    #[inline(always)]
+    fn sub(self, a: float32x4_t, b: float32x4_t) -> float32x4_t {
+        registers!(vsubq_f32(a, b))
+    }
+
+    #[inline(always)]
+    fn mul(self, a: float32x4_t, b: float32x4_t) -> float32x4_t {
+        registers!(vmulq_f32(a, b))
+    }
+
+    #[inline(always)]
+    fn div(self, a: float32x4_t, b: float32x4_t) -> float32x4_t {
+        registers!(vdivq_f32(a, b))
+    }
+
+    #[inline(always)]
+    fn sqrt(self, a: float32x4_t) -> float32x4_t {
+        registers!(vsqrtq_f32(a))
+    }
+
+    #[inline(always)]
+    fn fma(self, a: float32x4_t, b: float32x4_t, c: float32x4_t) -> float32x4_t {
+        registers!(vfmaq_f32(c, a, b))
+    }
+
+    #[inline(always)]
+    fn max(self, a: float32x4_t, b: float32x4_t) -> float32x4_t {
+        self.select(self.gt(a, b), a, b)
+    }
+
+    #[inline(always)]
+    fn min(self, a: float32x4_t, b: float32x4_t) -> float32x4_t {
+        self.select(self.gt(b, a), a, b)
+    }
+
+    #[inline(always)]
+    fn round(self, a: float32x4_t) -> float32x4_t {
+        registers!(vrndnq_f32(a))
+    }
+
+    #[inline(always)]
+    fn pow2(self, a: float32x4_t) -> float32x4_t {
+        let exponent = registers!(vaddq_s32(vcvtq_s32_f32(a), vdupq_n_s32(127)));
+        registers!(vreinterpretq_f32_s32(vshlq_n_s32::<23>(exponent)))
+    }
+
+    #[inline(always)]
+    fn gt(self, a: float32x4_t, b: float32x4_t) -> uint32x4_t {
+        registers!(vcgtq_f32(a, b))
+    }
+
+    #[inline(always)]
+    fn ge(self, a: float32x4_t, b: float32x4_t) -> uint32x4_t {
+        registers!(vcgeq_f32(a, b))
+    }
+
+    #[inline(always)]
+    fn select(self, mask: uint32x4_t, a: float32x4_t, b: float32x4_t) -> float32x4_t {
+        registers!(vbslq_f32(mask, a, b))
+    }
+
+    #[inline(always)]
+    fn mask_to_bits(self, mask: uint32x4_t) -> u16 {
+        registers!(vaddvq_u32(vandq_u32(mask, self.lane_bits()))) as u16
+    }
+
+    #[inline(always)]
+    fn mask_from_bits(self, bits: u16) -> uint32x4_t {
+        registers!(vtstq_u32(vdupq_n_u32(bits.into()), self.lane_bits()))
+    }
+
+    #[inline(always)]
+    fn sum(self, v: float32x4_t) -> f32 {
+        registers!(vaddvq_f32(v))
+    }
+
+    #[inline(always)]
+    fn max_lane(self, v: float32x4_t) -> f32 {
+        registers!(vmaxvq_f32(v))
+    }
+}

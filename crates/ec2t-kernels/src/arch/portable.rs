@@ -1,0 +1,162 @@
+//! Vectors as small arrays, in plain Rust: the fallback, and the reference that
+//! every other instruction set is tested against.
+
+use super::{sealed::Sealed, simd::Simd};
+
+/// Token for plain Rust.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Portable;
+
+const LANES: usize = 4;
+
+/// Four values, aligned as the 128-bit registers that compilers put them in.
+#[derive(Clone, Copy, Debug)]
+#[repr(C, align(16))]
+pub struct Lanes([f32; LANES]);
+
+impl Lanes {
+    #[inline(always)]
+    fn map(self, f: impl Fn(f32) -> f32) -> Self {
+        Lanes(self.0.map(f))
+    }
+
+    #[inline(always)]
+    fn zip(self, other: Self, f: impl Fn(f32, f32) -> f32) -> Self {
+        Lanes(std::array::from_fn(|i| f(self.0[i], other.0[i])))
+    }
+
+    #[inline(always)]
+    fn compare(self, other: Self, f: impl Fn(f32, f32) -> bool) -> [bool; LANES] {
+        std::array::from_fn(|i| f(self.0[i], other.0[i]))
+    }
+}
+
+/// Adding and subtracting this, 1.5 · 2²³, rounds to whole numbers.
+const ROUNDING: f32 = 12_582_912.0;
+
+impl Sealed for Portable {}
+
+impl Simd for Portable {
+    const LANES: usize = LANES;
+    const REGISTERS: usize = 16;
+
+    type F32 = Lanes;
+    type Mask = [bool; LANES];
+
+    fn name(self) -> &'static str {
+        "portable"
+    }
+
+    #[inline(always)]
+    fn splat(self, value: f32) -> Lanes {
+        Lanes([value; LANES])
+    }
+
+    #[inline(always)]
+    fn load(self, from: &[f32]) -> Lanes {
+        Lanes(*from.first_chunk().expect("a whole vector"))
+    }
+
+    #[inline(always)]
+    fn load_partial(self, from: &[f32]) -> Lanes {
+        let mut lanes = [0.0; LANES];
+        lanes.iter_mut().zip(from).for_each(|(lane, value)| *lane = *value);
+        Lanes(lanes)
+    }
+
+    #[inline(always)]
+    fn store(self, v: Lanes, to: &mut [f32]) {
+        *to.first_chunk_mut().expect("place for a whole vector") = v.0;
+    }
+
+    #[inline(always)]
+    fn store_partial(self, v: Lanes, to: &mut [f32]) {
+        to.iter_mut().zip(v.0).for_each(|(place, lane)| *place = lane);
+    }
+
+    #[inline(always)]
+    fn add(self, a: Lanes, b: Lanes) -> Lanes {
+        a.zip(b, |a, b| a + b)
+    }
+
+    #[inline(always)]
+    fn sub(self, a: Lanes, b: Lanes) -> Lanes {
+        a.zip(b, |a, b| a - b)
+    }
+
+    #[inline(always)]
+    fn mul(self, a: Lanes, b: Lanes) -> Lanes {
+        a.zip(b, |a, b| a * b)
+    }
+
+    #[inline(always)]
+    fn div(self, a: Lanes, b: Lanes) -> Lanes {
+        a.zip(b, |a, b| a / b)
+    }
+
+    #[inline(always)]
+    fn sqrt(self, a: Lanes) -> Lanes {
+        a.map(f32::sqrt)
+    }
+
+    #[inline(always)]
+    fn fma(self, a: Lanes, b: Lanes, c: Lanes) -> Lanes {
+        self.add(self.mul(a, b), c)
+    }
+
+    #[inline(always)]
+    fn max(self, a: Lanes, b: Lanes) -> Lanes {
+        a.zip(b, |a, b| if a > b { a } else { b })
+    }
+
+    #[inline(always)]
+    fn min(self, a: Lanes, b: Lanes) -> Lanes {
+        a.zip(b, |a, b| if a < b { a } else { b })
+    }
+
+    #[inline(always)]
+    fn round(self, a: Lanes) -> Lanes {
+        a.map(|a| (a + ROUNDING) - ROUNDING)
+    }
+
+    #[inline(always)]
+    fn pow2(self, a: Lanes) -> Lanes {
+        a.map(|a| f32::from_bits(((a as i32).wrapping_add(127) as u32) << 23))
+    }
+
+    #[inline(always)]
+    fn gt(self, a: Lanes, b: Lanes) -> [bool; LANES] {
+        a.compare(b, |a, b| a > b)
+    }
+
+    #[inline(always)]
+    fn ge(self, a: Lanes, b: Lanes) -> [bool; LANES] {
+        a.compare(b, |a, b| a >= b)
+    }
+
+    #[inline(always)]
+    fn select(self, mask: [bool; LANES], a: Lanes, b: Lanes) -> Lanes {
+        Lanes(std::array::from_fn(|i| if mask[i] { a.0[i] } else { b.0[i] }))
+    }
+
+    #[inline(always)]
+    fn mask_to_bits(self, mask: [bool; LANES]) -> u16 {
+        mask.iter().rev().fold(0, |bits, &lane| bits << 1 | u16::from(lane))
+    }
+
+    #[inline(always)]
+    fn mask_from_bits(self, bits: u16) -> [bool; LANES] {
+        std::array::from_fn(|i| bits >> i & 1 == 1)
+    }
+
+    #[inline(always)]
+    fn sum(self, v: Lanes) -> f32 {
+        let [a, b, c, d] = v.0;
+        (a + c) + (b + d)
+    }
+
+    #[inline(always)]
+    fn max_lane(self, v: Lanes) -> f32 {
+        v.0.into_iter().fold(f32::NEG_INFINITY, f32::max)
+    }
+}

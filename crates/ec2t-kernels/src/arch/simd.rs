@@ -1,0 +1,118 @@
+//! What a set of vector instructions can do, seen from safe code.
+
+/// Vectors of `f32` and the operations on them.
+///
+/// A value of an implementing type is a token: it can be made only where the
+/// CPU has the instructions, and so every operation is safe to call. The trait
+/// is sealed.
+///
+/// All operations are `#[inline(always)]`. They become single instructions only
+/// inside [`Operation::eval`](super::Operation::eval), called through
+/// [`dispatch`](super::dispatch()), with everything between marked
+/// `#[inline(always)]` as well.
+pub trait Simd: Copy + Send + Sync + 'static + super::sealed::Sealed {
+    /// Values in a vector.
+    const LANES: usize;
+
+    /// Vector registers that the instruction set names.
+    const REGISTERS: usize;
+
+    /// One vector.
+    type F32: Copy + Send + Sync;
+
+    /// One truth value for each lane.
+    type Mask: Copy;
+
+    /// Short name of the instruction set.
+    fn name(self) -> &'static str;
+
+    /// The same value in all lanes.
+    fn splat(self, value: f32) -> Self::F32;
+
+    /// The first [`LANES`](Self::LANES) values.
+    ///
+    /// # Panics
+    ///
+    /// If there are fewer.
+    fn load(self, from: &[f32]) -> Self::F32;
+
+    /// As many values as there are, at most [`LANES`](Self::LANES); zero in the
+    /// lanes beyond.
+    fn load_partial(self, from: &[f32]) -> Self::F32;
+
+    /// Writes all lanes to the first [`LANES`](Self::LANES) places.
+    ///
+    /// # Panics
+    ///
+    /// If there are fewer.
+    fn store(self, v: Self::F32, to: &mut [f32]);
+
+    /// Writes as many lanes as there are places.
+    fn store_partial(self, v: Self::F32, to: &mut [f32]);
+
+    /// `a + b`.
+    fn add(self, a: Self::F32, b: Self::F32) -> Self::F32;
+
+    /// `a − b`.
+    fn sub(self, a: Self::F32, b: Self::F32) -> Self::F32;
+
+    /// `a · b`.
+    fn mul(self, a: Self::F32, b: Self::F32) -> Self::F32;
+
+    /// `a / b`.
+    fn div(self, a: Self::F32, b: Self::F32) -> Self::F32;
+
+    /// Square root, correctly rounded.
+    fn sqrt(self, a: Self::F32) -> Self::F32;
+
+    /// `a · b + c`, rounded once; the portable vectors round twice.
+    fn fma(self, a: Self::F32, b: Self::F32, c: Self::F32) -> Self::F32;
+
+    /// `a` where `a > b`, else `b`: a NaN in `b` is kept, one in `a` is not.
+    fn max(self, a: Self::F32, b: Self::F32) -> Self::F32;
+
+    /// `a` where `a < b`, else `b`: a NaN in `b` is kept, one in `a` is not.
+    fn min(self, a: Self::F32, b: Self::F32) -> Self::F32;
+
+    /// Nearest whole number, ties to even, for magnitudes under 2²².
+    fn round(self, a: Self::F32) -> Self::F32;
+
+    /// `2^a` for whole `a` from −126 to 127; anything elsewhere.
+    fn pow2(self, a: Self::F32) -> Self::F32;
+
+    /// Where `a > b`; false for NaN.
+    fn gt(self, a: Self::F32, b: Self::F32) -> Self::Mask;
+
+    /// Where `a ≥ b`; false for NaN.
+    fn ge(self, a: Self::F32, b: Self::F32) -> Self::Mask;
+
+    /// `a` where the mask holds, else `b`.
+    fn select(self, mask: Self::Mask, a: Self::F32, b: Self::F32) -> Self::F32;
+
+    /// The mask as bits, lane 0 in the lowest.
+    fn mask_to_bits(self, mask: Self::Mask) -> u16;
+
+    /// The mask whose lane `i` is bit `i`.
+    fn mask_from_bits(self, bits: u16) -> Self::Mask;
+
+    /// Sum of the lanes, in an order that is fixed for each instruction set.
+    fn sum(self, v: Self::F32) -> f32;
+
+    /// Greatest lane; unspecified if one is NaN.
+    fn max_lane(self, v: Self::F32) -> f32;
+
+    /// Sees values as whole vectors.
+    ///
+    /// # Panics
+    ///
+    /// If the values do not start at a multiple of a vector's size (64 bytes
+    /// always do), or do not fill their last vector.
+    #[inline(always)]
+    fn as_vectors(self, values: &[f32]) -> &[Self::F32] {
+        // SAFETY: the trait is sealed, and every `F32` in this module is
+        // `LANES` values of `f32` without padding, valid for any bits.
+        let (before, vectors, after) = unsafe { values.align_to::<Self::F32>() };
+        assert!(before.is_empty() && after.is_empty(), "not aligned to whole vectors");
+        vectors
+    }
+}

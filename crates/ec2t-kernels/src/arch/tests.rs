@@ -1,0 +1,194 @@
+//! One suite that every instruction set of this CPU must pass: each operation
+//! must agree, lane for lane, with plain Rust on scalars.
+
+use super::*;
+
+/// Values that are awkward somewhere: signs, zeros, ties, infinities, NaN.
+const AWKWARD: [f32; 12] = [
+    0.0,
+    -0.0,
+    1.0,
+    -1.5,
+    2.5,
+    1e-40,
+    3.402_823_4e38,
+    -7.25,
+    0.5,
+    f32::INFINITY,
+    f32::NEG_INFINITY,
+    f32::NAN,
+];
+
+/// Runs a check, generic over the instruction set, on all that this CPU has.
+macro_rules! on_every_isa {
+    (|$simd:ident: $S:ident| $check:block) => {{
+        struct Check;
+        impl Operation for Check {
+            type Output = ();
+            #[inline(always)]
+            fn eval<$S: Simd>(self, $simd: $S) $check
+        }
+        Isa::available().for_each(|isa| isa.run(Check));
+    }};
+}
+
+/// All pairs of awkward values, as vectors whose lanes differ.
+fn operands(lanes: usize) -> impl Iterator<Item = (Vec<f32>, Vec<f32>)> {
+    let lane = move |start: usize| (0..lanes).map(move |i| AWKWARD[(start + i) % AWKWARD.len()]);
+    let start = 0..AWKWARD.len();
+    start
+        .clone()
+        .flat_map(move |a| start.clone().map(move |b| (lane(a).collect(), lane(b).collect())))
+}
+
+fn stored<S: Simd>(simd: S, v: S::F32) -> Vec<f32> {
+    let mut lanes = vec![0.0; S::LANES];
+    simd.store(v, &mut lanes);
+    lanes
+}
+
+fn assert_same(what: &str, isa: &str, found: f32, expected: f32) {
+    let same = found.to_bits() == expected.to_bits() || found.is_nan() && expected.is_nan();
+    assert!(same, "{what} on {isa}: {found} instead of {expected}");
+}
+
+fn panics(f: impl FnOnce()) -> bool {
+    std::panic::catch_unwind(std::panic::AssertUnwindSafe(f)).is_err()
+}
+
+#[test]
+fn arithmetic_agrees_with_scalars() {
+    on_every_isa!(|simd: S| {
+        let check = |what, v, scalar: fn(f32, f32) -> f32, a: &[f32], b: &[f32]| {
+            for ((found, &a), &b) in stored(simd, v).into_iter().zip(a).zip(b) {
+                assert_same(what, simd.name(), found, scalar(a, b));
+            }
+        };
+        for (a, b) in operands(S::LANES) {
+            let (x, y) = (simd.load(&a), simd.load(&b));
+            check("add", simd.add(x, y), |a, b| a + b, &a, &b);
+            check("sub", simd.sub(x, y), |a, b| a - b, &a, &b);
+            check("mul", simd.mul(x, y), |a, b| a * b, &a, &b);
+            check("div", simd.div(x, y), |a, b| a / b, &a, &b);
+            check("sqrt", simd.sqrt(x), |a, _| a.sqrt(), &a, &b);
+            check("max", simd.max(x, y), |a, b| if a > b { a } else { b }, &a, &b);
+            check("min", simd.min(x, y), |a, b| if a < b { a } else { b }, &a, &b);
+        }
+    });
+}
+
+#[test]
+fn fma_is_within_its_rounding() {
+    on_every_isa!(|simd: S| {
+        let (a, b, c) = (1.000_000_1_f32, -3.25_f32, 0.75_f32);
+        let found = stored(simd, simd.fma(simd.splat(a), simd.splat(b), simd.splat(c)));
+        let exact = f64::from(a) * f64::from(b) + f64::from(c);
+        assert!(found.iter().all(|&f| (f64::from(f) - exact).abs() < 4e-7), "{}", simd.name());
+    });
+}
+
+#[test]
+fn comparisons_select_and_bits_agree_with_scalars() {
+    on_every_isa!(|simd: S| {
+        for (a, b) in operands(S::LANES) {
+            let (x, y) = (simd.load(&a), simd.load(&b));
+            for (mask, holds) in [
+                (simd.gt(x, y), (|a, b| a > b) as fn(f32, f32) -> bool),
+                (simd.ge(x, y), |a, b| a >= b),
+            ] {
+                let bits = simd.mask_to_bits(mask);
+                let chosen = stored(simd, simd.select(mask, x, y));
+                let again = stored(simd, simd.select(simd.mask_from_bits(bits), x, y));
+                assert_eq!(u32::from(bits) >> S::LANES, 0);
+                for i in 0..S::LANES {
+                    let expected = holds(a[i], b[i]);
+                    assert_eq!(bits >> i & 1 == 1, expected, "{} lane {i}", simd.name());
+                    let expected = if expected { a[i] } else { b[i] };
+                    assert_same("select", simd.name(), chosen[i], expected);
+                    assert_same("mask_from_bits", simd.name(), again[i], expected);
+                }
+            }
+        }
+    });
+}
+
+#[test]
+fn rounding_and_powers_are_exact() {
+    on_every_isa!(|simd: S| {
+        for value in [0.0, 0.5, 1.5, 2.5, -0.5, -1.5, 3.49, -126.0, 127.0, 1e6 + 0.5] {
+            let found = stored(simd, simd.round(simd.splat(value)));
+            assert!(found.iter().all(|&f| f == value.round_ties_even()), "{value}: {found:?}");
+        }
+        for exponent in -126..=127 {
+            let found = stored(simd, simd.pow2(simd.splat(exponent as f32)));
+            assert!(found.iter().all(|&f| f == 2f32.powi(exponent)), "{exponent}: {found:?}");
+        }
+    });
+}
+
+#[test]
+fn reductions_see_every_lane() {
+    on_every_isa!(|simd: S| {
+        for lane in 0..S::LANES {
+            let mut values: Vec<f32> = (0..S::LANES).map(|i| i as f32 - 20.0).collect();
+            let total: f32 = values.iter().sum();
+            assert_eq!(simd.sum(simd.load(&values)), total);
+            values[lane] = 1000.0;
+            assert_eq!(simd.max_lane(simd.load(&values)), 1000.0);
+        }
+    });
+}
+
+#[test]
+fn partial_access_stays_inside() {
+    on_every_isa!(|simd: S| {
+        let values: Vec<f32> = (1..=2 * S::LANES).map(|i| i as f32).collect();
+        for count in 0..=2 * S::LANES {
+            let inside = count.min(S::LANES);
+            let loaded = stored(simd, simd.load_partial(&values[..count]));
+            assert_eq!(loaded[..inside], values[..inside]);
+            assert!(loaded[inside..].iter().all(|&lane| lane == 0.0));
+
+            let mut places = vec![-1.0; 2 * S::LANES];
+            simd.store_partial(simd.load(&values), &mut places[..count]);
+            assert_eq!(places[..inside], values[..inside]);
+            assert!(places[inside..].iter().all(|&place| place == -1.0));
+        }
+    });
+}
+
+#[test]
+fn slices_are_seen_as_vectors() {
+    #[repr(align(64))]
+    struct Aligned([f32; 64]);
+
+    on_every_isa!(|simd: S| {
+        let values = Aligned(std::array::from_fn(|i| i as f32));
+        let vectors = simd.as_vectors(&values.0);
+        assert_eq!(vectors.len(), 64 / S::LANES);
+        let seen: Vec<f32> = vectors.iter().flat_map(|&v| stored(simd, v)).collect();
+        assert_eq!(seen, values.0);
+        assert!(panics(|| _ = simd.as_vectors(&values.0[1..])));
+    });
+}
+
+#[test]
+fn short_slices_are_refused() {
+    on_every_isa!(|simd: S| {
+        let mut short = vec![0.0; S::LANES - 1];
+        assert!(panics(|| _ = simd.load(&short)));
+        assert!(panics(|| simd.store(simd.splat(0.0), &mut short)));
+    });
+}
+
+#[test]
+fn instruction_sets_are_found_by_name() {
+    for isa in Isa::available() {
+        assert_eq!(Isa::named(isa.name()), Ok(isa));
+    }
+    let unknown = Isa::named("mmx").unwrap_err();
+    assert_eq!(unknown, IsaError::Unknown { name: "mmx".into() });
+    assert!(unknown.to_string().contains("portable"));
+    let foreign = if cfg!(target_arch = "aarch64") { "avx2" } else { "neon" };
+    assert_eq!(Isa::named(foreign), Err(IsaError::Unavailable { name: foreign.into() }));
+}

@@ -94,7 +94,7 @@ struct Planes {
 
 impl Planes {
     /// The pixels of one channel, image by image.
-    fn of<'a>(self, channel: usize, data: &'a [f32]) -> impl Iterator<Item = &'a [f32]> {
+    fn of(self, channel: usize, data: &[f32]) -> impl Iterator<Item = &[f32]> {
         data.chunks(self.pixels).skip(channel).step_by(self.channels)
     }
 

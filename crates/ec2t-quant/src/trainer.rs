@@ -191,7 +191,7 @@ impl<'a, 's, P: Phase> Trainer<'a, 's, P> {
                 return Err(QuantError::Interrupted(self.last()));
             }
             let every = self.common.checkpoint_steps;
-            if every > 0 && self.progress.step % every == 0 {
+            if every > 0 && self.progress.step.is_multiple_of(every) {
                 self.save()?;
             }
         }
@@ -355,7 +355,9 @@ fn fingerprint(
         ("initial_weights".to_owned(), serde_json::Value::from(network)),
         ("seed".to_owned(), seed.into()),
     ]);
-    if let Ok(serde_json::Value::Object(settings)) = serde_json::to_value(settings) {
+    // As text, 0.1 in 32 bits stays 0.1; as a value it would become 0.10000000149.
+    let settings = serde_json::to_string(&settings).and_then(|text| serde_json::from_str(&text));
+    if let Ok(serde_json::Value::Object(settings)) = settings {
         all.extend(settings);
     }
     all.into_iter().collect()

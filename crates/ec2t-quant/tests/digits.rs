@@ -154,7 +154,7 @@ fn a_checkpoint_of_other_settings_is_refused() {
     options.common.lr = 0.1;
     let error =
         run(folder.path(), 2, |session| pretrain(&network, &data, &options, session)).unwrap_err();
-    assert!(error.to_string().contains("lr: 0.05"), "{error}");
+    assert!(error.to_string().contains("lr: 0.05 → 0.1)"), "{error}");
 }
 
 #[test]

@@ -77,16 +77,31 @@ fn fetch_with(
     }
     let staging = root.join(format!("{}.part", manifest.folder));
     fs::create_dir_all(&staging).map_err(DataError::io(&staging))?;
-    for file in &manifest.downloads {
-        let path = staging.join(file.file_name());
-        download(agent, file, &path, progress)?;
-        if file.unpack {
-            unpack(&path, manifest, &staging, progress)?;
-            fs::remove_file(&path).map_err(DataError::io(&path))?;
-        }
+    if let Err(error) = fill(agent, manifest, &staging, progress) {
+        // What has arrived stays; this removes an empty folder only.
+        let _ = fs::remove_dir(&staging);
+        return Err(error);
     }
     fs::rename(&staging, &folder).map_err(DataError::io(&folder))?;
     Ok(folder)
+}
+
+/// Downloads all files of a dataset into a folder.
+fn fill(
+    agent: &Agent,
+    manifest: &Manifest,
+    folder: &Path,
+    progress: &mut dyn FnMut(Progress<'_>),
+) -> Result<(), DataError> {
+    for file in &manifest.downloads {
+        let path = folder.join(file.file_name());
+        download(agent, file, &path, progress)?;
+        if file.unpack {
+            unpack(&path, manifest, folder, progress)?;
+            fs::remove_file(&path).map_err(DataError::io(&path))?;
+        }
+    }
+    Ok(())
 }
 
 #[cfg(test)]

@@ -4,10 +4,13 @@ use std::process::ExitCode;
 
 use ec2t_data::DataError;
 use ec2t_format::FormatError;
+use ec2t_format::graph::GraphError;
 use ec2t_infer::LoadError;
 use ec2t_interop::InteropError;
 use ec2t_quant::QuantError;
 use ec2t_scale::ArchError;
+
+use crate::output::tell;
 
 /// An error of whoever called the program.
 #[derive(Debug)]
@@ -43,7 +46,7 @@ pub(crate) fn report(error: &anyhow::Error) -> ExitCode {
     if error.chain().any(is_broken_pipe) {
         return ExitCode::SUCCESS;
     }
-    eprintln!("ec2t: {}", message(error));
+    tell(format_args!("ec2t: {}", message(error)));
     ExitCode::from(error.chain().find_map(code).unwrap_or(CHECK_FAILED))
 }
 
@@ -74,7 +77,7 @@ fn code(error: &(dyn std::error::Error + 'static)) -> Option<u8> {
     if let Some(error) = error.downcast_ref::<DataError>() {
         return Some(data_code(error));
     }
-    if error.is::<Usage>() || error.is::<ArchError>() {
+    if error.is::<Usage>() || error.is::<ArchError>() || error.is::<GraphError>() {
         return Some(USAGE);
     }
     let bad_file = error.is::<BadFile>()
@@ -88,9 +91,10 @@ fn code(error: &(dyn std::error::Error + 'static)) -> Option<u8> {
 fn quant_code(error: &QuantError) -> u8 {
     match error {
         QuantError::Interrupted(_) => INTERRUPTED,
-        QuantError::Option { .. } | QuantError::OtherSettings { .. } | QuantError::Method(_) => {
-            USAGE
-        }
+        QuantError::Option { .. }
+        | QuantError::OtherSettings { .. }
+        | QuantError::Method(_)
+        | QuantError::Data(_) => USAGE,
         QuantError::Checkpoint { .. } | QuantError::Io { .. } => BAD_FILE,
         QuantError::Batches(error) => data_code(error),
         _ => CHECK_FAILED,
@@ -99,7 +103,10 @@ fn quant_code(error: &QuantError) -> u8 {
 
 fn data_code(error: &DataError) -> u8 {
     match error {
-        DataError::Option { .. } | DataError::Unknown { .. } | DataError::Split { .. } => USAGE,
+        DataError::Option { .. }
+        | DataError::Unknown { .. }
+        | DataError::NotPublished { .. }
+        | DataError::Split { .. } => USAGE,
         _ => BAD_FILE,
     }
 }

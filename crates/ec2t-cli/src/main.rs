@@ -4,7 +4,6 @@
 //! result into an exit code: 0 good, 1 a check failed, 2 usage, 3 bad file,
 //! 130 interrupted. Data go to stdout, talk to stderr.
 #![forbid(unsafe_code)]
-#![allow(clippy::print_stdout, clippy::print_stderr)]
 
 mod commands;
 mod config;

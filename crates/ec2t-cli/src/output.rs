@@ -14,7 +14,12 @@ pub(crate) fn print_json(value: &impl Serialize) -> Result<()> {
 
 /// Prints text on stdout; fails quietly where the reader has gone away.
 pub(crate) fn print(text: &str) -> Result<()> {
-    Ok(writeln!(std::io::stdout().lock(), "{}", text.trim_end())?)
+    writeln!(std::io::stdout().lock(), "{}", text.trim_end()).context("cannot write to stdout")
+}
+
+/// Tells something on stderr. Work goes on where nobody listens.
+pub(crate) fn tell(text: impl Display) {
+    let _ = writeln!(std::io::stderr().lock(), "{text}");
 }
 
 /// Writes a value as JSON; the file is replaced whole or not at all.
@@ -24,19 +29,26 @@ pub(crate) fn write_json(path: &Path, value: &impl Serialize) -> Result<()> {
     write_file(path, text.as_bytes())
 }
 
-/// Writes a file; it is replaced whole or not at all.
+/// Writes a file; it is replaced whole or not at all. A device such as
+/// `/dev/stdout` can't be replaced: the bytes go to it.
 pub(crate) fn write_file(path: &Path, bytes: &[u8]) -> Result<()> {
+    let is_device = path.metadata().is_ok_and(|found| !found.is_file() && !found.is_dir());
+    let written = match is_device {
+        true => std::fs::write(path, bytes),
+        false => replace_file(path, bytes),
+    };
+    written.with_context(|| format!("cannot write {}", path.display()))
+}
+
+fn replace_file(path: &Path, bytes: &[u8]) -> std::io::Result<()> {
     let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty());
     let folder = folder.unwrap_or(Path::new("."));
-    let write = || -> std::io::Result<()> {
-        std::fs::create_dir_all(folder)?;
-        let mut file = new_file_in(folder)?;
-        file.write_all(bytes)?;
-        file.as_file().sync_all()?;
-        file.persist(path).map_err(|error| error.error)?;
-        Ok(())
-    };
-    write().with_context(|| format!("cannot write {}", path.display()))
+    std::fs::create_dir_all(folder)?;
+    let mut file = new_file_in(folder)?;
+    file.write_all(bytes)?;
+    file.as_file().sync_all()?;
+    file.persist(path).map_err(|error| error.error)?;
+    Ok(())
 }
 
 /// A file without a name yet, as readable as any other new file.

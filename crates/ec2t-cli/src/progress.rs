@@ -9,6 +9,8 @@ use anyhow::Result;
 use ec2t_quant::{EpochReport, Observer, StepReport};
 use indicatif::{ProgressBar, ProgressStyle};
 
+use crate::output::tell;
+
 /// Time between two lines where there is no terminal.
 const LINE_EVERY: Duration = Duration::from_secs(30);
 
@@ -20,7 +22,7 @@ pub(crate) fn stop_on_interrupt() -> Result<Arc<AtomicBool>> {
         if flag.swap(true, Ordering::Relaxed) {
             std::process::exit(130);
         }
-        eprintln!("stopping after this step; once more to stop at once");
+        tell("stopping after this step; once more to stop at once");
     })?;
     Ok(stop)
 }
@@ -52,7 +54,8 @@ impl Progress {
         if !self.terminal && self.last_line.elapsed() >= LINE_EVERY {
             self.last_line = Instant::now();
             let (total, left) = (self.bar.length().unwrap_or(done), self.bar.eta());
-            eprintln!("{done}/{total}, {} s left {message}", left.as_secs());
+            let text = format!("{done}/{total}, {} s left {message}", left.as_secs());
+            tell(text.trim_end());
         }
     }
 
@@ -60,7 +63,7 @@ impl Progress {
     pub(crate) fn line(&self, text: &str) {
         match self.terminal {
             true => self.bar.println(text),
-            false => eprintln!("{text}"),
+            false => tell(text),
         }
     }
 

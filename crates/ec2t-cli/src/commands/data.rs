@@ -7,7 +7,7 @@ use clap::{Args, Subcommand};
 use ec2t_data::{DataError, LoadOptions, Phase, Summary};
 
 use crate::exit::BadFile;
-use crate::output::{grouped, print, print_json, write_json};
+use crate::output::{grouped, print, print_json, tell, write_json};
 use crate::progress::Progress;
 use crate::run_dir::RunArgs;
 
@@ -42,7 +42,7 @@ impl DataCommand {
         match self {
             DataCommand::Fetch(args) => {
                 let folder = fetch(&args.dataset, args.data_dir.as_deref())?;
-                eprintln!("{} is in {}", args.dataset, folder.display());
+                tell(format_args!("{} is in {}", args.dataset, folder.display()));
                 args.verify()
             }
             DataCommand::Verify(args) => args.verify(),
@@ -84,7 +84,7 @@ fn fetch(name: &str, data_dir: Option<&Path>) -> Result<PathBuf, DataError> {
     let mut current: Option<(Phase, Progress)> = None;
     let folder = ec2t_data::fetch(name, data_dir, &mut |step| {
         if current.as_ref().is_none_or(|(phase, _)| *phase != step.phase) {
-            eprintln!("{} {}", verb(step.phase), step.file);
+            tell(format_args!("{} {}", verb(step.phase), step.file));
             current = Some((step.phase, Progress::new(step.total, "bytes")));
         }
         if let Some((_, progress)) = &mut current {

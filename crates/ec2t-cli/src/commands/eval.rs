@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use anyhow::Result;
 use clap::Args;
 use ec2t_data::{Dataset, LoadOptions};
+use ec2t_format::graph::Shape;
 use ec2t_infer::{Evaluation, Model, evaluate};
 use serde::Serialize;
 
@@ -120,14 +121,23 @@ fn describe(accuracy: &Accuracy) -> String {
     format!("top-1 {top1:.2} % of {} test images, {seconds:.1} s", grouped(*images))
 }
 
-fn measure(model: &Model, data: &Dataset) -> Result<Accuracy> {
-    let (shape, [channels, height, width]) = (model.input_shape(), data.shape());
-    if [shape.channels, shape.height, shape.width] != [channels, height, width] {
-        let found = format!("{channels}×{height}×{width}");
-        return Err(
-            Usage(format!("the model takes {shape} images, {} has {found}", data.name())).into()
-        );
+/// Whether the model is for such images and so many classes.
+fn check_fit(model: &Model, data: &Dataset) -> Result<(), Usage> {
+    let (name, [channels, height, width]) = (data.name(), data.shape());
+    let (shape, found) = (model.input_shape(), Shape::new(channels, height, width));
+    if shape != found {
+        return Err(Usage(format!("the model takes images of {shape}, {name} has {found}")));
     }
+    match (model.output_len(), data.classes().len()) {
+        (expected, found) if expected != found => {
+            Err(Usage(format!("the model knows {expected} classes, {name} has {found}")))
+        }
+        _ => Ok(()),
+    }
+}
+
+fn measure(model: &Model, data: &Dataset) -> Result<Accuracy> {
+    check_fit(model, data)?;
     let mut progress = Progress::new(data.len() as u64, "images");
     let evaluation = evaluate(model, data.images(), data.labels(), |done| {
         progress.set(done as u64, "");

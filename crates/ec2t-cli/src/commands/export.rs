@@ -7,7 +7,7 @@ use clap::Args;
 use ec2t_format::tensor::Storage;
 use ec2t_format::{Network, Tensor, fold_batch_norm};
 
-use crate::output::{grouped, write_file};
+use crate::output::{grouped, tell, write_file};
 use crate::run_dir::RunArgs;
 
 /// Write a run's network to a model file.
@@ -34,7 +34,7 @@ impl ExportArgs {
         let file = ec2t_format::write(&network);
         let path = run.join("model.ec2t");
         write_file(&path, &file)?;
-        eprintln!("{}: {} bytes", path.display(), grouped(file.len()));
+        tell(format_args!("{}: {} bytes", path.display(), grouped(file.len())));
         Ok(())
     }
 }

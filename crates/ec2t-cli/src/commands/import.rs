@@ -11,7 +11,8 @@ use serde::Serialize;
 use super::export::with_storage;
 use super::scale::preprocess;
 use crate::config::{Precision, Preprocessing};
-use crate::output::{grouped, print, print_json, write_file};
+use crate::exit::BadFile;
+use crate::output::{grouped, print, print_json, tell, write_file};
 
 /// Turn a PyTorch or safetensors checkpoint into a model file.
 ///
@@ -78,7 +79,7 @@ impl ImportArgs {
         graph.classes = self.read_class_names()?;
         graph.validate()?;
         let imported = ec2t_interop::import(&self.checkpoint, graph)?;
-        eprintln!("{}: {}", self.checkpoint.display(), imported.report);
+        tell(format_args!("{}: {}", self.checkpoint.display(), imported.report));
         let file = ec2t_format::write(&self.stored(&imported.network)?);
         write_file(&self.output, &file)?;
         self.print(&imported.network, file.len())
@@ -97,7 +98,14 @@ impl ImportArgs {
         let Some(path) = &self.class_names else { return Ok(Vec::new()) };
         let text = std::fs::read_to_string(path)
             .with_context(|| format!("cannot read the class names {}", path.display()))?;
-        Ok(text.lines().map(str::trim).filter(|name| !name.is_empty()).map(str::to_owned).collect())
+        let names = text.lines().map(str::trim).filter(|name| !name.is_empty());
+        let names: Vec<String> = names.map(str::to_owned).collect();
+        if names.len() != self.classes {
+            let (path, expected, found) = (path.display(), self.classes, names.len());
+            let text = format!("{path}: expected {expected} class names, found {found}");
+            return Err(BadFile(text).into());
+        }
+        Ok(names)
     }
 
     fn print(&self, network: &Network, bytes: usize) -> Result<()> {

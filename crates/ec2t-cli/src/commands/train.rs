@@ -3,14 +3,14 @@
 use std::path::{Path, PathBuf};
 use std::sync::atomic::AtomicBool;
 
-use anyhow::Result;
+use anyhow::{Context, Result};
 use clap::Args;
 use ec2t_format::Network;
 use ec2t_infer::{Model, evaluate};
 use ec2t_quant::{Backend, Best, Outcome, QuantError, Session};
 use serde::Serialize;
 
-use crate::output::write_json;
+use crate::output::{tell, write_json};
 use crate::progress::{TrainingProgress, stop_on_interrupt};
 use crate::run_dir::{RunArgs, RunDir};
 
@@ -123,8 +123,9 @@ fn take_checkpoint(run: &RunDir, init: &Path) -> Result<()> {
     let started = std::time::Instant::now();
     let network = ec2t_interop::import(init, run.graph()?)?.network;
     let top1 = validation_top1(run, &network)?;
-    eprintln!("{}: validation {top1:.2} %", init.display());
+    tell(format_args!("{}: validation {top1:.2} %", init.display()));
     let folder = run.join("pretrain");
+    forget_training(&folder.join("last.safetensors"))?;
     ec2t_quant::save_network(&folder.join("best.safetensors"), &network)?;
     let name = init.file_name().unwrap_or(init.as_os_str()).to_string_lossy().into_owned();
     let summary = StageSummary {
@@ -136,6 +137,17 @@ fn take_checkpoint(run: &RunDir, init: &Path) -> Result<()> {
         seconds: started.elapsed().as_secs_f64(),
     };
     write_json(&folder.join("summary.json"), &summary)
+}
+
+/// Removes the checkpoint of a training whose network is being replaced, so
+/// that nothing goes on from there.
+fn forget_training(last: &Path) -> Result<()> {
+    match std::fs::remove_file(last) {
+        Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
+            Err(error).with_context(|| format!("cannot remove {}", last.display()))
+        }
+        _ => Ok(()),
+    }
 }
 
 /// Accuracy on the validation split in percent: shows at once whether a

@@ -1,0 +1,163 @@
+//! What the reading commands print: data on stdout, and all of it.
+
+use ec2t_format::Tensor;
+use image::GrayImage;
+use serde_json::Value;
+
+use crate::util::{Sandbox, assert_has, file_len, sample};
+
+/// Sum of a number over the elements of an array.
+fn sum(array: &Value, key: &str) -> u64 {
+    array.as_array().unwrap().iter().map(|element| element[key].as_u64().unwrap()).sum()
+}
+
+#[test]
+fn import_keeps_every_bit() {
+    let sandbox = Sandbox::new();
+    ec2t_quant::save_network(&sandbox.path("net.safetensors"), &sample()).unwrap();
+    let words = "import net.safetensors --arch digits-cnn -o new/model.ec2t --json";
+    let imported = sandbox.json(words);
+    assert_eq!(imported["file"], "new/model.ec2t");
+    assert_eq!(imported["arch"], "digits-cnn");
+    assert_eq!(imported["params"], 70_330);
+    assert_eq!(imported["ternary_layers"], 4);
+    assert_eq!(imported["tensors"], sample().tensors().len());
+    assert_eq!(imported["sparsity"], sample().sparsity());
+    assert_eq!(imported["bytes"], file_len(&sandbox.path("new/model.ec2t")));
+    let read = ec2t_format::read(&sandbox.read("new/model.ec2t")).unwrap();
+    assert_eq!(read, sample());
+
+    let said = sandbox.good(words);
+    assert_has(&said.stderr, &["net.safetensors: 27 matched, 0 missing"]);
+}
+
+#[test]
+fn inspect_adds_up_to_the_byte() {
+    let sandbox = Sandbox::with_model();
+    let network = sample();
+    let bytes = file_len(&sandbox.path("model.ec2t"));
+    let found = sandbox.json("inspect model.ec2t --json");
+    assert_eq!(found["total_bytes"], bytes);
+    assert_eq!(sum(&found["layers"], "bytes") + sum(&found["rest"], "bytes"), bytes);
+    assert_eq!(sum(&found["layers"], "params"), 70_330);
+
+    for layer in found["layers"].as_array().unwrap() {
+        let weight = network.tensor(&format!("{}.weight", layer["name"].as_str().unwrap()));
+        let weight = weight.unwrap();
+        assert_eq!(layer["shape"], Value::from(weight.shape()));
+        match weight {
+            Tensor::Ternary(ternary) => {
+                let counts = ternary.counts();
+                assert_eq!(layer["zeros"], counts.zero);
+                assert_eq!(layer["entropy_bits"], counts.entropy_bits());
+                let least = counts.entropy_bits() * counts.total() as f64 / 8.0;
+                assert!(layer["bytes"].as_f64().unwrap() >= least, "{layer}");
+            }
+            Tensor::Dense(_) => assert_eq!(layer["entropy_bits"], Value::Null),
+        }
+    }
+}
+
+#[test]
+fn inspect_shows_the_same_numbers_to_people() {
+    let sandbox = Sandbox::with_model();
+    let text = sandbox.good("inspect model.ec2t").stdout;
+    let last_column = |line: &str| -> u64 {
+        line.split_whitespace().last().unwrap().replace(',', "").parse().unwrap()
+    };
+    let rows: Vec<u64> = text.lines().skip(1).map(last_column).collect();
+    let [parts @ .., total] = rows.as_slice() else { panic!("{text}") };
+    assert_eq!(parts.iter().sum::<u64>(), *total);
+    assert_eq!(*total, file_len(&sandbox.path("model.ec2t")));
+}
+
+#[test]
+fn eval_counts_every_test_image_once() {
+    let sandbox = Sandbox::with_model();
+    let found = sandbox.json("eval model.ec2t --dataset digits --json");
+    assert_eq!((&found["file"], &found["dataset"]), (&"model.ec2t".into(), &"digits".into()));
+    assert_eq!(found["images"], 360);
+    let confusion: Vec<Vec<u64>> = serde_json::from_value(found["confusion"].clone()).unwrap();
+    assert_eq!(confusion.iter().flatten().sum::<u64>(), 360);
+    let correct: u64 = (0..10).map(|class| confusion[class][class]).sum();
+    assert_eq!(found["correct"], correct);
+    assert_eq!(found["top1"], 100.0 * correct as f64 / 360.0);
+    let [top1, top5] = ["top1", "top5"].map(|key| found[key].as_f64().unwrap());
+    assert!((top1..=100.0).contains(&top5), "{top5}");
+    assert!(found["seconds"].as_f64().unwrap() > 0.0);
+
+    let text = sandbox.good("eval model.ec2t --dataset digits").stdout;
+    assert_has(&text, &["model.ec2t", "360 test images", &format!("{top1:.2} %")]);
+}
+
+#[test]
+fn run_answers_for_each_picture() {
+    let sandbox = Sandbox::new();
+    ec2t_quant::save_network(&sandbox.path("net.safetensors"), &sample()).unwrap();
+    sandbox.write("names", "zero\none\ntwo\nthree\nfour\nfive\nsix\nseven\neight\nnine\n");
+    sandbox.good("import net.safetensors --arch digits-cnn --class-names names -o model.ec2t");
+    let picture = GrayImage::from_fn(8, 8, |x, y| image::Luma([(x * y * 5) as u8]));
+    picture.save(sandbox.path("small.png")).unwrap();
+    let large = image::imageops::resize(&picture, 50, 70, image::imageops::FilterType::Nearest);
+    image::DynamicImage::from(large).into_rgb8().save(sandbox.path("large.jpg")).unwrap();
+
+    let answers = sandbox.json("run model.ec2t small.png large.jpg --top 3 --json");
+    let answers = answers.as_array().unwrap();
+    assert_eq!(answers.len(), 2);
+    for (answer, file) in answers.iter().zip(["small.png", "large.jpg"]) {
+        assert_eq!(answer["image"], file);
+        assert!(answer["milliseconds"].as_f64().unwrap() > 0.0);
+        let top = answer["top"].as_array().unwrap();
+        assert_eq!(top.len(), 3);
+        let probability = |guess: &Value| guess["probability"].as_f64().unwrap();
+        assert!(top.is_sorted_by(|a, b| probability(a) >= probability(b)), "{answer}");
+        assert!(top.iter().map(probability).sum::<f64>() <= 1.0 + 1e-6, "{answer}");
+        assert_has(
+            "zero one two three four five six seven eight nine",
+            &[top[0]["name"].as_str().unwrap()],
+        );
+    }
+    let text = sandbox.good("run model.ec2t small.png").stdout;
+    assert_has(&text, &["small.png (", " ms)", answers[0]["top"][0]["name"].as_str().unwrap()]);
+    assert_eq!(text.lines().count(), 1 + 5);
+}
+
+#[test]
+fn scale_counts_the_published_networks() {
+    let sandbox = Sandbox::new();
+    let total = |words: &str| sandbox.json(words)["total"].clone();
+    assert_eq!(total("scale --arch resnet20 --json")["params"], 269_722);
+    assert_eq!(total("scale --arch resnet20 --json")["macs"], 40_551_040);
+    assert_eq!(total("scale --arch lenet5 --json")["params"], 61_706);
+    let base = total("scale --arch micronet --classes 100 --json");
+    let wide = total("scale --arch micronet --classes 100 --width 1.5 --json");
+    assert!(base["macs"].as_u64() < wide["macs"].as_u64());
+
+    let costs = sandbox.json("scale --arch digits-cnn --json -o arch.json");
+    assert_eq!(costs["total"]["params"], sum(&costs["layers"], "params"));
+    assert_eq!(costs["total"]["macs"], sum(&costs["layers"], "macs"));
+    assert_eq!(sandbox.read_json("arch.json")["name"], "digits-cnn");
+    assert_has(&sandbox.good("scale --arch resnet20").stdout, &["269,722", "40,551,040"]);
+}
+
+#[test]
+fn data_verify_says_what_is_there() {
+    let sandbox = Sandbox::new();
+    let found = sandbox.json("data verify digits --json");
+    assert_eq!(found["name"], "digits");
+    assert_eq!(found["shape"], serde_json::json!([1, 8, 8]));
+    assert_eq!(found["classes"].as_array().unwrap().len(), 10);
+    let counts = serde_json::json!({ "train": 1437, "validation": 0, "test": 360 });
+    assert_eq!(found["counts"], counts);
+    assert_eq!(found["files"][0]["bytes"], 57_523);
+    assert_eq!(found["files"][0]["sha256"].as_str().unwrap().len(), 64);
+    assert_has(&sandbox.good("data verify digits").stdout, &["1,437 training", "360 test"]);
+}
+
+#[test]
+fn help_and_version_are_data() {
+    let sandbox = Sandbox::new();
+    assert_has(&sandbox.good("--version").stdout, &["ec2t ", env!("CARGO_PKG_VERSION")]);
+    let help = sandbox.good("--help").stdout;
+    assert_has(&help, &["import", "train", "ternarize", "finetune", "export", "eval", "inspect"]);
+}

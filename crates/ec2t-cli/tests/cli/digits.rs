@@ -1,0 +1,103 @@
+//! The stages of a run, one command after the other, from the embedded digits
+//! to a report, in fewer epochs than the preset has.
+
+use image::{GrayImage, imageops};
+
+use crate::util::{Sandbox, epochs, file_len};
+
+/// The stages after `data prepare` and `scale`.
+const STAGES: [&str; 6] = ["train", "ternarize", "finetune", "export", "eval", "report"];
+
+#[test]
+fn from_images_to_a_report() {
+    let sandbox = Sandbox::with_run(&epochs(8, 4, 2));
+    for stage in STAGES {
+        sandbox.good(&format!("{stage} --run-dir run"));
+    }
+    the_report_is_whole_and_good(&sandbox);
+    the_stages_leave_their_summaries(&sandbox);
+    the_file_alone_says_the_same(&sandbox);
+    pictures_are_classified(&sandbox);
+    finished_stages_change_nothing(&sandbox);
+}
+
+fn the_report_is_whole_and_good(sandbox: &Sandbox) {
+    let report = sandbox.read_json("run/report.json");
+    assert_eq!(report["dataset"], "digits");
+    assert_eq!(report["seed"], 1);
+    assert!(report["commit"].is_string());
+    for stage in ["pretrain", "ternarize", "finetune"] {
+        assert!(report["seconds"][stage].as_f64().unwrap() > 0.0, "{stage}");
+    }
+
+    let [float, ternary] = ["float", "ternary"].map(|net| report[net]["top1"].as_f64().unwrap());
+    assert!(float >= 97.0, "float {float} %");
+    assert!(ternary >= float - 2.0, "ternary {ternary} %, float {float} %");
+    let sparsity = report["ternary"]["sparsity"].as_f64().unwrap();
+    assert!(sparsity >= 0.6, "{sparsity} zeros");
+
+    let bytes = file_len(&sandbox.path("run/model.ec2t"));
+    assert_eq!(report["file_bytes"], bytes);
+    let float_bytes = 4 * report["parameters"].as_u64().unwrap();
+    assert!(12 * bytes <= float_bytes, "{bytes} bytes instead of {float_bytes}");
+
+    let page = sandbox.read_text("run/report.html");
+    for part in ["<h1>digits-cnn on digits</h1>", "conv5", &format!("{ternary:.2} %"), "</html>"] {
+        assert!(page.contains(part), "no {part} in the page");
+    }
+    assert_eq!(sandbox.json("report --run-dir run --json"), report);
+}
+
+fn the_stages_leave_their_summaries(sandbox: &Sandbox) {
+    for (stage, epochs) in [("pretrain", 8), ("ternarize", 4), ("finetune", 2)] {
+        let summary = sandbox.read_json(&format!("run/{stage}/summary.json"));
+        assert_eq!(summary["stage"], stage);
+        assert_eq!(summary["epochs"], epochs);
+        assert!(summary["best"]["top1"].as_f64().unwrap() > 90.0, "{summary}");
+        let events = sandbox.read_text("run/events.jsonl");
+        let lines = events.lines().filter(|line| line.contains(stage));
+        assert_eq!(lines.count(), epochs);
+    }
+}
+
+/// The file needs nothing of the run but the images.
+fn the_file_alone_says_the_same(sandbox: &Sandbox) {
+    let report = sandbox.read_json("run/report.json");
+    let eval = sandbox.json("eval run/model.ec2t --dataset digits --json");
+    assert_eq!(eval["top1"], report["ternary"]["top1"]);
+    assert_eq!(eval["confusion"], report["confusion"]);
+    let stats = sandbox.json("inspect run/model.ec2t --json");
+    assert_eq!(stats["total_bytes"], report["file_bytes"]);
+}
+
+/// Test images as files: as they are, and enlarged in another format.
+fn pictures_are_classified(sandbox: &Sandbox) {
+    const PICTURES: usize = 20;
+    let digits = ec2t_data::load("digits", &ec2t_data::LoadOptions::default()).unwrap().test;
+    let (mut exact, mut enlarged) = (String::new(), String::new());
+    for index in 0..PICTURES {
+        let picture = GrayImage::from_raw(8, 8, digits.image(index).to_vec()).unwrap();
+        picture.save(sandbox.path(&format!("{index}.png"))).unwrap();
+        let large = imageops::resize(&picture, 96, 96, imageops::FilterType::CatmullRom);
+        large.save(sandbox.path(&format!("{index}.jpg"))).unwrap();
+        exact += &format!(" {index}.png");
+        enlarged += &format!(" {index}.jpg");
+    }
+    let right = |files: &str| {
+        let answers = sandbox.json(&format!("run run/model.ec2t{files} --json"));
+        let answers = answers.as_array().unwrap().iter().zip(digits.labels());
+        answers.filter(|(answer, label)| answer["top"][0]["class"] == **label).count()
+    };
+    assert!(right(&exact) >= PICTURES - 1, "{} of {PICTURES}", right(&exact));
+    assert!(right(&enlarged) >= PICTURES - 3, "{} of {PICTURES}", right(&enlarged));
+}
+
+/// A stage that is called again goes on from its end.
+fn finished_stages_change_nothing(sandbox: &Sandbox) {
+    let before = sandbox.read("run/model.ec2t");
+    for stage in ["train", "ternarize", "finetune", "export"] {
+        sandbox.good(&format!("{stage} --run-dir run"));
+    }
+    assert_eq!(sandbox.read("run/model.ec2t"), before);
+    assert_eq!(sandbox.read_text("run/events.jsonl").lines().count(), 8 + 4 + 2);
+}

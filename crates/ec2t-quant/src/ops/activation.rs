@@ -1,4 +1,8 @@
 //! Functions of each element, and dropout.
+//!
+//! Gradients at kinks are PyTorch's: 0 wherever the rectifier gives 0 or 6.
+//! That matters, because a filter whose weights are all zero gives exactly 0.
+//! What is not a number stays so, for the loss to show it.
 
 use candle_core::{CpuStorage, CustomOp1, Device, Layout, Result, Shape, Tensor};
 use ec2t_format::graph::Activation;
@@ -12,10 +16,10 @@ use super::cpu::{CHUNKS, values, with_values};
 pub(crate) fn activation(kind: Activation, x: &Tensor) -> Result<Tensor> {
     match kind {
         Activation::Relu => relu(x),
-        Activation::Relu6 => x.clamp(0f32, 6f32),
+        Activation::Relu6 => relu6(x),
         Activation::Sigmoid => sigmoid(x),
         Activation::Swish => x * sigmoid(x)?,
-        Activation::HardSwish => x * ((x + 3.0)?.clamp(0f32, 6f32)? / 6.0)?,
+        Activation::HardSwish => x * (relu6(&(x + 3.0)?)? / 6.0)?,
     }
 }
 
@@ -24,16 +28,18 @@ fn sigmoid(x: &Tensor) -> Result<Tensor> {
     ((x / 2.0)?.tanh()? + 1.0)? / 2.0
 }
 
-/// `max(x, 0)` with gradient 0 at 0, as in PyTorch; candle's own has 1 there.
+/// `max(x, 0)`; candle's own has the gradient 1 at 0.
 fn relu(x: &Tensor) -> Result<Tensor> {
     match x.device() {
         Device::Cpu => x.contiguous()?.apply_op1(CpuRelu),
-        device => {
-            x * x
-                .gt(&Tensor::zeros((), x.dtype(), device)?.broadcast_as(x.shape())?)?
-                .to_dtype(x.dtype())?
-        }
+        _ => x.le(0f32)?.where_cond(&x.zeros_like()?, x),
     }
+}
+
+/// `min(max(x, 0), 6)`.
+fn relu6(x: &Tensor) -> Result<Tensor> {
+    let y = relu(x)?;
+    y.ge(6f32)?.where_cond(&Tensor::full(6f32, y.shape(), y.device())?, &y)
 }
 
 struct CpuRelu;
@@ -48,7 +54,7 @@ impl CustomOp1 for CpuRelu {
         let mut out = vec![0.0; x.len()];
         let block = x.len().div_ceil(CHUNKS).max(1);
         out.par_chunks_mut(block).zip(x.par_chunks(block)).for_each(|(out, x)| {
-            out.iter_mut().zip(x).for_each(|(out, x)| *out = x.max(0.0));
+            out.iter_mut().zip(x).for_each(|(out, &x)| *out = if x <= 0.0 { 0.0 } else { x });
         });
         Ok((CpuStorage::F32(out), layout.shape().clone()))
     }
@@ -86,13 +92,33 @@ mod tests {
     use candle_core::Var;
     use rand_chacha::rand_core::SeedableRng;
 
+    /// Gradients that PyTorch 2.15 prints for these points.
     #[test]
-    fn relu_has_no_gradient_at_zero() {
-        let x = Var::from_vec(vec![-1.0f32, 0.0, 2.0], 3, &Device::Cpu).unwrap();
-        let y = relu(&x).unwrap();
-        assert_eq!(y.to_vec1::<f32>().unwrap(), [0.0, 0.0, 2.0]);
-        let grads = y.sum_all().unwrap().backward().unwrap();
-        assert_eq!(grads.get(&x).unwrap().to_vec1::<f32>().unwrap(), [0.0, 0.0, 1.0]);
+    fn gradients_at_kinks() {
+        let points = vec![-4.0f32, -3.0, -1.0, 0.0, 1.0, 3.0, 6.0, 7.0];
+        let x = Var::from_vec(points, 8, &Device::Cpu).unwrap();
+        let cases = [
+            (Activation::Relu, [0.0, 0.0, 0.0, 0.0, 1.0, 1.0, 1.0, 1.0]),
+            (Activation::Relu6, [0.0, 0.0, 0.0, 0.0, 1.0, 1.0, 0.0, 0.0]),
+            (Activation::HardSwish, [0.0, 0.0, 0.166_666_66, 0.5, 0.833_333_4, 1.0, 1.0, 1.0]),
+        ];
+        for (kind, expected) in cases {
+            let y = activation(kind, &x).unwrap();
+            let grads = y.sum_all().unwrap().backward().unwrap();
+            let gradient = grads.get(&x).unwrap().to_vec1::<f32>().unwrap();
+            for (found, expected) in gradient.iter().zip(expected) {
+                assert!((found - expected).abs() < 1e-6, "{kind:?}: {gradient:?}");
+            }
+        }
+    }
+
+    #[test]
+    fn what_is_not_a_number_stays_so() {
+        let x = Tensor::new(&[f32::NAN], &Device::Cpu).unwrap();
+        for kind in [Activation::Relu, Activation::Relu6, Activation::HardSwish] {
+            let y = activation(kind, &x).unwrap().to_vec1::<f32>().unwrap();
+            assert!(y[0].is_nan(), "{kind:?}");
+        }
     }
 
     #[test]

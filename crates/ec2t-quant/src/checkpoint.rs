@@ -13,6 +13,7 @@ use safetensors::tensor::{Dtype, SafeTensors, TensorView};
 use serde::{Deserialize, Serialize};
 
 use crate::error::QuantError;
+use crate::fingerprint::differences;
 
 /// Key of the JSON text in the file's metadata.
 const PROGRESS: &str = "ec2t";
@@ -32,8 +33,6 @@ pub(crate) struct Progress {
     pub(crate) loss_sum: f64,
     /// Right answers in the epoch so far.
     pub(crate) correct: usize,
-    /// Images seen in the epoch so far.
-    pub(crate) images: usize,
     /// The best epoch so far.
     pub(crate) best: Option<Best>,
     /// Seconds of training so far, over all sessions.
@@ -207,19 +206,6 @@ impl Entry {
     }
 }
 
-/// `key: then → now` for every setting that differs.
-fn differences(then: &serde_json::Value, now: &serde_json::Value) -> Vec<String> {
-    let empty = serde_json::Map::new();
-    let (then, now) = (then.as_object().unwrap_or(&empty), now.as_object().unwrap_or(&empty));
-    let keys: std::collections::BTreeSet<&String> = then.keys().chain(now.keys()).collect();
-    let show =
-        |value: Option<&serde_json::Value>| value.map_or("nothing".to_owned(), ToString::to_string);
-    keys.into_iter()
-        .filter(|key| then.get(*key) != now.get(*key))
-        .map(|key| format!("{key}: {} → {}", show(then.get(key)), show(now.get(key))))
-        .collect()
-}
-
 /// Writes a network as a safetensors file with the graph's names, its ternary
 /// tensors as the floats that they stand for.
 ///
@@ -259,7 +245,8 @@ pub(crate) fn write_atomically(path: &Path, bytes: &[u8]) -> Result<(), QuantErr
     Ok(())
 }
 
-fn malformed(path: &Path, reason: impl ToString) -> QuantError {
+/// A file that is not what it should be.
+pub(crate) fn malformed(path: &Path, reason: impl ToString) -> QuantError {
     QuantError::Checkpoint { path: path.to_owned(), reason: reason.to_string() }
 }
 

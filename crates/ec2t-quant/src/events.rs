@@ -2,60 +2,36 @@
 
 use std::fs::OpenOptions;
 use std::io::Write;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use crate::checkpoint::write_atomically;
 use crate::error::QuantError;
 use crate::session::EpochReport;
 
-/// Appends to `events.jsonl`.
-pub(crate) struct EventLog(Option<PathBuf>);
-
-impl EventLog {
-    /// Opens the log for a stage that goes on after `epochs` epochs: later
-    /// lines of the same stage, left over from before an interruption, are
-    /// dropped.
-    pub(crate) fn open(
-        path: Option<&Path>,
-        stage: &str,
-        epochs: usize,
-    ) -> Result<Self, QuantError> {
-        if let Some(path) = path {
-            let text = match std::fs::read_to_string(path) {
-                Ok(text) => text,
-                Err(error) if error.kind() == std::io::ErrorKind::NotFound => String::new(),
-                Err(error) => return Err(QuantError::io(path)(error)),
-            };
-            let kept: String = text
-                .lines()
-                .filter(|line| is_kept(line, stage, epochs))
-                .flat_map(|line| [line, "\n"])
-                .collect();
-            if kept != text {
-                write_atomically(path, kept.as_bytes())?;
-            }
-        }
-        Ok(Self(path.map(Path::to_owned)))
+/// Makes the log ready for a stage that goes on after `epochs` epochs: later
+/// lines of the same stage, left over from before an interruption, go.
+pub(crate) fn rewind(path: &Path, stage: &str, epochs: usize) -> Result<(), QuantError> {
+    let found = match std::fs::read_to_string(path) {
+        Ok(text) => Some(text),
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => None,
+        Err(error) => return Err(QuantError::io(path)(error)),
+    };
+    let lines = found.as_deref().unwrap_or_default().lines();
+    let kept: String =
+        lines.filter(|line| is_kept(line, stage, epochs)).flat_map(|line| [line, "\n"]).collect();
+    match found.is_some_and(|text| text == kept) {
+        true => Ok(()),
+        false => write_atomically(path, kept.as_bytes()),
     }
+}
 
-    /// A log that nobody keeps.
-    pub(crate) fn disabled() -> Self {
-        Self(None)
-    }
-
-    /// Adds a line.
-    pub(crate) fn append(&self, report: &EpochReport) -> Result<(), QuantError> {
-        let Some(path) = &self.0 else { return Ok(()) };
-        let mut line = serde_json::to_string(report)
-            .map_err(|error| QuantError::io(path)(std::io::Error::other(error)))?;
-        line.push('\n');
-        let mut file = OpenOptions::new()
-            .create(true)
-            .append(true)
-            .open(path)
-            .map_err(QuantError::io(path))?;
-        file.write_all(line.as_bytes()).map_err(QuantError::io(path))
-    }
+/// Adds a line.
+pub(crate) fn append(path: &Path, report: &EpochReport) -> Result<(), QuantError> {
+    let mut line = serde_json::to_vec(report)
+        .map_err(|error| QuantError::io(path)(std::io::Error::other(error)))?;
+    line.push(b'\n');
+    let log = OpenOptions::new().append(true).create(true).open(path);
+    log.and_then(|mut log| log.write_all(&line)).map_err(QuantError::io(path))
 }
 
 fn is_kept(line: &str, stage: &str, epochs: usize) -> bool {
@@ -79,8 +55,16 @@ mod tests {
             r#"{"stage":"terna"#,
         ];
         std::fs::write(&path, lines.join("\n")).unwrap();
-        EventLog::open(Some(&path), "ternarize", 1).unwrap();
+        rewind(&path, "ternarize", 1).unwrap();
         let text = std::fs::read_to_string(&path).unwrap();
         assert_eq!(text, format!("{}\n{}\n", lines[0], lines[1]));
+    }
+
+    #[test]
+    fn a_log_without_a_place_is_refused_before_training() {
+        let folder = tempfile::tempdir().unwrap();
+        rewind(&folder.path().join("new/events.jsonl"), "pretrain", 0).unwrap();
+        let inside_a_file = folder.path().join("new/events.jsonl/events.jsonl");
+        assert!(matches!(rewind(&inside_a_file, "pretrain", 0), Err(QuantError::Io { .. })));
     }
 }

@@ -1,25 +1,56 @@
 //! A graph as a computation on candle tensors.
+//!
+//! Activations are NCHW; a vector of n features is `[N, n, 1, 1]`, and logits
+//! are `[N, classes]`.
 
-use candle_core::{DType, Device, Tensor, Var};
+use candle_core::{Device, Error, Tensor, Var};
 use ec2t_format::Graph;
-use ec2t_format::graph::{Node, NodeId, Op};
+use ec2t_format::graph::{Node, NodeId, Op, Param, ParamKind};
 use rand_chacha::ChaCha8Rng;
 
 use crate::error::QuantError;
 use crate::ops::{self, BatchStatistics};
 use crate::weights::Weights;
 
-/// Parameters on the device, ready to be differentiated.
-pub(crate) struct Leaves(Vec<Var>);
+/// Parameters on the device, in the graph's order.
+pub(crate) struct Leaves(Vec<Leaf>);
+
+struct Leaf {
+    node: NodeId,
+    kind: ParamKind,
+    tensor: Tensor,
+}
 
 impl Leaves {
-    pub(crate) fn new(weights: &Weights, device: &Device) -> Result<Self, QuantError> {
-        let leaf = |(position, param): (usize, &ec2t_format::graph::Param)| {
-            Var::from_slice(weights.get(position), param.shape.as_slice(), device)
+    /// For evaluation: nothing is kept for a backward pass.
+    pub(crate) fn constants(weights: &Weights, device: &Device) -> candle_core::Result<Self> {
+        Self::new(weights, |values, shape, _| Tensor::from_slice(values, shape, device))
+    }
+
+    /// For training: everything that gradients train is a variable.
+    fn variables(weights: &Weights, device: &Device) -> candle_core::Result<Self> {
+        Self::new(weights, |values, shape, kind| match kind.is_trainable() {
+            true => Ok(Var::from_slice(values, shape, device)?.into_inner()),
+            false => Tensor::from_slice(values, shape, device),
+        })
+    }
+
+    fn new(
+        weights: &Weights,
+        tensor: impl Fn(&[f32], &[usize], ParamKind) -> candle_core::Result<Tensor>,
+    ) -> candle_core::Result<Self> {
+        let leaf = |(param, values): (&Param, &[f32])| {
+            let tensor = tensor(values, &param.shape, param.kind)?;
+            Ok(Leaf { node: param.node, kind: param.kind, tensor })
         };
-        let leaves: candle_core::Result<Vec<Var>> =
-            weights.params().iter().enumerate().map(leaf).collect();
-        Ok(Self(leaves?))
+        weights.iter().map(leaf).collect::<candle_core::Result<_>>().map(Self)
+    }
+
+    /// Those of one node; parameters of a node stand together.
+    fn of(&self, node: NodeId) -> &[Leaf] {
+        let start = self.0.partition_point(|leaf| leaf.node < node);
+        let end = self.0.partition_point(|leaf| leaf.node <= node);
+        &self.0[start..end]
     }
 }
 
@@ -42,19 +73,19 @@ pub(crate) fn train_step(
     labels: &[u32],
     rng: &mut ChaCha8Rng,
 ) -> Result<TrainStep, QuantError> {
-    let leaves = Leaves::new(weights, images.device())?;
+    let leaves = Leaves::variables(weights, images.device())?;
     let mut statistics = Vec::new();
     let mut mode = Mode::Train { rng, statistics: &mut statistics };
-    let logits = forward(graph, weights, &leaves, images, &mut mode)?;
+    let logits = forward(graph, &leaves, images, &mut mode)?;
     let loss = ops::cross_entropy(&logits, &Tensor::new(labels, images.device())?)?;
     let grads = loss.backward()?;
-    let host = |leaf: &Var| grads.get(leaf).map(|g| g.flatten_all()?.to_vec1()).transpose();
+    let host = |leaf: &Leaf| {
+        grads.get(&leaf.tensor).map(|gradient| gradient.flatten_all()?.to_vec1()).transpose()
+    };
     let gradients: candle_core::Result<Vec<_>> = leaves.0.iter().map(host).collect();
-    for (id, statistics) in statistics {
-        if let Op::BatchNorm(norm) = &graph.nodes[id.index()].op {
-            let running_mean = weights.first_of(id) + 2;
-            let [mean, var] = weights.pair_mut(running_mean);
-            statistics.update(norm, mean, var);
+    for (node, batch) in statistics {
+        if let Some([mean, var]) = weights.running_statistics(node) {
+            batch.update(mean, var);
         }
     }
     Ok(TrainStep {
@@ -64,16 +95,13 @@ pub(crate) fn train_step(
     })
 }
 
-/// Number of right answers of the network in its evaluation form.
-pub(crate) fn count_correct(
+/// The logits of the network in its evaluation form, `[N, classes]`.
+pub(crate) fn evaluate(
     graph: &Graph,
-    weights: &Weights,
     leaves: &Leaves,
     images: &Tensor,
-    labels: &[u32],
-) -> Result<usize, QuantError> {
-    let logits = forward(graph, weights, leaves, images, &mut Mode::Eval)?;
-    Ok(ops::correct(&logits.detach(), labels)?)
+) -> Result<Tensor, QuantError> {
+    forward(graph, leaves, images, &mut Mode::Eval)
 }
 
 /// How layers behave that differ between training and evaluation.
@@ -84,65 +112,71 @@ enum Mode<'a> {
 
 fn forward(
     graph: &Graph,
-    weights: &Weights,
     leaves: &Leaves,
     images: &Tensor,
     mode: &mut Mode,
 ) -> Result<Tensor, QuantError> {
     let mut outputs: Vec<Tensor> = Vec::with_capacity(graph.nodes.len());
     for (id, node) in graph.iter() {
-        let params = leaves.0.get(weights.first_of(id)..).unwrap_or(&[]);
         let output = match node.op {
-            Op::Input => images.clone(),
-            _ => apply(id, node, params, &outputs, mode)
-                .map_err(|e| e.context(format!("layer `{}`", node.name)))?,
+            Op::Input => Ok(images.clone()),
+            _ => apply(id, node, leaves.of(id), &outputs, mode),
         };
-        outputs.push(output);
+        outputs.push(output.map_err(|e| e.context(format!("layer `{}`", node.name)))?);
     }
     let logits = outputs.pop().ok_or_else(|| QuantError::Data("the graph is empty".into()))?;
     Ok(logits.flatten_from(1)?)
 }
 
-/// Output of one node; `params` starts with the node's own parameters.
+/// Output of one node.
 fn apply(
     id: NodeId,
     node: &Node,
-    params: &[Var],
+    leaves: &[Leaf],
     outputs: &[Tensor],
     mode: &mut Mode,
 ) -> candle_core::Result<Tensor> {
     let operand = |position: usize| &outputs[node.inputs[position].index()];
+    let param = |kind: ParamKind| {
+        let leaf = leaves.iter().find(|leaf| leaf.kind == kind);
+        leaf.map(|leaf| &leaf.tensor).ok_or_else(|| Error::Msg(format!("has no {kind:?}")))
+    };
     let x = operand(0);
     match &node.op {
         Op::Input => Ok(x.clone()),
         Op::Conv2d(conv) => {
-            let mut rest = params.iter();
-            let mut next = || rest.next().expect("a convolution has the parameters it names");
-            let mut y = ops::conv2d(conv, x, next(), node.inputs[0] != NodeId::INPUT)?;
+            let input_gradient = node.inputs[0] != NodeId::INPUT;
+            let mut y = ops::conv2d(conv, x, param(ParamKind::Weight)?, input_gradient)?;
             if conv.scale {
-                y = y.broadcast_mul(&next().reshape((1, (), 1, 1))?)?;
+                y = y.broadcast_mul(&param(ParamKind::Scale)?.reshape((1, (), 1, 1))?)?;
             }
             if conv.bias {
-                y = y.broadcast_add(&next().reshape((1, (), 1, 1))?)?;
+                y = y.broadcast_add(&param(ParamKind::Bias)?.reshape((1, (), 1, 1))?)?;
             }
             Ok(y)
         }
         Op::Linear(linear) => {
-            let y = x.flatten_from(1)?.matmul(&params[0].t()?)?;
-            let y = if linear.bias { y.broadcast_add(&params[1])? } else { y };
+            let mut y = x.flatten_from(1)?.matmul(&param(ParamKind::Weight)?.t()?)?;
+            if linear.bias {
+                y = y.broadcast_add(param(ParamKind::Bias)?)?;
+            }
             y.reshape(((), linear.out_features, 1, 1))
         }
-        Op::BatchNorm(norm) => match mode {
-            Mode::Train { statistics, .. } => {
-                let (y, batch) = ops::batch_norm_train(norm, x, &params[0], &params[1])?;
-                statistics.push((id, batch));
-                Ok(y)
+        Op::BatchNorm(norm) => {
+            let (weight, bias) = (param(ParamKind::NormWeight)?, param(ParamKind::NormBias)?);
+            match mode {
+                Mode::Train { statistics, .. } => {
+                    let (y, batch) = ops::batch_norm_train(norm, x, weight, bias)?;
+                    statistics.push((id, batch));
+                    Ok(y)
+                }
+                Mode::Eval => {
+                    let (mean, var) =
+                        (param(ParamKind::RunningMean)?, param(ParamKind::RunningVar)?);
+                    ops::batch_norm_eval(norm, x, [mean, var], [weight, bias])
+                }
             }
-            Mode::Eval => {
-                let [weight, bias, mean, var] = [&params[0], &params[1], &params[2], &params[3]];
-                ops::batch_norm_eval(norm, x, [mean, var], [weight, bias])
-            }
-        },
+        }
         Op::Activation(kind) => ops::activation(*kind, x),
         Op::Add => x + operand(1),
         Op::Multiply => x.broadcast_mul(operand(1)),
@@ -165,6 +199,5 @@ pub(crate) fn to_tensor(
     device: &Device,
 ) -> Result<Tensor, QuantError> {
     let batch = images.len() / (channels * height * width);
-    let tensor = Tensor::from_vec(images, (batch, channels, height, width), &Device::Cpu)?;
-    Ok(tensor.to_device(device)?.to_dtype(DType::F32)?)
+    Ok(Tensor::from_vec(images, (batch, channels, height, width), device)?)
 }

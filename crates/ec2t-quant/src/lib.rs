@@ -24,6 +24,7 @@ mod checkpoint;
 pub mod ec2t;
 mod error;
 mod events;
+mod fingerprint;
 mod forward;
 mod init;
 mod ops;

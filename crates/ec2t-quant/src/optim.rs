@@ -41,6 +41,21 @@ impl Schedule {
     }
 }
 
+/// Learning rate and weight decay of one step.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Rate {
+    pub(crate) lr: f32,
+    /// L2 penalty, added to the gradient.
+    pub(crate) decay: f32,
+}
+
+impl Rate {
+    /// The same with the learning rate times `factor`.
+    pub(crate) fn scaled(self, factor: f32) -> Self {
+        Self { lr: self.lr * factor, ..self }
+    }
+}
+
 /// Stochastic gradient descent with Nesterov momentum.
 #[derive(Clone, Debug)]
 pub(crate) struct Sgd {
@@ -54,7 +69,7 @@ impl Sgd {
         Self { momentum, velocity: zeros(sizes) }
     }
 
-    /// One step of the values in `slot`; the decay is added to the gradient.
+    /// One step of the values in `slot`.
     pub(crate) fn step(&mut self, slot: usize, rate: Rate, values: &mut [f32], gradient: &[f32]) {
         let velocity = &mut self.velocity[slot];
         for ((value, velocity), &gradient) in values.iter_mut().zip(velocity).zip(gradient) {
@@ -63,13 +78,21 @@ impl Sgd {
             *value -= rate.lr * (gradient + self.momentum * *velocity);
         }
     }
-}
 
-/// Learning rate and weight decay of one step.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct Rate {
-    pub(crate) lr: f32,
-    pub(crate) decay: f32,
+    /// Writes the state under `prefix`, a name for each slot.
+    pub(crate) fn save(&self, checkpoint: &mut Checkpoint, prefix: &str, names: &[String]) {
+        put_all(checkpoint, &format!("{prefix}.velocity"), names, &self.velocity);
+    }
+
+    /// Reads what [`save`](Self::save) wrote.
+    pub(crate) fn load(
+        &mut self,
+        checkpoint: &Checkpoint,
+        prefix: &str,
+        names: &[String],
+    ) -> Result<(), QuantError> {
+        load_all(checkpoint, &format!("{prefix}.velocity"), names, &mut self.velocity)
+    }
 }
 
 /// Adam (Kingma & Ba 2015), β = (0.9, 0.999), ε = 1e-8.
@@ -81,8 +104,8 @@ pub(crate) struct Adam {
 }
 
 impl Adam {
-    const BETA1: f32 = 0.9;
-    const BETA2: f32 = 0.999;
+    const BETA1: f64 = 0.9;
+    const BETA2: f64 = 0.999;
     const EPSILON: f32 = 1e-8;
 
     /// An optimizer for lists of these sizes.
@@ -95,16 +118,17 @@ impl Adam {
         self.steps += 1;
     }
 
-    /// One step of the values in `slot`; the decay is added to the gradient.
+    /// One step of the values in `slot`.
     pub(crate) fn step(&mut self, slot: usize, rate: Rate, values: &mut [f32], gradient: &[f32]) {
-        let power = |beta: f32| 1.0 - f64::from(beta).powf(self.steps as f64);
-        let lr = (f64::from(rate.lr) / power(Self::BETA1)) as f32;
-        let correction = (1.0 / power(Self::BETA2).sqrt()) as f32;
+        let bias = |beta: f64| 1.0 - beta.powf(self.steps as f64);
+        let lr = (f64::from(rate.lr) / bias(Self::BETA1)) as f32;
+        let correction = bias(Self::BETA2).sqrt().recip() as f32;
+        let [new1, new2] = [Self::BETA1, Self::BETA2].map(|beta| (1.0 - beta) as f32);
         let moments = self.mean[slot].iter_mut().zip(&mut self.square[slot]);
         for ((value, (mean, square)), &gradient) in values.iter_mut().zip(moments).zip(gradient) {
             let gradient = gradient + rate.decay * *value;
-            *mean += (1.0 - Self::BETA1) * (gradient - *mean);
-            *square += (1.0 - Self::BETA2) * (gradient * gradient - *square);
+            *mean += new1 * (gradient - *mean);
+            *square += new2 * (gradient * gradient - *square);
             *value -= lr * *mean / (square.sqrt() * correction + Self::EPSILON);
         }
     }
@@ -126,22 +150,6 @@ impl Adam {
         self.steps = checkpoint.count(&format!("{prefix}.steps"))?;
         load_all(checkpoint, &format!("{prefix}.mean"), names, &mut self.mean)?;
         load_all(checkpoint, &format!("{prefix}.square"), names, &mut self.square)
-    }
-}
-
-impl Sgd {
-    /// Writes the state, a name for each slot.
-    pub(crate) fn save(&self, checkpoint: &mut Checkpoint, names: &[String]) {
-        put_all(checkpoint, "sgd.velocity", names, &self.velocity);
-    }
-
-    /// Reads what [`save`](Self::save) wrote.
-    pub(crate) fn load(
-        &mut self,
-        checkpoint: &Checkpoint,
-        names: &[String],
-    ) -> Result<(), QuantError> {
-        load_all(checkpoint, "sgd.velocity", names, &mut self.velocity)
     }
 }
 

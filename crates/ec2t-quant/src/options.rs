@@ -92,3 +92,14 @@ pub(crate) fn not_negative(option: &'static str, value: f32) -> Result<(), Quant
         }),
     }
 }
+
+/// Checks a share that must not be whole: from 0 to below 1.
+pub(crate) fn below_one(option: &'static str, value: f32) -> Result<(), QuantError> {
+    match (0.0..1.0).contains(&value) {
+        true => Ok(()),
+        false => Err(QuantError::Option {
+            option,
+            reason: format!("must be from 0 to below 1, found {value}"),
+        }),
+    }
+}

@@ -6,7 +6,7 @@ use ec2t_format::{Graph, Network};
 use crate::checkpoint::Checkpoint;
 use crate::error::QuantError;
 use crate::optim::{Adam, OptimizerKind, Rate, Sgd};
-use crate::options::{PretrainOptions, not_negative};
+use crate::options::{PretrainOptions, below_one, not_negative};
 use crate::session::{LayerReport, Outcome, Session};
 use crate::trainer::{self, Phase};
 use crate::weights::Weights;
@@ -23,13 +23,13 @@ pub fn pretrain(
     session: &mut Session,
 ) -> Result<Outcome, QuantError> {
     not_negative("weight_decay", options.weight_decay)?;
+    below_one("momentum", options.momentum)?;
     let phase = Pretrain::new(network, options);
     trainer::run(phase, network.graph(), data, &options.common, options, session)
 }
 
 struct Pretrain {
     weights: Weights,
-    names: Vec<String>,
     optimizer: Optimizer,
     rate: Rate,
 }
@@ -44,7 +44,6 @@ impl Pretrain {
         let weights = Weights::from_network(network);
         let sizes = weights.sizes();
         Self {
-            names: weights.params().iter().map(|param| param.name.clone()).collect(),
             weights,
             optimizer: match options.optimizer {
                 OptimizerKind::Sgd => Optimizer::Sgd(Sgd::new(options.momentum, &sizes)),
@@ -60,12 +59,16 @@ impl Phase for Pretrain {
         "pretrain"
     }
 
-    fn weights(&mut self) -> &mut Weights {
+    fn weights(&self) -> &Weights {
+        &self.weights
+    }
+
+    fn weights_mut(&mut self) -> &mut Weights {
         &mut self.weights
     }
 
     fn update(&mut self, gradients: Vec<Option<Vec<f32>>>, factor: f32) -> Result<(), QuantError> {
-        let rate = Rate { lr: self.rate.lr * factor, ..self.rate };
+        let rate = self.rate.scaled(factor);
         if let Optimizer::Adam(adam) = &mut self.optimizer {
             adam.begin();
         }
@@ -81,16 +84,18 @@ impl Phase for Pretrain {
     }
 
     fn save(&self, checkpoint: &mut Checkpoint) {
+        let names = self.weights.names();
         match &self.optimizer {
-            Optimizer::Sgd(sgd) => sgd.save(checkpoint, &self.names),
-            Optimizer::Adam(adam) => adam.save(checkpoint, "adam", &self.names),
+            Optimizer::Sgd(sgd) => sgd.save(checkpoint, "sgd", &names),
+            Optimizer::Adam(adam) => adam.save(checkpoint, "adam", &names),
         }
     }
 
     fn load(&mut self, checkpoint: &Checkpoint) -> Result<(), QuantError> {
+        let names = self.weights.names();
         match &mut self.optimizer {
-            Optimizer::Sgd(sgd) => sgd.load(checkpoint, &self.names),
-            Optimizer::Adam(adam) => adam.load(checkpoint, "adam", &self.names),
+            Optimizer::Sgd(sgd) => sgd.load(checkpoint, "sgd", &names),
+            Optimizer::Adam(adam) => adam.load(checkpoint, "adam", &names),
         }
     }
 

@@ -9,7 +9,7 @@
 use std::collections::BTreeMap;
 
 use ec2t_data::Splits;
-use ec2t_format::graph::Role;
+use ec2t_format::graph::{ParamKind, Role};
 use ec2t_format::tensor::{Tensor, TernaryTensor};
 use ec2t_format::{Graph, Network};
 
@@ -82,11 +82,10 @@ impl Rates {
     }
 
     fn scaled(self, factor: f32) -> Self {
-        let scale = |rate: Rate| Rate { lr: rate.lr * factor, ..rate };
         Self {
-            main: scale(self.main),
-            background: scale(self.background),
-            centroids: scale(self.centroids),
+            main: self.main.scaled(factor),
+            background: self.background.scaled(factor),
+            centroids: self.centroids.scaled(factor),
         }
     }
 }
@@ -97,8 +96,6 @@ struct Layer {
     /// Position of its weights among the parameters.
     position: usize,
     state: TernaryLayer,
-    /// Strength of the constraint at the last assignment.
-    lambda: Option<f64>,
     /// δ: the layer's share of the constraint (method, §1.4).
     decay: f64,
 }
@@ -120,7 +117,6 @@ enum Assignment {
 
 struct Ternarize {
     weights: Weights,
-    names: Vec<String>,
     layers: Vec<Layer>,
     assignment: Assignment,
     options: Ec2tOptions,
@@ -136,12 +132,14 @@ impl Ternarize {
         let weights = Weights::from_network(network);
         let roles = graph.roles();
         let mut layers = Vec::new();
-        for (id, _) in graph.iter().filter(|(id, _)| is_ternarized(roles[id.index()])) {
-            let position = weights.first_of(id);
-            let name = weights.params()[position].name.clone();
-            let state = TernaryLayer::new(weights.get(position).to_vec(), &options)
+        for (position, (param, values)) in weights.iter().enumerate() {
+            if param.kind != ParamKind::Weight || !is_ternarized(roles[param.node.index()]) {
+                continue;
+            }
+            let name = param.name.clone();
+            let state = TernaryLayer::new(values.to_vec(), &options)
                 .map_err(|source| QuantError::Layer { layer: name.clone(), source })?;
-            layers.push(Layer { name, position, state, lambda: None, decay: 1.0 });
+            layers.push(Layer { name, position, state, decay: 1.0 });
         }
         if layers.is_empty() {
             let reason =
@@ -165,21 +163,16 @@ impl Ternarize {
             let state =
                 TernaryLayer::from_parts(ternary.to_f32(), centroids, ternary.codes().to_vec())
                     .map_err(|source| QuantError::Layer { layer: param.name.clone(), source })?;
-            layers.push(Layer {
-                name: param.name.clone(),
-                position,
-                state,
-                lambda: None,
-                decay: 1.0,
-            });
+            layers.push(Layer { name: param.name.clone(), position, state, decay: 1.0 });
         }
         if layers.is_empty() {
             let reason = format!("{} has no ternary layer to fine-tune", network.graph().name);
             return Err(QuantError::NothingTernary(reason));
         }
-        // Without background weights there is no deviation to take a floor
-        // from; 0 keeps a centroid from changing its sign.
-        let options = Ec2tOptions { centroid_floor: 0.0, ..Ec2tOptions::default() };
+        // The least floor that keeps a centroid from 0, where its cluster could
+        // no longer be told from the zeros in a file of floats.
+        let centroid_floor = f64::from(f32::EPSILON);
+        let options = Ec2tOptions { centroid_floor, ..Ec2tOptions::default() };
         Self::new(weights, layers, Assignment::Frozen, options, rates)
     }
 
@@ -191,7 +184,6 @@ impl Ternarize {
         rates: Rates,
     ) -> Result<Self, QuantError> {
         let mut phase = Self {
-            names: weights.params().iter().map(|param| param.name.clone()).collect(),
             main: Adam::new(&weights.sizes()),
             centroids: Adam::new(&vec![2; layers.len()]),
             weights,
@@ -213,6 +205,18 @@ impl Ternarize {
         Ok(())
     }
 
+    /// λ of a layer's last assignment, where there are any: it follows from
+    /// weights and centroids, which have not moved since.
+    fn lambda(&self, layer: &Layer) -> Option<f64> {
+        match self.assignment {
+            Assignment::Learning { .. } => {
+                let again = layer.state.clone().requantize(&self.options, layer.decay);
+                again.ok().map(|result| result.lambda)
+            }
+            Assignment::Frozen => None,
+        }
+    }
+
     fn layer_names(&self) -> Vec<String> {
         self.layers.iter().map(|layer| layer.name.clone()).collect()
     }
@@ -226,7 +230,11 @@ impl Phase for Ternarize {
         }
     }
 
-    fn weights(&mut self) -> &mut Weights {
+    fn weights(&self) -> &Weights {
+        &self.weights
+    }
+
+    fn weights_mut(&mut self) -> &mut Weights {
         &mut self.weights
     }
 
@@ -251,7 +259,7 @@ impl Phase for Ternarize {
                 Assignment::Learning { background } => {
                     background.step(slot, rates.background, layer.state.weights_mut(), &gradient);
                     let result = layer.state.requantize(&self.options, layer.decay);
-                    layer.lambda = Some(result.map_err(layer.at_fault())?.lambda);
+                    result.map_err(layer.at_fault())?;
                 }
                 Assignment::Frozen => {
                     layer.state.floor_centroids(&self.options).map_err(layer.at_fault())?;
@@ -274,7 +282,7 @@ impl Phase for Ternarize {
             checkpoint.put(&format!("background/{}", layer.name), layer.state.weights());
             checkpoint.put_codes(&format!("codes/{}", layer.name), layer.state.codes());
         }
-        self.main.save(checkpoint, "main", &self.names);
+        self.main.save(checkpoint, "main", &self.weights.names());
         self.centroids.save(checkpoint, "centroids", &names);
         if let Assignment::Learning { background } = &self.assignment {
             background.save(checkpoint, "background", &names);
@@ -293,7 +301,7 @@ impl Phase for Ternarize {
                 .map_err(layer.at_fault())?;
         }
         let names = self.layer_names();
-        self.main.load(checkpoint, "main", &self.names)?;
+        self.main.load(checkpoint, "main", &self.weights.names())?;
         self.centroids.load(checkpoint, "centroids", &names)?;
         if let Assignment::Learning { background } = &mut self.assignment {
             background.load(checkpoint, "background", &names)?;
@@ -313,7 +321,8 @@ impl Phase for Ternarize {
     }
 
     fn layers(&self) -> Vec<LayerReport> {
-        self.layers.iter().map(layer_report).collect()
+        let report = |layer| layer_report(layer, self.lambda(layer));
+        self.layers.iter().map(report).collect()
     }
 }
 
@@ -321,13 +330,13 @@ fn layer_sizes(layers: &[Layer]) -> Vec<usize> {
     layers.iter().map(|layer| layer.state.len()).collect()
 }
 
-fn layer_report(layer: &Layer) -> LayerReport {
+fn layer_report(layer: &Layer, lambda: Option<f64>) -> LayerReport {
     let counts = layer.state.counts();
     let share = |count: usize| count as f64 / counts.total() as f64;
     let Centroids { neg, pos } = layer.state.centroids();
     LayerReport {
         name: layer.name.clone(),
-        lambda: layer.lambda,
+        lambda,
         w_neg: neg,
         w_pos: pos,
         shares: [share(counts.neg), share(counts.zero), share(counts.pos)],

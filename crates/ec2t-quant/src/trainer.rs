@@ -5,31 +5,35 @@
 //! the best epoch, checkpoints, log.
 //!
 //! Everything random is drawn from (seed, epoch, step), so a run that was cut
-//! off anywhere and continued ends with the same bytes.
+//! off anywhere and continued ends with the same bytes. An epoch is complete
+//! once it is validated: a checkpoint of its last step continues there.
 
-use std::collections::BTreeMap;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::atomic::Ordering;
 use std::time::Instant;
 
 use candle_core::Device;
-use ec2t_data::{BatchOptions, Batches, Dataset, Splits};
+use ec2t_data::{Batch, BatchOptions, Batches, Dataset, Splits};
 use ec2t_format::{Graph, Network};
 use rand_chacha::ChaCha8Rng;
 use rand_chacha::rand_core::SeedableRng;
 use serde::Serialize;
-use sha2::{Digest, Sha256};
 
-use crate::checkpoint::{Best, Checkpoint, Progress, save_network};
+use crate::checkpoint::{Best, Checkpoint, Progress, malformed, save_network};
 use crate::error::QuantError;
-use crate::events::EventLog;
-use crate::forward::{Leaves, TrainStep, count_correct, to_tensor, train_step};
+use crate::events;
+use crate::fingerprint::fingerprint;
+use crate::forward::{Leaves, evaluate, to_tensor, train_step};
+use crate::ops;
 use crate::options::LoopOptions;
 use crate::session::{EpochReport, LayerReport, Outcome, Session, StepReport};
 use crate::weights::Weights;
 
-/// Images per step of evaluation; does not change results.
-const EVAL_BATCH: usize = 250;
+/// Images per step of evaluation; bounds memory, does not change results.
+const EVAL_BATCH: usize = 100;
+/// First stream of dropout's random numbers, one for each step. Initial weights
+/// use the streams from 0.
+const DROPOUT_STREAMS: u64 = 1 << 32;
 
 /// A way to train: what is kept, and how a gradient changes it.
 pub(crate) trait Phase {
@@ -37,9 +41,13 @@ pub(crate) trait Phase {
     fn stage(&self) -> &'static str;
 
     /// The values that the network computes with.
-    fn weights(&mut self) -> &mut Weights;
+    fn weights(&self) -> &Weights;
 
-    /// Uses the gradients of one step; `factor` is the schedule's.
+    /// The values that the network computes with.
+    fn weights_mut(&mut self) -> &mut Weights;
+
+    /// Uses the gradients of one step; `factor` is the schedule's. Fails where
+    /// a value is no longer finite.
     fn update(&mut self, gradients: Vec<Option<Vec<f32>>>, factor: f32) -> Result<(), QuantError>;
 
     /// Adds all state besides the weights.
@@ -66,8 +74,19 @@ pub(crate) fn run<P: Phase>(
 ) -> Result<Outcome, QuantError> {
     common.validate()?;
     check_data(graph, data)?;
-    let mut trainer = Trainer::new(phase, graph, data, common, settings, session)?;
-    trainer.resume()?;
+    let settings = fingerprint(settings, graph, phase.weights(), data, session.seed)
+        .map_err(|error| malformed(&session.folder, error))?;
+    let trainer = Trainer {
+        progress: Progress { stage: phase.stage().into(), settings, ..Progress::default() },
+        device: session.backend.device()?,
+        phase,
+        graph,
+        data,
+        common,
+        session,
+        earlier: 0.0,
+        started: Instant::now(),
+    };
     trainer.run()
 }
 
@@ -78,42 +97,25 @@ struct Trainer<'a, 's, P> {
     common: &'a LoopOptions,
     session: &'a mut Session<'s>,
     device: Device,
-    batches: BatchOptions,
     progress: Progress,
-    events: EventLog,
     /// Seconds of the sessions before this one.
     earlier: f64,
     started: Instant,
 }
 
-impl<'a, 's, P: Phase> Trainer<'a, 's, P> {
-    fn new(
-        mut phase: P,
-        graph: &'a Graph,
-        data: &'a Splits,
-        common: &'a LoopOptions,
-        settings: impl Serialize,
-        session: &'a mut Session<'s>,
-    ) -> Result<Self, QuantError> {
-        let settings = fingerprint(settings, phase.weights(), data, session.seed);
-        Ok(Self {
-            progress: Progress { stage: phase.stage().into(), settings, ..Progress::default() },
-            device: session.backend.device()?,
-            batches: BatchOptions {
-                size: common.batch,
-                drop_last: false,
-                seed: session.seed,
-                augment: common.augment.clone(),
-            },
-            events: EventLog::disabled(),
-            phase,
-            graph,
-            data,
-            common,
-            session,
-            earlier: 0.0,
-            started: Instant::now(),
-        })
+impl<P: Phase> Trainer<'_, '_, P> {
+    fn run(mut self) -> Result<Outcome, QuantError> {
+        self.resume()?;
+        let (done, total) = (self.steps_done(), self.total_steps());
+        self.session.observer.begin(self.phase.stage(), done, total);
+        while self.progress.epoch < self.common.epochs {
+            self.train_epoch()?;
+            self.finish_epoch()?;
+        }
+        let Some(best) = self.progress.best else {
+            return Err(malformed(&self.last(), "complete, but names no best epoch"));
+        };
+        Ok(Outcome { best, network: self.best(), seconds: self.progress.seconds })
     }
 
     fn last(&self) -> PathBuf {
@@ -124,160 +126,183 @@ impl<'a, 's, P: Phase> Trainer<'a, 's, P> {
         self.session.folder.join("best.safetensors")
     }
 
-    /// Takes up a checkpoint of the same settings, if there is one.
+    fn steps_per_epoch(&self) -> usize {
+        self.data.train.len().div_ceil(self.common.batch)
+    }
+
+    fn total_steps(&self) -> u64 {
+        (self.steps_per_epoch() as u64).saturating_mul(self.common.epochs as u64)
+    }
+
+    /// Steps done so far, over all epochs.
+    fn steps_done(&self) -> u64 {
+        (self.progress.epoch * self.steps_per_epoch() + self.progress.step) as u64
+    }
+
+    /// Images seen in the epoch so far.
+    fn images_seen(&self) -> usize {
+        self.data.train.len().min(self.progress.step.saturating_mul(self.common.batch))
+    }
+
+    /// Takes up a checkpoint of the same settings. Where there is none, removes
+    /// what another run has left, so that nothing goes on from there.
     fn resume(&mut self) -> Result<(), QuantError> {
         let found = match self.session.restart {
             true => None,
             false => Checkpoint::read(&self.last())?,
         };
-        if let Some(checkpoint) = found {
-            checkpoint.check_settings(&self.progress)?;
-            let weights = self.phase.weights();
-            for (position, param) in weights.params().to_vec().iter().enumerate() {
-                checkpoint.load(&format!("weights/{}", param.name), weights.get_mut(position))?;
+        match found {
+            Some(checkpoint) => self.take_up(checkpoint)?,
+            None => {
+                remove(&self.last())?;
+                remove(&self.best())?;
             }
-            self.phase.load(&checkpoint)?;
-            self.earlier = checkpoint.progress.seconds;
-            self.progress = checkpoint.progress;
         }
-        self.events = EventLog::open(
-            self.session.events.as_deref(),
-            self.phase.stage(),
-            self.progress.epoch,
-        )?;
+        match &self.session.events {
+            Some(path) => events::rewind(path, self.phase.stage(), self.progress.epoch),
+            None => Ok(()),
+        }
+    }
+
+    fn take_up(&mut self, checkpoint: Checkpoint) -> Result<(), QuantError> {
+        checkpoint.check_settings(&self.progress)?;
+        self.phase.weights_mut().load(&checkpoint)?;
+        self.phase.load(&checkpoint)?;
+        self.progress = checkpoint.progress;
+        self.earlier = self.progress.seconds;
+        let Progress { epoch, step, correct, best, .. } = self.progress;
+        let within = epoch <= self.common.epochs && step <= self.steps_per_epoch();
+        if !within || correct > self.images_seen() {
+            return Err(malformed(&self.last(), "has a position beyond the end of the run"));
+        }
+        if best.is_some() && !self.best().exists() {
+            let reason = "missing beside its checkpoint; ask for a restart to begin again";
+            return Err(malformed(&self.best(), reason));
+        }
         Ok(())
     }
 
-    fn run(&mut self) -> Result<Outcome, QuantError> {
-        let total = self.steps_per_epoch() * self.common.epochs as u64;
-        self.session.observer.begin(self.phase.stage(), self.steps_done(), total);
-        while self.progress.epoch < self.common.epochs {
-            self.train_epoch(total)?;
-            self.finish_epoch(total)?;
-        }
-        let Some(best) = self.progress.best else {
-            return Err(QuantError::Data("no epoch has been validated".into()));
-        };
-        Ok(Outcome { best, network: self.best(), seconds: self.progress.seconds })
-    }
-
-    fn steps_per_epoch(&self) -> u64 {
-        self.data.train.len().div_ceil(self.common.batch) as u64
-    }
-
-    /// Steps done so far, over all epochs.
-    fn steps_done(&self) -> u64 {
-        self.progress.epoch as u64 * self.steps_per_epoch() + self.progress.step as u64
-    }
-
     /// Trains from the current step to the end of the epoch.
-    fn train_epoch(&mut self, total: u64) -> Result<(), QuantError> {
+    fn train_epoch(&mut self) -> Result<(), QuantError> {
         let prep = &self.graph.preprocess;
+        let options = BatchOptions {
+            size: self.common.batch,
+            drop_last: false,
+            seed: self.session.seed,
+            augment: self.common.augment.clone(),
+        };
         let epoch = self.progress.epoch as u64;
-        let batches =
-            Batches::train(&self.data.train, &prep.mean, &prep.std, &self.batches, epoch)?
-                .starting_at(self.progress.step);
-        for batch in batches {
-            let factor = self.common.schedule.factor(self.steps_done(), total);
-            let images = to_tensor(batch.images, self.data.train.shape(), &self.device)?;
-            let mut rng = self.dropout_rng();
-            let weights = self.phase.weights();
-            let result = train_step(self.graph, weights, &images, &batch.labels, &mut rng)?;
-            self.count(&result, batch.labels.len())?;
-            self.phase.update(result.gradients, factor)?;
-            self.report_step();
-            if self.session.stop.load(Ordering::Relaxed) {
+        let batches = Batches::train(&self.data.train, &prep.mean, &prep.std, &options, epoch)?;
+        for batch in batches.starting_at(self.progress.step) {
+            self.train_batch(batch)?;
+            let stop = self.session.stop.load(Ordering::Relaxed);
+            // No step is a multiple of 0.
+            if stop || self.progress.step.is_multiple_of(self.common.checkpoint_steps) {
                 self.save()?;
+            }
+            if stop {
                 return Err(QuantError::Interrupted(self.last()));
             }
-            let every = self.common.checkpoint_steps;
-            if every > 0 && self.progress.step.is_multiple_of(every) {
-                self.save()?;
-            }
         }
+        Ok(())
+    }
+
+    fn train_batch(&mut self, batch: Batch) -> Result<(), QuantError> {
+        let factor = self.common.schedule.factor(self.steps_done(), self.total_steps());
+        let images = to_tensor(batch.images, self.data.train.shape(), &self.device)?;
+        let mut rng = self.dropout_rng();
+        let weights = self.phase.weights_mut();
+        let step = train_step(self.graph, weights, &images, &batch.labels, &mut rng)?;
+        if !step.loss.is_finite() {
+            return Err(self.diverged(format!("the loss is {}", step.loss)));
+        }
+        let updated = self.phase.update(step.gradients, factor);
+        updated.map_err(|error| self.diverged(error))?;
+        if let Some(name) = self.phase.weights().not_finite() {
+            return Err(self.diverged(format!("`{name}` is not finite")));
+        }
+        self.progress.step += 1;
+        self.progress.correct += step.correct;
+        self.progress.loss_sum += step.loss * batch.labels.len() as f64;
+        self.report_step();
         Ok(())
     }
 
     /// Random numbers of the current step's dropout.
     fn dropout_rng(&self) -> ChaCha8Rng {
         let mut rng = ChaCha8Rng::seed_from_u64(self.session.seed);
-        rng.set_stream(self.steps_done());
+        rng.set_stream(DROPOUT_STREAMS + self.steps_done());
         rng
     }
 
-    fn count(&mut self, result: &TrainStep, images: usize) -> Result<(), QuantError> {
-        let progress = &mut self.progress;
-        progress.step += 1;
-        if !result.loss.is_finite() {
-            let (epoch, step) = (progress.epoch + 1, progress.step);
-            return Err(QuantError::Diverged {
-                epoch,
-                step,
-                what: format!("loss is {}", result.loss),
-            });
-        }
-        progress.images += images;
-        progress.correct += result.correct;
-        progress.loss_sum += result.loss * images as f64;
-        Ok(())
+    /// The error of the step after those that are done.
+    fn diverged(&self, what: impl ToString) -> QuantError {
+        let Progress { epoch, step, .. } = self.progress;
+        QuantError::Diverged { epoch: epoch + 1, step: step + 1, what: what.to_string() }
     }
 
     fn report_step(&mut self) {
         let report = StepReport {
             step: self.steps_done(),
             epoch: self.progress.epoch + 1,
-            loss: self.progress.loss_sum / self.progress.images as f64,
-            top1: percent(self.progress.correct, self.progress.images),
+            loss: self.progress.loss_sum / self.images_seen() as f64,
+            top1: percent(self.progress.correct, self.images_seen()),
         };
         self.session.observer.step(&report);
     }
 
     /// Validates, keeps the network if it is the best so far, logs, saves.
-    fn finish_epoch(&mut self, total: u64) -> Result<(), QuantError> {
+    fn finish_epoch(&mut self) -> Result<(), QuantError> {
         let validation_top1 = self.validate()?;
         let epoch = self.progress.epoch + 1;
         let network = self.phase.network(self.graph)?;
         let best = match self.progress.best {
             Some(best) if best.top1 >= validation_top1 => best,
             _ => {
-                let best = Best { epoch, top1: validation_top1 };
                 save_network(&self.best(), &network)?;
-                best
+                Best { epoch, top1: validation_top1 }
             }
         };
-        let last_step = self.steps_done().saturating_sub(1);
-        let report = EpochReport {
-            stage: self.phase.stage().into(),
-            epoch,
-            epochs: self.common.epochs,
-            lr: f64::from(self.common.lr * self.common.schedule.factor(last_step, total)),
-            train_loss: self.progress.loss_sum / self.progress.images.max(1) as f64,
-            train_top1: percent(self.progress.correct, self.progress.images),
-            validation_top1,
-            sparsity: network.sparsity(),
-            best,
-            seconds: self.seconds(),
-            layers: self.phase.layers(),
-        };
-        self.events.append(&report)?;
+        let report = self.epoch_report(&network, validation_top1, best);
+        if let Some(path) = &self.session.events {
+            events::append(path, &report)?;
+        }
         let progress = &mut self.progress;
         (progress.epoch, progress.step, progress.best) = (epoch, 0, Some(best));
-        (progress.loss_sum, progress.correct, progress.images) = (0.0, 0, 0);
+        (progress.loss_sum, progress.correct) = (0.0, 0);
         self.save()?;
         self.session.observer.epoch(&report);
         Ok(())
     }
 
+    fn epoch_report(&self, network: &Network, validation_top1: f64, best: Best) -> EpochReport {
+        let last_step = self.steps_done().saturating_sub(1);
+        let factor = self.common.schedule.factor(last_step, self.total_steps());
+        EpochReport {
+            stage: self.phase.stage().into(),
+            epoch: self.progress.epoch + 1,
+            epochs: self.common.epochs,
+            lr: f64::from(self.common.lr * factor),
+            train_loss: self.progress.loss_sum / self.images_seen() as f64,
+            train_top1: percent(self.progress.correct, self.images_seen()),
+            validation_top1,
+            sparsity: network.sparsity(),
+            best,
+            seconds: self.seconds(),
+            layers: self.phase.layers(),
+        }
+    }
+
     /// Accuracy on the validation split in percent.
-    fn validate(&mut self) -> Result<f64, QuantError> {
+    fn validate(&self) -> Result<f64, QuantError> {
         let prep = &self.graph.preprocess;
         let data = &self.data.validation;
-        let weights = self.phase.weights();
-        let leaves = Leaves::new(weights, &self.device)?;
+        let leaves = Leaves::constants(self.phase.weights(), &self.device)?;
         let mut correct = 0;
         for batch in Batches::in_order(data, &prep.mean, &prep.std, EVAL_BATCH)? {
             let images = to_tensor(batch.images, data.shape(), &self.device)?;
-            correct += count_correct(self.graph, weights, &leaves, &images, &batch.labels)?;
+            let logits = evaluate(self.graph, &leaves, &images)?;
+            correct += ops::correct(&logits, &batch.labels)?;
         }
         Ok(percent(correct, data.len()))
     }
@@ -289,17 +314,24 @@ impl<'a, 's, P: Phase> Trainer<'a, 's, P> {
     fn save(&mut self) -> Result<(), QuantError> {
         self.progress.seconds = self.seconds();
         let mut checkpoint = Checkpoint::new(self.progress.clone());
-        let weights = self.phase.weights();
-        for (position, param) in weights.params().iter().enumerate() {
-            checkpoint.put(&format!("weights/{}", param.name), weights.get(position));
-        }
+        self.phase.weights().save(&mut checkpoint);
         self.phase.save(&mut checkpoint);
         checkpoint.write(&self.last())
     }
 }
 
+/// Removes a file if there is one.
+fn remove(path: &Path) -> Result<(), QuantError> {
+    match std::fs::remove_file(path) {
+        Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
+            Err(QuantError::io(path)(error))
+        }
+        _ => Ok(()),
+    }
+}
+
 fn percent(part: usize, whole: usize) -> f64 {
-    100.0 * part as f64 / whole.max(1) as f64
+    100.0 * part as f64 / whole as f64
 }
 
 fn check_data(graph: &Graph, data: &Splits) -> Result<(), QuantError> {
@@ -336,29 +368,5 @@ fn check_split(
     }
 }
 
-/// Everything that decides the result of a run, as one flat JSON object.
-fn fingerprint(
-    settings: impl Serialize,
-    initial: &Weights,
-    data: &Splits,
-    seed: u64,
-) -> serde_json::Value {
-    let mut hash = Sha256::new();
-    for position in 0..initial.params().len() {
-        initial.get(position).iter().for_each(|value| hash.update(value.to_le_bytes()));
-    }
-    let network: String = hash.finalize()[..8].iter().map(|byte| format!("{byte:02x}")).collect();
-    let mut all = BTreeMap::from([
-        ("dataset".to_owned(), data.train.name().into()),
-        ("train_images".to_owned(), data.train.len().into()),
-        ("validation_images".to_owned(), data.validation.len().into()),
-        ("initial_weights".to_owned(), serde_json::Value::from(network)),
-        ("seed".to_owned(), seed.into()),
-    ]);
-    // As text, 0.1 in 32 bits stays 0.1; as a value it would become 0.10000000149.
-    let settings = serde_json::to_string(&settings).and_then(|text| serde_json::from_str(&text));
-    if let Ok(serde_json::Value::Object(settings)) = settings {
-        all.extend(settings);
-    }
-    all.into_iter().collect()
-}
+#[cfg(test)]
+mod tests;

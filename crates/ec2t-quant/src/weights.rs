@@ -7,9 +7,10 @@
 use std::collections::BTreeMap;
 
 use ec2t_format::Network;
-use ec2t_format::graph::{Graph, NodeId, Param};
+use ec2t_format::graph::{Graph, NodeId, Param, ParamKind};
 use ec2t_format::tensor::{DenseTensor, Tensor, TernaryTensor};
 
+use crate::checkpoint::Checkpoint;
 use crate::error::QuantError;
 
 /// One value list for every parameter of a graph, in the graph's order.
@@ -17,20 +18,13 @@ use crate::error::QuantError;
 pub(crate) struct Weights {
     params: Vec<Param>,
     values: Vec<Vec<f32>>,
-    /// For each node, the position of its first parameter.
-    first: Vec<usize>,
 }
 
 impl Weights {
     pub(crate) fn from_network(network: &Network) -> Self {
-        let graph = network.graph();
-        let params = graph.params();
+        let params = network.graph().params();
         let values = params.iter().map(|param| network.tensors()[&param.name].to_f32()).collect();
-        let mut first = vec![params.len(); graph.nodes.len()];
-        for (position, param) in params.iter().enumerate().rev() {
-            first[param.node.index()] = position;
-        }
-        Self { params, values, first }
+        Self { params, values }
     }
 
     /// The parameters, in the graph's order.
@@ -38,9 +32,19 @@ impl Weights {
         &self.params
     }
 
-    /// Values of the parameter at `position`.
-    pub(crate) fn get(&self, position: usize) -> &[f32] {
-        &self.values[position]
+    /// Names of the parameters.
+    pub(crate) fn names(&self) -> Vec<String> {
+        self.params.iter().map(|param| param.name.clone()).collect()
+    }
+
+    /// Number of values of every parameter.
+    pub(crate) fn sizes(&self) -> Vec<usize> {
+        self.values.iter().map(Vec::len).collect()
+    }
+
+    /// Every parameter with its values.
+    pub(crate) fn iter(&self) -> impl Iterator<Item = (&Param, &[f32])> {
+        self.params.iter().zip(self.values.iter().map(Vec::as_slice))
     }
 
     /// Values of the parameter at `position`.
@@ -48,20 +52,37 @@ impl Weights {
         &mut self.values[position]
     }
 
-    /// Position of a node's first parameter.
-    pub(crate) fn first_of(&self, node: NodeId) -> usize {
-        self.first[node.index()]
+    /// Position of a node's parameter.
+    pub(crate) fn position(&self, node: NodeId, kind: ParamKind) -> Option<usize> {
+        self.params.iter().position(|param| param.node == node && param.kind == kind)
     }
 
-    /// Values of the two parameters at `position` and the one after it.
-    pub(crate) fn pair_mut(&mut self, position: usize) -> [&mut [f32]; 2] {
-        let (a, b) = self.values.split_at_mut(position + 1);
-        [&mut a[position], &mut b[0]]
+    /// Running mean and variance of a batch normalisation.
+    pub(crate) fn running_statistics(&mut self, node: NodeId) -> Option<[&mut Vec<f32>; 2]> {
+        let mean = self.position(node, ParamKind::RunningMean)?;
+        let var = self.position(node, ParamKind::RunningVar)?;
+        self.values.get_disjoint_mut([mean, var]).ok()
     }
 
-    /// Number of values of every parameter.
-    pub(crate) fn sizes(&self) -> Vec<usize> {
-        self.values.iter().map(Vec::len).collect()
+    /// Name of the first parameter with a value that is not finite.
+    pub(crate) fn not_finite(&self) -> Option<&str> {
+        let bad = |values: &[f32]| values.iter().any(|value| !value.is_finite());
+        self.iter().find(|(_, values)| bad(values)).map(|(param, _)| param.name.as_str())
+    }
+
+    /// Adds all values to a checkpoint.
+    pub(crate) fn save(&self, checkpoint: &mut Checkpoint) {
+        for (param, values) in self.iter() {
+            checkpoint.put(&format!("weights/{}", param.name), values);
+        }
+    }
+
+    /// Takes back what [`save`](Self::save) added.
+    pub(crate) fn load(&mut self, checkpoint: &Checkpoint) -> Result<(), QuantError> {
+        for (param, values) in self.params.iter().zip(&mut self.values) {
+            checkpoint.load(&format!("weights/{}", param.name), values)?;
+        }
+        Ok(())
     }
 
     /// The network with these values; those in `ternary`, by position, replace
@@ -72,10 +93,10 @@ impl Weights {
         mut ternary: BTreeMap<usize, TernaryTensor>,
     ) -> Result<Network, QuantError> {
         let mut tensors = BTreeMap::new();
-        for (position, (param, values)) in self.params.iter().zip(&self.values).enumerate() {
+        for (position, (param, values)) in self.iter().enumerate() {
             let tensor: Tensor = match ternary.remove(&position) {
                 Some(ternary) => ternary.into(),
-                None => DenseTensor::new(param.shape.clone(), values.clone())?.into(),
+                None => DenseTensor::new(param.shape.clone(), values.to_vec())?.into(),
             };
             tensors.insert(param.name.clone(), tensor);
         }

@@ -1,7 +1,9 @@
 //! Batch normalisation (Ioffe & Szegedy 2015), per channel over N, H and W.
 //!
 //! Training uses the batch's mean and biased variance; the running statistics
-//! that evaluation uses take the unbiased variance, as in PyTorch.
+//! that evaluation uses take the unbiased variance, as in PyTorch. A batch with
+//! a single value per channel has none, and leaves them as they are; PyTorch
+//! refuses it.
 
 use candle_core::{CpuStorage, CustomOp3, D, Device, Layout, Result, Shape, Tensor};
 use ec2t_format::graph::BatchNorm;
@@ -9,19 +11,27 @@ use rayon::prelude::*;
 
 use super::cpu::{CHUNKS, dot, sum, sum_with, values, with_values};
 
-/// Mean and unbiased variance of each channel of one batch.
+/// Mean and biased variance of each channel of one batch.
 #[derive(Clone, Debug)]
 pub(crate) struct BatchStatistics {
-    pub(crate) mean: Vec<f32>,
-    pub(crate) var: Vec<f32>,
+    mean: Vec<f32>,
+    var: Vec<f32>,
+    /// Values per channel.
+    count: usize,
+    /// Weight of this batch in the running statistics.
+    momentum: f32,
 }
 
 impl BatchStatistics {
-    /// Moves running statistics towards these by the layer's momentum.
-    pub(crate) fn update(&self, norm: &BatchNorm, mean: &mut [f32], var: &mut [f32]) {
-        let step = |running: &mut f32, new: &f32| *running += norm.momentum * (new - *running);
-        mean.iter_mut().zip(&self.mean).for_each(|(running, new)| step(running, new));
-        var.iter_mut().zip(&self.var).for_each(|(running, new)| step(running, new));
+    /// Moves running statistics towards these.
+    pub(crate) fn update(&self, mean: &mut [f32], var: &mut [f32]) {
+        if self.count < 2 {
+            return;
+        }
+        let unbiased = self.count as f32 / (self.count - 1) as f32;
+        let step = |running: &mut f32, new: f32| *running += self.momentum * (new - *running);
+        mean.iter_mut().zip(&self.mean).for_each(|(running, mean)| step(running, *mean));
+        var.iter_mut().zip(&self.var).for_each(|(running, var)| step(running, var * unbiased));
     }
 }
 
@@ -33,9 +43,7 @@ pub(crate) fn batch_norm_train(
     bias: &Tensor,
 ) -> Result<(Tensor, BatchStatistics)> {
     let (batch, _, height, width) = x.dims4()?;
-    let count = batch * height * width;
-    let unbiased = |var: f32| var * (count as f32 / (count.max(2) - 1) as f32);
-    match x.device() {
+    let (out, mean, var) = match x.device() {
         Device::Cpu => {
             let x = x.contiguous()?;
             let planes = Planes { channels: norm.channels, pixels: height * width };
@@ -43,18 +51,17 @@ pub(crate) fn batch_norm_train(
             let inv_std = var.iter().map(|var| (var + norm.eps).sqrt().recip()).collect();
             let op = CpuBatchNorm { planes, mean: mean.clone(), inv_std };
             let out = x.apply_op3(&weight.contiguous()?, &bias.contiguous()?, op)?;
-            let var = var.into_iter().map(unbiased).collect();
-            Ok((out, BatchStatistics { mean, var }))
+            (out, mean, var)
         }
         _ => {
             let mean = mean_per_channel(x)?;
             let var = mean_per_channel(&x.broadcast_sub(&mean)?.sqr()?)?;
             let out = normalise(norm, x, &mean, &var, weight, bias)?;
-            let mean = mean.flatten_all()?.to_vec1()?;
-            let var = var.flatten_all()?.to_vec1::<f32>()?.into_iter().map(unbiased).collect();
-            Ok((out, BatchStatistics { mean, var }))
+            (out, mean.flatten_all()?.to_vec1()?, var.flatten_all()?.to_vec1()?)
         }
-    }
+    };
+    let count = batch * height * width;
+    Ok((out, BatchStatistics { mean, var, count, momentum: norm.momentum }))
 }
 
 /// Normalises with given statistics, `[C]` each.
@@ -242,8 +249,10 @@ mod tests {
         assert_close(&fused, &composed, 1e-5);
 
         let variance = var.flatten_all().unwrap().to_vec1::<f32>().unwrap();
-        for (found, biased) in statistics.var.iter().zip(variance) {
-            assert!((found - biased * 360.0 / 359.0).abs() < 1e-4);
+        let (mut running_mean, mut running_var) = ([0.0; 3], [1.0; 3]);
+        statistics.update(&mut running_mean, &mut running_var);
+        for (found, biased) in running_var.iter().zip(variance) {
+            assert!((found - (0.9 + 0.1 * biased * 360.0 / 359.0)).abs() < 1e-5);
         }
 
         let backward = |out: &Tensor| (out * &g).unwrap().sum_all().unwrap().backward().unwrap();
@@ -251,6 +260,18 @@ mod tests {
         for var in [&x, &weight, &bias] {
             assert_close(fused.get(var).unwrap(), composed.get(var).unwrap(), 2e-3);
         }
+    }
+
+    #[test]
+    fn a_single_value_has_no_variance() {
+        let one = |value: f32| Tensor::from_vec(vec![value], 1, &Device::Cpu).unwrap();
+        let x = one(7.0).reshape((1, 1, 1, 1)).unwrap();
+        let (y, statistics) =
+            batch_norm_train(&BatchNorm::new(1), &x, &one(2.0), &one(0.5)).unwrap();
+        assert_eq!(y.flatten_all().unwrap().to_vec1::<f32>().unwrap(), [0.5]);
+        let (mut mean, mut var) = ([0.25], [0.75]);
+        statistics.update(&mut mean, &mut var);
+        assert_eq!((mean, var), ([0.25], [0.75]));
     }
 
     fn assert_close(a: &Tensor, b: &Tensor, tolerance: f32) {

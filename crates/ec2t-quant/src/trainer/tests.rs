@@ -1,0 +1,245 @@
+//! The loop around a stage: ends, beginnings and failures.
+
+use std::sync::atomic::AtomicBool;
+
+use ec2t_data::AugmentOptions;
+use ec2t_format::graph::{GraphBuilder, Shape};
+
+use super::*;
+use crate::{Backend, Observer, Schedule, initialize};
+
+/// A stage of plain gradient descent, which fills its first parameter with a
+/// value at one of its steps.
+struct Descent {
+    weights: Weights,
+    steps: usize,
+    spoilt: Option<(usize, f32)>,
+}
+
+impl Descent {
+    fn new(graph: &Graph) -> Self {
+        let weights = Weights::from_network(&initialize(graph, 1).unwrap());
+        Self { weights, steps: 0, spoilt: None }
+    }
+}
+
+impl Phase for Descent {
+    fn stage(&self) -> &'static str {
+        "descent"
+    }
+
+    fn weights(&self) -> &Weights {
+        &self.weights
+    }
+
+    fn weights_mut(&mut self) -> &mut Weights {
+        &mut self.weights
+    }
+
+    fn update(&mut self, gradients: Vec<Option<Vec<f32>>>, factor: f32) -> Result<(), QuantError> {
+        for (position, gradient) in gradients.iter().enumerate() {
+            let values = self.weights.get_mut(position).iter_mut();
+            values.zip(gradient.iter().flatten()).for_each(|(v, g)| *v -= 0.1 * factor * g);
+        }
+        self.steps += 1;
+        if let Some((step, value)) = self.spoilt
+            && step == self.steps
+        {
+            self.weights.get_mut(0).fill(value);
+        }
+        Ok(())
+    }
+
+    fn save(&self, _: &mut Checkpoint) {}
+
+    fn load(&mut self, _: &Checkpoint) -> Result<(), QuantError> {
+        Ok(())
+    }
+
+    fn network(&self, graph: &Graph) -> Result<Network, QuantError> {
+        self.weights.to_network(graph, Default::default())
+    }
+
+    fn layers(&self) -> Vec<LayerReport> {
+        Vec::new()
+    }
+}
+
+/// Two layers around a normalisation of vectors, which have no pixels to take
+/// a variance over.
+fn graph() -> Graph {
+    let mut g = GraphBuilder::new("t", Shape::new(1, 2, 2));
+    let x = g.flatten("flatten", g.input());
+    let x = g.linear("fc1", x, 3);
+    let x = g.batch_norm("bn", x);
+    g.linear("fc2", x, 2);
+    g.finish().unwrap()
+}
+
+/// Images of 2×2 pixels, of two classes.
+fn dataset(images: usize) -> Dataset {
+    let pixels = (0..images * 4).map(|i| (i * 37 % 256) as u8).collect();
+    let labels = (0..images as u32).map(|i| i % 2).collect();
+    Dataset::new("d", [1, 2, 2], pixels, labels, vec!["even".into(), "odd".into()]).unwrap()
+}
+
+fn splits(train: usize) -> Splits {
+    Splits { train: dataset(train), validation: dataset(6), test: dataset(1) }
+}
+
+fn options(batch: usize) -> LoopOptions {
+    let (augment, schedule) = (AugmentOptions::default(), Schedule::Constant);
+    LoopOptions { epochs: 2, batch, lr: 0.1, schedule, augment, checkpoint_steps: 1 }
+}
+
+/// Sets the stop flag after a number of steps, and notes the last step.
+struct StopAfter<'a> {
+    steps: u64,
+    stop: &'a AtomicBool,
+    seen: u64,
+}
+
+impl Observer for StopAfter<'_> {
+    fn step(&mut self, report: &StepReport) {
+        self.seen = report.step;
+        self.stop.store(report.step == self.steps, Ordering::Relaxed);
+    }
+}
+
+/// Trains on `data` in `folder` and stops after `steps`; gives the last step.
+fn train(
+    folder: &Path,
+    phase: Descent,
+    data: &Splits,
+    options: &LoopOptions,
+    steps: u64,
+    restart: bool,
+) -> Result<u64, QuantError> {
+    let stop = AtomicBool::new(false);
+    let mut observer = StopAfter { steps, stop: &stop, seen: 0 };
+    let mut session = Session {
+        folder: folder.to_owned(),
+        events: None,
+        backend: Backend::Cpu,
+        seed: 1,
+        restart,
+        stop: &stop,
+        observer: &mut observer,
+    };
+    run(phase, &graph(), data, options, options, &mut session)?;
+    Ok(observer.seen)
+}
+
+/// Trains on ten images in batches of four, so in three steps an epoch.
+fn train_ten(folder: &Path, steps: u64, restart: bool) -> Result<u64, QuantError> {
+    train(folder, Descent::new(&graph()), &splits(10), &options(4), steps, restart)
+}
+
+fn checkpoint(folder: &Path) -> Checkpoint {
+    Checkpoint::read(&folder.join("last.safetensors")).unwrap().unwrap()
+}
+
+#[test]
+fn divergence_leaves_the_last_checkpoint() {
+    let folder = tempfile::tempdir().unwrap();
+    for (value, at, reason) in
+        [(f32::MAX, 3, "the loss is NaN"), (f32::NAN, 2, "`fc1.weight` is not finite")]
+    {
+        let phase = Descent { spoilt: Some((2, value)), ..Descent::new(&graph()) };
+        let error =
+            train(folder.path(), phase, &splits(10), &options(4), u64::MAX, true).unwrap_err();
+        match error {
+            QuantError::Diverged { epoch: 1, step, what } => {
+                assert_eq!((step, what.as_str()), (at, reason));
+            }
+            other => panic!("{other}"),
+        }
+        let last = checkpoint(folder.path());
+        assert_eq!((last.progress.epoch, last.progress.step), (0, at - 1));
+        let mut weights = Descent::new(&graph()).weights;
+        weights.load(&last).unwrap();
+        assert_eq!(weights.not_finite(), None);
+    }
+}
+
+#[test]
+fn an_epoch_without_validation_continues_with_it() {
+    let folder = tempfile::tempdir().unwrap();
+    let (whole, cut) = (folder.path().join("whole"), folder.path().join("cut"));
+    train_ten(&whole, u64::MAX, false).unwrap();
+    for (steps, position) in [(3, (0, 3)), (6, (1, 3))] {
+        assert!(matches!(train_ten(&cut, steps, false), Err(QuantError::Interrupted(_))));
+        let progress = checkpoint(&cut).progress;
+        assert_eq!((progress.epoch, progress.step), position);
+    }
+    assert_eq!(train_ten(&cut, u64::MAX, false).unwrap(), 0, "trained on");
+    let best = |folder: &Path| std::fs::read(folder.join("best.safetensors")).unwrap();
+    assert_eq!(best(&whole), best(&cut));
+    let end = |folder: &Path| Progress { seconds: 0.0, ..checkpoint(folder).progress };
+    assert_eq!(end(&whole), end(&cut));
+}
+
+#[test]
+fn a_restart_forgets_what_was_there() {
+    let folder = tempfile::tempdir().unwrap();
+    train_ten(folder.path(), u64::MAX, false).unwrap();
+    assert!(matches!(train_ten(folder.path(), 1, true), Err(QuantError::Interrupted(_))));
+    assert_eq!(checkpoint(folder.path()).progress.step, 1);
+    assert!(!folder.path().join("best.safetensors").exists());
+}
+
+#[test]
+fn a_checkpoint_that_does_not_fit_is_refused() {
+    let folder = tempfile::tempdir().unwrap();
+    train_ten(folder.path(), u64::MAX, false).unwrap();
+    let refused = |words: &str| {
+        let error = train_ten(folder.path(), u64::MAX, false).unwrap_err();
+        assert!(matches!(error, QuantError::Checkpoint { .. }), "{error}");
+        assert!(error.to_string().contains(words), "{error}");
+    };
+    let whole = checkpoint(folder.path());
+    let spoils: [fn(&mut Progress); 3] = [
+        |progress| progress.epoch = usize::MAX,
+        |progress| progress.step = 4,
+        |progress| progress.correct = 1,
+    ];
+    for spoil in spoils {
+        let mut other = whole.clone();
+        spoil(&mut other.progress);
+        other.write(&folder.path().join("last.safetensors")).unwrap();
+        refused("beyond the end of the run");
+    }
+    whole.write(&folder.path().join("last.safetensors")).unwrap();
+    std::fs::remove_file(folder.path().join("best.safetensors")).unwrap();
+    refused("best.safetensors: missing");
+}
+
+#[test]
+fn batches_of_any_size_train() {
+    let folder = tempfile::tempdir().unwrap();
+    // The last one with a single image; one of all images; one beyond all.
+    for (batch, steps) in [(3, 8), (10, 2), (usize::MAX, 2)] {
+        let phase = Descent::new(&graph());
+        let done = train(folder.path(), phase, &splits(10), &options(batch), u64::MAX, true);
+        assert_eq!(done.unwrap(), steps);
+    }
+}
+
+#[test]
+fn data_that_do_not_fit_are_refused() {
+    let folder = tempfile::tempdir().unwrap();
+    let classes = vec![String::new(); 3];
+    let third_class = Dataset::new("d", [1, 2, 2], vec![0; 4], vec![2], classes.clone()).unwrap();
+    let large = Dataset::new("d", [1, 2, 3], vec![0; 6], vec![0], classes).unwrap();
+    for (validation, words) in [
+        (dataset(0), "the validation split is empty"),
+        (third_class, "has 2 outputs, found class 2"),
+        (large, "expects images of [1, 2, 2], found [1, 2, 3]"),
+    ] {
+        let data = Splits { validation, ..splits(10) };
+        let phase = Descent::new(&graph());
+        let error = train(folder.path(), phase, &data, &options(4), u64::MAX, false).unwrap_err();
+        assert!(matches!(error, QuantError::Data(_)), "{error}");
+        assert!(error.to_string().contains(words), "{error}");
+    }
+}

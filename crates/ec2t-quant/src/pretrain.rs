@@ -107,3 +107,6 @@ impl Phase for Pretrain {
         Vec::new()
     }
 }
+
+#[cfg(test)]
+mod tests;

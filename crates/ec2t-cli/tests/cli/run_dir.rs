@@ -32,23 +32,23 @@ fn settings_that_are_wrong_are_named() {
 
 #[test]
 fn values_out_of_range_are_named() {
-    for (section, key, value, part) in [
-        ("data", "dataset", "didgits".into(), "unknown dataset `didgits`"),
-        ("data", "validation", 5000.into(), "cannot split 5000 of 1437 images off"),
-        ("arch", "name", "resnet21".into(), "unknown architecture `resnet21`"),
-        ("arch", "classes", 7.into(), "arch.classes is 7, but digits has 10 classes"),
-        ("arch", "preprocess", "cifar10".into(), "preprocessing"),
-        ("arch", "width", 2.5.into(), "takes no scaling"),
-        ("data", "validation", 0.into(), "the validation split is empty"),
-        ("pretrain", "epochs", 0.into(), "`epochs`: must be at least 1"),
-        ("pretrain", "lr", f64::from(-1).into(), "`lr`: must be finite and not negative"),
+    for (stage, section, key, value, part) in [
+        ("data prepare", "data", "dataset", "didgits".into(), "unknown dataset `didgits`"),
+        ("data prepare", "data", "validation", 1437.into(), "cannot split 1437 of 1437 images"),
+        ("scale", "arch", "name", "resnet21".into(), "unknown architecture `resnet21`"),
+        ("scale", "arch", "classes", 7.into(), "arch.classes is 7, but digits has 10 classes"),
+        ("scale", "arch", "preprocess", "cifar10".into(), "preprocessing"),
+        ("scale", "arch", "width", 2.5.into(), "takes no scaling"),
+        ("train", "data", "validation", 0.into(), "the validation split is empty"),
+        ("train", "pretrain", "epochs", 0.into(), "`epochs`: must be at least 1"),
+        ("train", "pretrain", "lr", (-0.1).into(), "`lr`: must be finite and not negative"),
     ] {
         let sandbox = Sandbox::new();
         sandbox.write("run/config.toml", settings(&[(section, key, value)]));
-        let stages = ["data prepare --run-dir run", "scale --run-dir run"];
-        let good = |words: &&str| sandbox.ec2t(words).output().unwrap().status.success();
-        let words = stages.into_iter().find(|words| !good(words));
-        let stderr = sandbox.fail(USAGE, words.unwrap_or("train --run-dir run"));
+        for earlier in ["data prepare", "scale"].into_iter().take_while(|&it| it != stage) {
+            sandbox.good(&format!("{earlier} --run-dir run"));
+        }
+        let stderr = sandbox.fail(USAGE, &format!("{stage} --run-dir run"));
         assert_has(&stderr, &[part]);
     }
 }

@@ -7,6 +7,7 @@
 //!
 //! | module | what it holds |
 //! |---|---|
+//! | [`conv`] | convolution of any geometry |
 //! | [`chunks`] | the fixed parts of a batch that threads work on |
 //! | [`scratch`] | memory that operators work in, kept by the caller |
 //!
@@ -18,6 +19,8 @@
 #![forbid(unsafe_code)]
 
 pub mod chunks;
+pub mod conv;
 pub mod scratch;
 
+pub use conv::{ChannelSums, Conv};
 pub use scratch::Scratch;

@@ -101,6 +101,23 @@ pub trait Simd: Copy + Send + Sync + 'static + super::sealed::Sealed {
     /// Greatest lane; unspecified if one is NaN.
     fn max_lane(self, v: Self::F32) -> f32;
 
+    /// `N` vectors, `step` values apart, for one check of the bounds.
+    ///
+    /// # Panics
+    ///
+    /// If the last vector ends beyond the values.
+    #[inline(always)]
+    fn load_strided<const N: usize>(self, from: &[f32], step: usize) -> [Self::F32; N] {
+        let last = N.saturating_sub(1).checked_mul(step).expect("values fit into memory");
+        assert!(last <= from.len() && Self::LANES <= from.len() - last, "vectors out of bounds");
+        let mut vectors = [self.splat(0.0); N];
+        for (i, vector) in vectors.iter_mut().enumerate() {
+            // SAFETY: `i · step ≤ last`, and `LANES` values follow `last`.
+            *vector = self.load(unsafe { from.get_unchecked(i * step..i * step + Self::LANES) });
+        }
+        vectors
+    }
+
     /// Sees values as whole vectors.
     ///
     /// # Panics

@@ -158,6 +158,20 @@ fn partial_access_stays_inside() {
 }
 
 #[test]
+fn strided_vectors_are_loaded_and_bounded() {
+    on_every_isa!(|simd: S| {
+        let step = S::LANES + 3;
+        let values: Vec<f32> = (0..2 * step + S::LANES).map(|i| i as f32).collect();
+        let vectors = simd.load_strided::<3>(&values, step);
+        for (i, vector) in vectors.into_iter().enumerate() {
+            assert_eq!(stored(simd, vector), values[i * step..][..S::LANES]);
+        }
+        assert!(panics(|| _ = simd.load_strided::<3>(&values[1..], step)));
+        assert!(panics(|| _ = simd.load_strided::<3>(&values, usize::MAX)));
+    });
+}
+
+#[test]
 fn slices_are_seen_as_vectors() {
     #[repr(align(64))]
     struct Aligned([f32; 64]);

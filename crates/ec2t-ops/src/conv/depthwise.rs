@@ -1,0 +1,450 @@
+//! Convolution of each channel by itself (`groups` = channels in = channels out).
+//!
+//! Lanes are channels, so padding, stride and dilation concern whole vectors: a
+//! row of pixels is cut into runs that read through the same taps, which needs no
+//! border code, and serves the input gradient as well, whose phases are runs with
+//! a step. Channels are taken two vectors at a time, and pixels four.
+
+use super::axis::{Axis, Run};
+use crate::{
+    chunks::{CHUNKS, split, split_mut, split_scratch},
+    conv::ChannelSums,
+    scratch::Scratch,
+};
+use ec2t_kernels::{
+    ConvShape,
+    arch::{Isa, Operation, Simd},
+};
+use rayon::prelude::*;
+
+/// Vectors of channels side by side.
+const VECTORS: usize = 2;
+
+/// Pixels of a register tile.
+const PIXELS: usize = 4;
+
+/// Channels are filled up to a multiple of this in weights and their gradient:
+/// the longest vector.
+const LANES: usize = 16;
+
+/// Runs of one layer, for both directions.
+#[derive(Clone, Debug)]
+pub(super) struct Depthwise {
+    shape: ConvShape,
+    isa: Isa,
+    forward: Plane,
+    backward: Plane,
+}
+
+/// What the pixels of a target plane read.
+#[derive(Clone, Debug)]
+struct Plane {
+    rows: Axis,
+    columns: Vec<Run>,
+    /// Columns of the target and of the source.
+    width: [usize; 2],
+}
+
+/// Whether every channel is a group of its own.
+pub(super) fn is_depthwise(shape: &ConvShape) -> bool {
+    shape.groups == shape.in_channels && shape.groups == shape.out_channels
+}
+
+impl Depthwise {
+    pub(super) fn new(shape: ConvShape, isa: Isa) -> Self {
+        let forward = Plane {
+            rows: Axis::forward(&shape, 0),
+            columns: Axis::forward(&shape, 1).runs(),
+            width: [shape.output[1], shape.input[1]],
+        };
+        let backward = Plane {
+            rows: Axis::backward(&shape, 0),
+            columns: Axis::backward(&shape, 1).runs(),
+            width: [shape.input[1], shape.output[1]],
+        };
+        Self { shape, isa, forward, backward }
+    }
+
+    pub(super) fn forward(
+        &self,
+        batch: usize,
+        x: &[f32],
+        weights: &[f32],
+        y: &mut [f32],
+        sums: Option<&mut ChannelSums>,
+        scratch: &mut Scratch,
+    ) {
+        self.filter(&self.forward, batch, x, weights, y, false, scratch);
+        if let Some(sums) = sums {
+            self.sum_channels(batch, y, sums, scratch);
+        }
+    }
+
+    pub(super) fn input_gradient(
+        &self,
+        batch: usize,
+        gy: &[f32],
+        weights: &[f32],
+        gx: &mut [f32],
+        accumulate: bool,
+        scratch: &mut Scratch,
+    ) {
+        self.filter(&self.backward, batch, gy, weights, gx, accumulate, scratch);
+    }
+
+    #[expect(clippy::too_many_arguments, reason = "both directions in one")]
+    fn filter(
+        &self,
+        plane: &Plane,
+        batch: usize,
+        source: &[f32],
+        weights: &[f32],
+        target: &mut [f32],
+        accumulate: bool,
+        scratch: &mut Scratch,
+    ) {
+        let channels = self.shape.in_channels;
+        let (packed, _) = scratch.take(self.padded() * self.shape.taps(), 0);
+        for (tap, packed) in packed.chunks_exact_mut(self.padded()).enumerate() {
+            let weights = weights[tap..].iter().step_by(self.shape.taps());
+            packed.iter_mut().zip(weights).for_each(|(to, from)| *to = *from);
+        }
+        let packed = &*packed;
+        (split_mut(target, batch), split(source, batch)).into_par_iter().with_max_len(1).for_each(
+            |(target, source)| {
+                let target_image = plane.rows.len() * plane.width[0] * channels;
+                let source_image = self.shape.input_len() + self.shape.output_len() - target_image;
+                let images = target.chunks_exact_mut(target_image);
+                for (target, source) in images.zip(source.chunks_exact(source_image)) {
+                    let weights = packed;
+                    let kernel_width = self.shape.kernel[1];
+                    self.isa.run(Filter {
+                        plane,
+                        kernel_width,
+                        channels,
+                        source,
+                        weights,
+                        target,
+                        accumulate,
+                    });
+                }
+            },
+        );
+    }
+
+    /// Channels, filled up to whole vectors.
+    fn padded(&self) -> usize {
+        self.shape.in_channels.next_multiple_of(LANES)
+    }
+
+    fn sum_channels(&self, batch: usize, y: &[f32], sums: &mut ChannelSums, scratch: &mut Scratch) {
+        let channels = self.shape.out_channels;
+        let (floats, totals) = scratch.take(CHUNKS * 2 * channels, CHUNKS * 2 * channels);
+        totals.fill(0.0);
+        (split(y, batch), split_scratch(floats, 2 * channels), split_scratch(totals, 2 * channels))
+            .into_par_iter()
+            .with_max_len(1)
+            .for_each(|(y, image_sums, total)| {
+                for y in y.chunks_exact(self.shape.output_len()) {
+                    image_sums.fill(0.0);
+                    self.isa.run(SumImage { y, sums: image_sums });
+                    total.iter_mut().zip(&*image_sums).for_each(|(t, s)| *t += f64::from(*s));
+                }
+            });
+        sums.reduce(totals);
+    }
+
+    pub(super) fn weight_gradient(
+        &self,
+        batch: usize,
+        x: &[f32],
+        gy: &[f32],
+        gw: &mut [f32],
+        scratch: &mut Scratch,
+    ) {
+        let len = self.padded() * self.shape.taps();
+        let (sums, _) = scratch.take(CHUNKS * len, 0);
+        sums.fill(0.0);
+        (split_scratch(sums, len), split(x, batch), split(gy, batch))
+            .into_par_iter()
+            .with_max_len(1)
+            .for_each(|(sums, x, gy)| {
+                let xs = x.chunks_exact(self.shape.input_len());
+                for (x, gy) in xs.zip(gy.chunks_exact(self.shape.output_len())) {
+                    let (shape, padded, plane) = (&self.shape, self.padded(), &self.forward);
+                    self.isa.run(Correlate { plane, shape, padded, x, gy, sums });
+                }
+            });
+        let (total, others) = sums.split_at_mut(len);
+        for part in others.chunks_exact(len) {
+            total.iter_mut().zip(part).for_each(|(total, part)| *total += part);
+        }
+        for (channel, gw) in gw.chunks_exact_mut(self.shape.taps()).enumerate() {
+            let total = total[channel..].iter().step_by(self.padded());
+            gw.iter_mut().zip(total).for_each(|(to, from)| *to = *from);
+        }
+    }
+}
+
+/// One image of a forward pass or an input gradient.
+struct Filter<'a> {
+    plane: &'a Plane,
+    kernel_width: usize,
+    channels: usize,
+    source: &'a [f32],
+    /// `[tap][channel]`, channels filled up.
+    weights: &'a [f32],
+    target: &'a mut [f32],
+    accumulate: bool,
+}
+
+impl Operation for Filter<'_> {
+    type Output = ();
+
+    #[inline(always)]
+    fn eval<S: Simd>(mut self, simd: S) {
+        let whole = self.channels - self.channels % S::LANES;
+        let wide = whole - whole % (VECTORS * S::LANES);
+        for row in 0..self.plane.rows.len() {
+            for channel in (0..wide).step_by(VECTORS * S::LANES) {
+                self.row::<S, VECTORS>(simd, row, channel);
+            }
+            if wide < whole {
+                self.row::<S, 1>(simd, row, wide);
+            }
+            if whole < self.channels {
+                self.partial_row(simd, row, whole);
+            }
+        }
+    }
+}
+
+impl Filter<'_> {
+    /// One row of pixels, for channels that fill vectors.
+    #[inline(always)]
+    fn row<S: Simd, const V: usize>(&mut self, simd: S, row: usize, channel: usize) {
+        let plane = self.plane;
+        for run in &plane.columns {
+            let tiles = run.len - run.len % PIXELS;
+            for pixel in (0..tiles).step_by(PIXELS) {
+                self.tile::<S, V, PIXELS>(simd, row, run, pixel, channel);
+            }
+            for pixel in tiles..run.len {
+                self.tile::<S, V, 1>(simd, row, run, pixel, channel);
+            }
+        }
+    }
+
+    #[inline(always)]
+    fn tile<S: Simd, const V: usize, const P: usize>(
+        &mut self,
+        simd: S,
+        row: usize,
+        run: &Run,
+        pixel: usize,
+        channel: usize,
+    ) {
+        let [target_width, source_width] = self.plane.width;
+        let (channels, padded) = (self.channels, self.channels.next_multiple_of(LANES));
+        let mut sums = [[simd.splat(0.0); P]; V];
+        for (ky, y) in self.plane.rows.inside(row) {
+            for &(kx, x) in &run.taps {
+                let x = x + pixel * run.source_step;
+                let source = &self.source[(y * source_width + x) * channels + channel..];
+                let tap = ky * self.kernel_width + kx;
+                let weights =
+                    simd.load_strided::<V>(&self.weights[tap * padded + channel..], S::LANES);
+                for (v, (sums, &weight)) in sums.iter_mut().zip(&weights).enumerate() {
+                    let source = &source[v * S::LANES..];
+                    let values = simd.load_strided::<P>(source, run.source_step * channels);
+                    for (sum, &value) in sums.iter_mut().zip(&values) {
+                        *sum = simd.fma(value, weight, *sum);
+                    }
+                }
+            }
+        }
+        for p in 0..P {
+            let x = run.first + (pixel + p) * run.step;
+            let target = (row * target_width + x) * channels + channel;
+            let target = self.target[target..].chunks_exact_mut(S::LANES);
+            for (sums, target) in sums.iter().zip(target) {
+                let before = if self.accumulate { simd.load(target) } else { simd.splat(0.0) };
+                simd.store(simd.add(before, sums[p]), target);
+            }
+        }
+    }
+
+    /// One row of pixels, for the last channels, fewer than a vector.
+    #[inline(always)]
+    fn partial_row<S: Simd>(&mut self, simd: S, row: usize, channel: usize) {
+        let [target_width, source_width] = self.plane.width;
+        let (channels, padded) = (self.channels, self.channels.next_multiple_of(LANES));
+        let rest = channels - channel;
+        for run in &self.plane.columns {
+            for pixel in 0..run.len {
+                let mut sum = simd.splat(0.0);
+                for (ky, y) in self.plane.rows.inside(row) {
+                    for &(kx, x) in &run.taps {
+                        let x = x + pixel * run.source_step;
+                        let source = (y * source_width + x) * channels + channel;
+                        let tap = ky * self.kernel_width + kx;
+                        let weight =
+                            simd.load_partial(&self.weights[tap * padded + channel..][..rest]);
+                        let value = simd.load_partial(&self.source[source..][..rest]);
+                        sum = simd.fma(value, weight, sum);
+                    }
+                }
+                let x = run.first + pixel * run.step;
+                let target = (row * target_width + x) * channels + channel;
+                let target = &mut self.target[target..][..rest];
+                let kept = if self.accumulate { &*target } else { &[] };
+                simd.store_partial(simd.add(simd.load_partial(kept), sum), target);
+            }
+        }
+    }
+}
+
+/// Adds an image's pixels, and their squares, to `[sums, squares]`.
+struct SumImage<'a> {
+    y: &'a [f32],
+    sums: &'a mut [f32],
+}
+
+impl Operation for SumImage<'_> {
+    type Output = ();
+
+    #[inline(always)]
+    fn eval<S: Simd>(self, simd: S) {
+        let channels = self.sums.len() / 2;
+        let (sums, squares) = self.sums.split_at_mut(channels);
+        let sums = sums.chunks_mut(S::LANES).zip(squares.chunks_mut(S::LANES));
+        for (block, (sums, squares)) in sums.enumerate() {
+            let (mut sum, mut square) = (simd.splat(0.0), simd.splat(0.0));
+            for pixel in self.y.chunks_exact(channels) {
+                let value = simd.load_partial(&pixel[block * S::LANES..][..sums.len()]);
+                sum = simd.add(sum, value);
+                square = simd.fma(value, value, square);
+            }
+            simd.store_partial(sum, sums);
+            simd.store_partial(square, squares);
+        }
+    }
+}
+
+/// The weights' gradient of one image, added to `sums`, `[tap][channel]`.
+struct Correlate<'a> {
+    plane: &'a Plane,
+    shape: &'a ConvShape,
+    padded: usize,
+    x: &'a [f32],
+    gy: &'a [f32],
+    sums: &'a mut [f32],
+}
+
+impl Operation for Correlate<'_> {
+    type Output = ();
+
+    #[inline(always)]
+    fn eval<S: Simd>(mut self, simd: S) {
+        let channels = self.shape.in_channels;
+        let whole = channels - channels % S::LANES;
+        let wide = whole - whole % (VECTORS * S::LANES);
+        for channel in (0..wide).step_by(VECTORS * S::LANES) {
+            self.block::<S, VECTORS>(simd, channel);
+        }
+        if wide < whole {
+            self.block::<S, 1>(simd, wide);
+        }
+        if whole < channels {
+            self.partial_block(simd, whole);
+        }
+    }
+}
+
+impl Correlate<'_> {
+    /// All taps, for channels that fill vectors; up to five taps of a row at once.
+    #[inline(always)]
+    fn block<S: Simd, const V: usize>(&mut self, simd: S, channel: usize) {
+        let plane = self.plane;
+        for run in &plane.columns {
+            for ky in 0..self.shape.kernel[0] {
+                for taps in run.taps.chunks(5) {
+                    match taps.len() {
+                        1 => self.taps::<S, V, 1>(simd, run, ky, taps, channel),
+                        2 => self.taps::<S, V, 2>(simd, run, ky, taps, channel),
+                        3 => self.taps::<S, V, 3>(simd, run, ky, taps, channel),
+                        4 => self.taps::<S, V, 4>(simd, run, ky, taps, channel),
+                        _ => self.taps::<S, V, 5>(simd, run, ky, taps, channel),
+                    }
+                }
+            }
+        }
+    }
+
+    /// Neighbouring taps of one kernel row, over all pixels of a run of columns.
+    #[inline(always)]
+    fn taps<S: Simd, const V: usize, const T: usize>(
+        &mut self,
+        simd: S,
+        run: &Run,
+        ky: usize,
+        taps: &[(usize, usize)],
+        channel: usize,
+    ) {
+        let [output_width, input_width] = self.plane.width;
+        let channels = self.shape.in_channels;
+        let between = self.shape.dilation[1] * channels;
+        let (first_tap, first_x) = taps[0];
+        let mut sums = [[simd.splat(0.0); T]; V];
+        for row in 0..self.plane.rows.len() {
+            let Some(y) = self.plane.rows.source(row, ky) else { continue };
+            let x = &self.x[(y * input_width + first_x) * channels + channel..];
+            let gy = &self.gy[(row * output_width + run.first) * channels + channel..];
+            for pixel in 0..run.len {
+                let x = &x[pixel * run.source_step * channels..];
+                let gy = simd.load_strided::<V>(&gy[pixel * channels..], S::LANES);
+                for (v, (sums, &gy)) in sums.iter_mut().zip(&gy).enumerate() {
+                    let x = simd.load_strided::<T>(&x[v * S::LANES..], between);
+                    for (sum, &x) in sums.iter_mut().zip(&x) {
+                        *sum = simd.fma(x, gy, *sum);
+                    }
+                }
+            }
+        }
+        for (v, sums) in sums.iter().enumerate() {
+            for (t, &sum) in sums.iter().enumerate() {
+                let tap = ky * self.shape.kernel[1] + first_tap + t;
+                let target = &mut self.sums[tap * self.padded + channel + v * S::LANES..];
+                simd.store(simd.add(simd.load(target), sum), target);
+            }
+        }
+    }
+
+    /// All taps, for the last channels, fewer than a vector.
+    #[inline(always)]
+    fn partial_block<S: Simd>(&mut self, simd: S, channel: usize) {
+        let [output_width, input_width] = self.plane.width;
+        let channels = self.shape.in_channels;
+        let rest = channels - channel;
+        for row in 0..self.plane.rows.len() {
+            for (ky, y) in self.plane.rows.inside(row) {
+                for run in &self.plane.columns {
+                    for &(kx, x) in &run.taps {
+                        let mut sum = simd.splat(0.0);
+                        for pixel in 0..run.len {
+                            let x = y * input_width + x + pixel * run.source_step;
+                            let p = row * output_width + run.first + pixel;
+                            let x = simd.load_partial(&self.x[x * channels + channel..][..rest]);
+                            let gy = simd.load_partial(&self.gy[p * channels + channel..][..rest]);
+                            sum = simd.fma(x, gy, sum);
+                        }
+                        let tap = ky * self.shape.kernel[1] + kx;
+                        let target = &mut self.sums[tap * self.padded + channel..][..rest];
+                        let total = simd.add(simd.load_partial(target), sum);
+                        simd.store_partial(total, target);
+                    }
+                }
+            }
+        }
+    }
+}

@@ -32,6 +32,10 @@ pub(crate) struct DatasetArgs {
     /// Folder that holds the dataset's own folder.
     #[arg(long, value_name = "DIR")]
     data_dir: Option<PathBuf>,
+    /// Channels, height and width to which the pictures of `folder` are
+    /// brought.
+    #[arg(long, num_args = 3, value_names = ["C", "H", "W"])]
+    image_size: Option<Vec<usize>>,
     /// Print the result as JSON.
     #[arg(long)]
     json: bool,
@@ -53,7 +57,9 @@ impl DataCommand {
 
 impl DatasetArgs {
     fn verify(&self) -> Result<()> {
-        let options = LoadOptions { data_dir: self.data_dir.clone(), ..LoadOptions::default() };
+        let image_size = self.image_size.as_ref().and_then(|size| size.as_slice().try_into().ok());
+        let data_dir = self.data_dir.clone();
+        let options = LoadOptions { data_dir, image_size, ..LoadOptions::default() };
         let summary = ec2t_data::verify(&self.dataset, &options)?;
         match self.json {
             true => print_json(&summary),

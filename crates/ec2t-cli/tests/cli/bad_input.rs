@@ -48,16 +48,16 @@ fn what_is_no_model_is_refused() {
 fn a_model_cut_short_or_too_long_is_refused() {
     let sandbox = sandbox_with_picture();
     let mut file = ec2t_format::write(&sample());
-    let whole = format!("should have {} bytes", file.len());
+    let whole = format!("expected {} bytes", file.len());
     for length in [file.len() / 2, file.len() - 1] {
         sandbox.write("bad.ec2t", &file[..length]);
-        assert_refused(&sandbox, &[&whole, &format!("found {length}")]);
+        assert_refused(&sandbox, &[&whole, &format!("file ends at byte {length},")]);
     }
     sandbox.write("bad.ec2t", &file[..20]);
     assert_refused(&sandbox, &["header at byte "]);
     file.push(0);
     sandbox.write("bad.ec2t", &file);
-    assert_refused(&sandbox, &[&whole, &format!("found {}", file.len())]);
+    assert_refused(&sandbox, &[&whole, &format!("file ends at byte {},", file.len())]);
 }
 
 #[test]

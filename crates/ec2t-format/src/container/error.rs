@@ -30,25 +30,28 @@ impl fmt::Display for Place {
 #[non_exhaustive]
 pub enum FormatError {
     /// The file does not start as an `.ec2t` file does.
-    #[error("not an .ec2t file: it starts with {found:02x?}, expected {:02x?}", super::MAGIC)]
+    #[error(
+        "header at byte 0: not an .ec2t file; it starts with {found:02x?}, expected {:02x?}",
+        super::MAGIC
+    )]
     Magic {
         /// The file's first bytes, eight at most.
         found: Vec<u8>,
     },
     /// The file's major version is not one that this reader knows.
-    #[error("version {found} of the format is not supported, only {}.x is", Version::CURRENT.major)]
+    #[error("header at byte 8: version {found} is not supported, only {}.x is", Version::CURRENT.major)]
     Version {
         /// Version of the file.
         found: Version,
     },
     /// The file needs abilities that this reader does not have.
-    #[error("the file needs features that this reader does not know: bits {unknown:#x}")]
+    #[error("header at byte 12: this reader does not know the required features {unknown:#x}")]
     Features {
         /// The required feature bits that are not known.
         unknown: u32,
     },
     /// The file is shorter or longer than its header says.
-    #[error("the file should have {expected} bytes, found {found}")]
+    #[error("file ends at byte {found}, expected {expected} bytes")]
     FileLength {
         /// Length by the header.
         expected: u64,
@@ -56,7 +59,7 @@ pub enum FormatError {
         found: usize,
     },
     /// The table of contents is longer than any can be.
-    #[error("the table of contents claims {found} bytes, at most {limit} are allowed")]
+    #[error("header at byte 28: table of contents of {found} bytes, at most {limit} are allowed")]
     TocLength {
         /// Length by the header.
         found: u32,

@@ -118,25 +118,25 @@ fn forward(
 ) -> Result<Tensor, QuantError> {
     let mut outputs: Vec<Tensor> = Vec::with_capacity(graph.nodes.len());
     for (id, node) in graph.iter() {
-        let output = match node.op {
-            Op::Input => Ok(images.clone()),
-            _ => apply(id, node, leaves.of(id), &outputs, mode),
-        };
+        let output = apply(id, node, leaves.of(id), images, &outputs, mode);
         outputs.push(output.map_err(|e| e.context(format!("layer `{}`", node.name)))?);
     }
     let logits = outputs.pop().ok_or_else(|| QuantError::Data("the graph is empty".into()))?;
     Ok(logits.flatten_from(1)?)
 }
 
-/// Output of one node.
+/// Output of one node; the one that has no inputs reads the images.
 fn apply(
     id: NodeId,
     node: &Node,
     leaves: &[Leaf],
+    images: &Tensor,
     outputs: &[Tensor],
     mode: &mut Mode,
 ) -> candle_core::Result<Tensor> {
-    let operand = |position: usize| &outputs[node.inputs[position].index()];
+    let operand = |position: usize| {
+        node.inputs.get(position).map_or(images, |input: &NodeId| &outputs[input.index()])
+    };
     let param = |kind: ParamKind| {
         let leaf = leaves.iter().find(|leaf| leaf.kind == kind);
         leaf.map(|leaf| &leaf.tensor).ok_or_else(|| Error::Msg(format!("has no {kind:?}")))

@@ -1,5 +1,7 @@
 //! Settings of the three training stages.
 
+use std::fmt::Display;
+
 use ec2t_data::AugmentOptions;
 use serde::{Deserialize, Serialize};
 
@@ -66,40 +68,92 @@ pub struct FinetuneOptions {
     pub weight_decay: f32,
 }
 
-impl LoopOptions {
+impl PretrainOptions {
     /// Checks that every number is in its range.
     pub(crate) fn validate(&self) -> Result<(), QuantError> {
-        at_least_one("epochs", self.epochs)?;
-        at_least_one("batch", self.batch)?;
+        let momentum = self.momentum;
+        let valid = (0.0..1.0).contains(&momentum);
+        self.common.validate()?;
+        check("momentum", momentum, valid, "from 0 to below 1")?;
+        not_negative("weight_decay", self.weight_decay)
+    }
+}
+
+impl TernarizeOptions {
+    /// Checks that every number is in its range.
+    pub(crate) fn validate(&self) -> Result<(), QuantError> {
+        self.common.validate()?;
+        not_negative("centroid_lr", self.centroid_lr)?;
+        not_negative("weight_decay", self.weight_decay)?;
+        Ok(self.ec2t.validate()?)
+    }
+}
+
+impl FinetuneOptions {
+    /// Checks that every number is in its range.
+    pub(crate) fn validate(&self) -> Result<(), QuantError> {
+        self.common.validate()?;
+        not_negative("centroid_lr", self.centroid_lr)?;
+        not_negative("weight_decay", self.weight_decay)
+    }
+}
+
+impl LoopOptions {
+    fn validate(&self) -> Result<(), QuantError> {
+        check("epochs", self.epochs, self.epochs >= 1, "at least 1")?;
+        check("batch", self.batch, self.batch >= 1, "at least 1")?;
         not_negative("lr", self.lr)
     }
 }
 
-fn at_least_one(option: &'static str, value: usize) -> Result<(), QuantError> {
-    match value {
-        0 => Err(QuantError::Option { option, reason: "must be at least 1, found 0".into() }),
-        _ => Ok(()),
+fn not_negative(option: &'static str, value: f32) -> Result<(), QuantError> {
+    check(option, value, value.is_finite() && value >= 0.0, "finite and not negative")
+}
+
+fn check(
+    option: &'static str,
+    value: impl Display,
+    valid: bool,
+    range: &str,
+) -> Result<(), QuantError> {
+    match valid {
+        true => Ok(()),
+        false => {
+            Err(QuantError::Option { option, reason: format!("must be {range}, found {value}") })
+        }
     }
 }
 
-/// Checks a rate: finite and not below 0.
-pub(crate) fn not_negative(option: &'static str, value: f32) -> Result<(), QuantError> {
-    match value.is_finite() && value >= 0.0 {
-        true => Ok(()),
-        false => Err(QuantError::Option {
-            option,
-            reason: format!("must be finite and not negative, found {value}"),
-        }),
-    }
-}
+#[cfg(test)]
+mod tests {
+    use super::*;
 
-/// Checks a share that must not be whole: from 0 to below 1.
-pub(crate) fn below_one(option: &'static str, value: f32) -> Result<(), QuantError> {
-    match (0.0..1.0).contains(&value) {
-        true => Ok(()),
-        false => Err(QuantError::Option {
-            option,
-            reason: format!("must be from 0 to below 1, found {value}"),
-        }),
+    #[test]
+    fn each_number_is_checked_by_name() {
+        let (augment, schedule) = (AugmentOptions::default(), Schedule::Cosine);
+        let common =
+            LoopOptions { epochs: 1, batch: 1, lr: 0.1, schedule, augment, checkpoint_steps: 0 };
+        let good = PretrainOptions {
+            common,
+            optimizer: OptimizerKind::Sgd,
+            momentum: 0.0,
+            weight_decay: 0.0,
+        };
+        good.validate().unwrap();
+        type Spoil = fn(&mut PretrainOptions);
+        let spoils: [(&str, Spoil); 6] = [
+            ("`epochs`: must be at least 1, found 0", |o| o.common.epochs = 0),
+            ("`batch`: must be at least 1, found 0", |o| o.common.batch = 0),
+            ("`lr`: must be finite and not negative, found NaN", |o| o.common.lr = f32::NAN),
+            ("`momentum`: must be from 0 to below 1, found 1", |o| o.momentum = 1.0),
+            ("`momentum`: must be from 0 to below 1, found NaN", |o| o.momentum = f32::NAN),
+            ("`weight_decay`: must be finite and not negative", |o| o.weight_decay = -1.0),
+        ];
+        for (words, spoil) in spoils {
+            let mut bad = good.clone();
+            spoil(&mut bad);
+            let error = bad.validate().unwrap_err().to_string();
+            assert!(error.contains(words), "{error}");
+        }
     }
 }

@@ -6,7 +6,7 @@ use ec2t_format::{Graph, Network};
 use crate::checkpoint::Checkpoint;
 use crate::error::QuantError;
 use crate::optim::{Adam, OptimizerKind, Rate, Sgd};
-use crate::options::{PretrainOptions, below_one, not_negative};
+use crate::options::PretrainOptions;
 use crate::session::{LayerReport, Outcome, Session};
 use crate::trainer::{self, Phase};
 use crate::weights::Weights;
@@ -22,8 +22,7 @@ pub fn pretrain(
     options: &PretrainOptions,
     session: &mut Session,
 ) -> Result<Outcome, QuantError> {
-    not_negative("weight_decay", options.weight_decay)?;
-    below_one("momentum", options.momentum)?;
+    options.validate()?;
     let phase = Pretrain::new(network, options);
     trainer::run(phase, network.graph(), data, &options.common, options, session)
 }

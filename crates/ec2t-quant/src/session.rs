@@ -53,7 +53,7 @@ pub struct Session<'a> {
     pub backend: Backend,
     /// Decides batch order, augmentation and dropout.
     pub seed: u64,
-    /// Begin again, even where there is a checkpoint.
+    /// Begin again, even where there is a checkpoint, which is removed.
     pub restart: bool,
     /// Once set, training saves a checkpoint and stops after the current step.
     pub stop: &'a AtomicBool,

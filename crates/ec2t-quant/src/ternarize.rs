@@ -17,7 +17,7 @@ use crate::checkpoint::Checkpoint;
 use crate::ec2t::{Centroids, Ec2tOptions, TernaryLayer, size_decay};
 use crate::error::QuantError;
 use crate::optim::{Adam, Rate};
-use crate::options::{FinetuneOptions, TernarizeOptions, not_negative};
+use crate::options::{FinetuneOptions, TernarizeOptions};
 use crate::session::{LayerReport, Outcome, Session};
 use crate::trainer::{self, Phase};
 use crate::weights::Weights;
@@ -33,8 +33,7 @@ pub fn ternarize(
     options: &TernarizeOptions,
     session: &mut Session,
 ) -> Result<Outcome, QuantError> {
-    not_negative("weight_decay", options.weight_decay)?;
-    not_negative("centroid_lr", options.centroid_lr)?;
+    options.validate()?;
     let rates = Rates::new(options.common.lr, options.weight_decay, options.centroid_lr);
     let phase = Ternarize::learning(network, options.ec2t, rates)?;
     trainer::run(phase, network.graph(), data, &options.common, options, session)
@@ -51,14 +50,13 @@ pub fn finetune(
     options: &FinetuneOptions,
     session: &mut Session,
 ) -> Result<Outcome, QuantError> {
-    not_negative("weight_decay", options.weight_decay)?;
-    not_negative("centroid_lr", options.centroid_lr)?;
+    options.validate()?;
     let rates = Rates::new(options.common.lr, options.weight_decay, options.centroid_lr);
     let phase = Ternarize::frozen(network, rates)?;
     trainer::run(phase, network.graph(), data, &options.common, options, session)
 }
 
-/// Whether EC2T ternarizes a layer of this role (method, §1.11).
+/// Whether EC2T ternarizes a layer of this role.
 fn is_ternarized(role: Option<Role>) -> bool {
     role == Some(Role::Body)
 }
@@ -96,8 +94,8 @@ struct Layer {
     /// Position of its weights among the parameters.
     position: usize,
     state: TernaryLayer,
-    /// δ: the layer's share of the constraint (method, §1.4).
-    decay: f64,
+    /// δ: the layer's share of the entropy constraint (thesis, eq. 4.9).
+    delta: f64,
 }
 
 impl Layer {
@@ -127,7 +125,6 @@ struct Ternarize {
 
 impl Ternarize {
     fn learning(network: &Network, options: Ec2tOptions, rates: Rates) -> Result<Self, QuantError> {
-        options.validate()?;
         let graph = network.graph();
         let weights = Weights::from_network(network);
         let roles = graph.roles();
@@ -139,7 +136,7 @@ impl Ternarize {
             let name = param.name.clone();
             let state = TernaryLayer::new(values.to_vec(), &options)
                 .map_err(|source| QuantError::Layer { layer: name.clone(), source })?;
-            layers.push(Layer { name, position, state, decay: 1.0 });
+            layers.push(Layer { name, position, state, delta: 1.0 });
         }
         if layers.is_empty() {
             let reason =
@@ -148,7 +145,7 @@ impl Ternarize {
         }
         let largest = layers.iter().map(|layer| layer.state.len()).max().unwrap_or(1);
         for layer in &mut layers {
-            layer.decay = size_decay(layer.state.len(), largest, options.sustain);
+            layer.delta = size_decay(layer.state.len(), largest, options.sustain);
         }
         let background = Adam::new(&layer_sizes(&layers));
         Self::new(weights, layers, Assignment::Learning { background }, options, rates)
@@ -163,7 +160,7 @@ impl Ternarize {
             let state =
                 TernaryLayer::from_parts(ternary.to_f32(), centroids, ternary.codes().to_vec())
                     .map_err(|source| QuantError::Layer { layer: param.name.clone(), source })?;
-            layers.push(Layer { name: param.name.clone(), position, state, decay: 1.0 });
+            layers.push(Layer { name: param.name.clone(), position, state, delta: 1.0 });
         }
         if layers.is_empty() {
             let reason = format!("{} has no ternary layer to fine-tune", network.graph().name);
@@ -210,7 +207,7 @@ impl Ternarize {
     fn lambda(&self, layer: &Layer) -> Option<f64> {
         match self.assignment {
             Assignment::Learning { .. } => {
-                let again = layer.state.clone().requantize(&self.options, layer.decay);
+                let again = layer.state.clone().requantize(&self.options, layer.delta);
                 again.ok().map(|result| result.lambda)
             }
             Assignment::Frozen => None,
@@ -238,8 +235,8 @@ impl Phase for Ternarize {
         &mut self.weights
     }
 
-    /// Steps 3 to 6 of §1.9: gradients of `W` and the centroids by the current
-    /// assignment, optimizer steps, new assignment.
+    /// Gradients of background weights and centroids by the current assignment,
+    /// optimizer steps, new assignment (thesis, algorithm 2).
     fn update(
         &mut self,
         mut gradients: Vec<Option<Vec<f32>>>,
@@ -258,7 +255,7 @@ impl Phase for Ternarize {
             match &mut self.assignment {
                 Assignment::Learning { background } => {
                     background.step(slot, rates.background, layer.state.weights_mut(), &gradient);
-                    let result = layer.state.requantize(&self.options, layer.decay);
+                    let result = layer.state.requantize(&self.options, layer.delta);
                     result.map_err(layer.at_fault())?;
                 }
                 Assignment::Frozen => {
@@ -341,5 +338,33 @@ fn layer_report(layer: &Layer, lambda: Option<f64>) -> LayerReport {
         w_pos: pos,
         shares: [share(counts.neg), share(counts.zero), share(counts.pos)],
         entropy_bits: counts.entropy_bits(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use ec2t_format::graph::{GraphBuilder, Shape};
+
+    /// A step that throws both centroids far below 0 leaves every code legible
+    /// in the floats of the file.
+    #[test]
+    fn frozen_codes_survive_a_file_of_floats() {
+        let mut g = GraphBuilder::new("t", Shape::new(2, 1, 1));
+        g.linear("fc", g.input(), 2);
+        let graph = g.finish().unwrap();
+        let codes = vec![1, 0, -1, -1];
+        let weight = TernaryTensor::new(vec![2, 2], codes.clone(), 0.5, 0.25).unwrap();
+        let mut tensors = crate::initialize(&graph, 1).unwrap().into_parts().1;
+        tensors.insert("fc.weight".into(), weight.into());
+        let network = Network::new(graph.clone(), tensors).unwrap();
+
+        let mut phase = Ternarize::frozen(&network, Rates::new(0.0, 0.0, 10.0)).unwrap();
+        phase.update(vec![Some(vec![1.0, 1.0, -1.0, -1.0]), None], 1.0).unwrap();
+        let tuned = phase.network(&graph).unwrap();
+        let floats = tuned.tensor("fc.weight").unwrap().to_f32();
+        let read = TernaryTensor::from_f32(&[2, 2], &floats).unwrap();
+        assert_eq!(read.codes(), codes);
+        assert!(read.w_neg() < 1e-6 && read.w_pos() < 1e-6, "{floats:?}");
     }
 }

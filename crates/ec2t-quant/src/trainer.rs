@@ -64,6 +64,7 @@ pub(crate) trait Phase {
 }
 
 /// Trains to the end of the last epoch; continues where a checkpoint is found.
+/// All settings are in their ranges.
 pub(crate) fn run<P: Phase>(
     phase: P,
     graph: &Graph,
@@ -72,7 +73,6 @@ pub(crate) fn run<P: Phase>(
     settings: impl Serialize,
     session: &mut Session,
 ) -> Result<Outcome, QuantError> {
-    common.validate()?;
     check_data(graph, data)?;
     let settings = fingerprint(settings, graph, phase.weights(), data, session.seed)
         .map_err(|error| malformed(&session.folder, error))?;

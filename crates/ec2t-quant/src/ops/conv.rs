@@ -131,10 +131,10 @@ impl Geometry {
         self.kernel == [1, 1] && self.stride == [1, 1] && self.padding == [0; 4]
     }
 
-    /// Calls `f(row, row_of_image)` for every output row of every tap that lies
-    /// inside the image: `row` is a range of one group's windows, given as
-    /// (first value, first column, number of columns), and `row_of_image` the
-    /// matching first value of the group's input.
+    /// Calls `f(window, pixel, len)` for every tap and output row: `len` values
+    /// of the windows from index `window` on are those of one group's input
+    /// from index `pixel` on, in steps of the stride. Taps outside of the image
+    /// are left out.
     fn for_each_run(&self, mut f: impl FnMut(usize, usize, usize)) {
         let [height, width] = self.input;
         let [out_height, out_width] = self.output;

@@ -69,7 +69,7 @@ pub enum QuantError {
         /// What the system said.
         source: std::io::Error,
     },
-    /// The loss or a weight is no longer a number.
+    /// The loss or a weight is no longer finite; the last checkpoint is kept.
     #[error("training diverged in epoch {epoch}, step {step}: {what}; try a smaller learning rate")]
     Diverged {
         /// Epoch, from 1.

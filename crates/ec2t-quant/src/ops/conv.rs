@@ -426,6 +426,25 @@ mod tests {
         }
     }
 
+    /// What other devices compute, where they can.
+    #[test]
+    fn candle_agrees_on_square_settings() {
+        for (conv, shape) in cases() {
+            let x = ramp(&shape, 1);
+            let geometry = Geometry::new(&conv, &x).unwrap();
+            let w = ramp(&geometry.weight_shape(), 2);
+            let [stride, dilation] = [conv.stride, conv.dilation];
+            let square = stride[0] == stride[1] && dilation[0] == dilation[1];
+            let Ok(candle) = candle_conv2d(&geometry, &x, &w) else {
+                assert!(!square, "{conv:?}");
+                continue;
+            };
+            let difference = (candle - conv2d(&conv, &x, &w, true).unwrap()).unwrap();
+            let largest = difference.abs().unwrap().flatten_all().unwrap().max(0).unwrap();
+            assert!(square && largest.to_scalar::<f32>().unwrap() < 1e-5, "{conv:?}");
+        }
+    }
+
     /// A convolution is linear in both operands, so ⟨g, conv(dx, w)⟩ must be
     /// ⟨input gradient, dx⟩ for any dx, and likewise for the weights.
     #[test]

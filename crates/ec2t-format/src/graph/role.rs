@@ -1,6 +1,6 @@
 //! What part a layer with weights plays, read off the graph's structure.
 //!
-//! EC2T ternarizes by role (method, §1.11): the layers in the body, but not
+//! EC2T ternarizes by role: the layers in the body, but not
 //! the first, the last, the shortcuts or the depthwise ones. A role follows
 //! from the edges alone, so imported networks have roles as well.
 

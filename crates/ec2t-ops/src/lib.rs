@@ -10,6 +10,14 @@
 //! | [`conv`] | convolution of any geometry |
 //! | [`chunks`] | the fixed parts of a batch that threads work on |
 //! | [`scratch`] | memory that operators work in, kept by the caller |
+//! | [`norm`] | batch normalisation, fused with residual and rectifier |
+//! | [`activation`] | functions of each element |
+//! | [`dropout`] | random zeros |
+//! | [`pool`] | maximum and mean over windows, mean over all pixels |
+//! | [`elementwise`] | sums and products of activations |
+//! | [`shape`] | the option-A shortcut, the order of dimensions |
+//! | [`loss`] | softmax cross entropy |
+//! | [`optim`] | steps of gradient descent and Adam |
 //!
 //! Results do not depend on the number of threads: a batch is cut into parts by
 //! its size alone, and partial sums are added in the order of the parts. They
@@ -18,9 +26,22 @@
 //! Slices of the wrong length are errors of the caller: they panic.
 #![forbid(unsafe_code)]
 
+pub mod activation;
 pub mod chunks;
 pub mod conv;
+pub mod dropout;
+pub mod elementwise;
+mod lanes;
+pub mod loss;
+pub mod norm;
+pub mod optim;
+pub mod pool;
 pub mod scratch;
+pub mod shape;
+mod sums;
+#[cfg(test)]
+mod testing;
 
 pub use conv::{ChannelSums, Conv};
+pub use lanes::mask_len;
 pub use scratch::Scratch;

@@ -18,115 +18,18 @@
 //! in one pass that sums and one that writes. As in PyTorch, running statistics,
 //! with which evaluation normalises, take the unbiased variance.
 
-use std::ops::Range;
+mod passes;
+mod statistics;
 
-use ec2t_kernels::arch::{Operation, Simd, dispatch};
+pub use statistics::Statistics;
+
+use ec2t_kernels::arch::dispatch;
 use rayon::prelude::*;
 
 use crate::Scratch;
-use crate::conv::ChannelSums;
-use crate::lanes::{LINE, get, mask, mask_len, put, take};
-use crate::sums::{Deviation, Factor, Period, reduce};
-
-/// Mean and variance of each channel.
-#[derive(Clone, Debug, PartialEq)]
-pub struct Statistics {
-    eps: f64,
-    mean: Vec<f64>,
-    var: Vec<f64>,
-}
-
-impl Statistics {
-    /// Means of 0 and variances of 1; `eps` is added to the variance.
-    pub fn new(channels: usize, eps: f32) -> Self {
-        Self { eps: eps.into(), mean: vec![0.0; channels], var: vec![1.0; channels] }
-    }
-
-    /// Takes the statistics of a batch `x`, `[pixels, C]`, with these sums.
-    ///
-    /// Where a mean is so large that the difference of sums says little about
-    /// the variance, `x` is read once more.
-    ///
-    /// # Panics
-    ///
-    /// If there are no pixels, or the channels differ.
-    pub fn set_batch(&mut self, x: &[f32], sums: &ChannelSums, scratch: &mut Scratch) {
-        let channels = self.mean.len();
-        assert_eq!(
-            [sums.sums.len(), sums.squares.len()],
-            [channels; 2],
-            "sums of {channels} channels"
-        );
-        assert!(!x.is_empty() && x.len().is_multiple_of(channels), "no whole pixels");
-        let count = (x.len() / channels) as f64;
-        for ((mean, var), (sum, squares)) in self.moments().zip(sums.sums.iter().zip(&sums.squares))
-        {
-            *mean = sum / count;
-            *var = squares / count - *mean * *mean;
-        }
-        if self.moments().any(|(mean, var)| *var * MEAN_TO_VARIANCE < *mean * *mean) {
-            self.refine(x, count, scratch);
-        }
-    }
-
-    /// Corrects the moments by those of `x − mean`.
-    fn refine(&mut self, x: &[f32], count: f64, scratch: &mut Scratch) {
-        let channels = self.mean.len();
-        let origin = |channel: usize| self.mean[channel] as f32;
-        let [sum, squares] = reduce(x, channels, origin, Deviation, scratch);
-        for ((mean, var), (sum, squares)) in self.moments().zip(sum.iter().zip(squares)) {
-            let deviation = sum / count;
-            *mean = f64::from(*mean as f32) + deviation;
-            *var = squares / count - deviation * deviation;
-            if *var < 0.0 {
-                *var = 0.0; // max would hide what is not a number
-            }
-        }
-    }
-
-    /// Takes running statistics, for evaluation.
-    ///
-    /// # Panics
-    ///
-    /// If the channels differ.
-    pub fn set_running(&mut self, mean: &[f32], var: &[f32]) {
-        assert_eq!([mean.len(), var.len()], [self.mean.len(); 2], "channels");
-        for ((mean, var), (&new_mean, &new_var)) in self.moments().zip(mean.iter().zip(var)) {
-            (*mean, *var) = (new_mean.into(), new_var.into());
-        }
-    }
-
-    /// Moves running statistics towards those of a batch of `pixels`; `momentum`
-    /// is the weight of the batch.
-    pub fn update_running(&self, pixels: usize, momentum: f32, mean: &mut [f32], var: &mut [f32]) {
-        let unbiased = pixels as f64 / (pixels.max(2) - 1) as f64;
-        let step = |running: &mut f32, new: f64| *running += momentum * (new as f32 - *running);
-        mean.iter_mut().zip(&self.mean).for_each(|(running, new)| step(running, *new));
-        var.iter_mut().zip(&self.var).for_each(|(running, new)| step(running, new * unbiased));
-    }
-
-    /// Mean of each channel.
-    pub fn mean(&self) -> &[f64] {
-        &self.mean
-    }
-
-    /// Variance of each channel, biased when of a batch.
-    pub fn var(&self) -> &[f64] {
-        &self.var
-    }
-
-    fn moments(&mut self) -> impl Iterator<Item = (&mut f64, &mut f64)> {
-        self.mean.iter_mut().zip(&mut self.var)
-    }
-
-    fn inv_std(&self, channel: usize) -> f64 {
-        (self.var[channel] + self.eps).sqrt().recip()
-    }
-}
-
-/// From which ratio of squared mean and variance on the variance is not the
-/// difference of sums: at this one it has an error of about 1e-4.
-const MEAN_TO_VARIANCE: f64 = 1024.0;
+use crate::lanes::{mask_len, take};
+use crate::sums::{Factor, Period, reduce};
+use passes::{Backward, Forward};
 
 /// What follows the normalisation.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -218,7 +121,7 @@ impl BatchNorm<'_> {
         let factor = |channel| (f64::from(weight[channel]) * statistics.inv_std(channel)) as f32;
         period.repeat(scale, factor);
         period.repeat(shift, |channel| {
-            let centre = statistics.mean[channel] * f64::from(factor(channel));
+            let centre = statistics.mean()[channel] * f64::from(factor(channel));
             (f64::from(bias[channel]) - centre) as f32
         });
         let tables = [&*scale, shift];
@@ -249,13 +152,14 @@ impl BatchNorm<'_> {
         parameters: AffineGradient<'_>,
         scratch: &mut Scratch,
     ) {
-        let Self { weight, statistics, .. } = *self;
-        let (len, channels) = (x.len(), self.channels());
+        let (len, channels, statistics) = (x.len(), self.channels(), self.statistics);
         let operands = [gx.len(), gradient.values.len(), residual.len().unwrap_or(len)];
         assert_eq!(operands, [len; 3], "operands");
+        let found = [parameters.weight.len(), parameters.bias.len()];
+        assert_eq!(found, [channels; 2], "gradients of {channels} channels");
         assert_eq!(gradient.mask.map_or(mask_len(len), <[_]>::len), mask_len(len), "mask");
 
-        let origin = |channel: usize| statistics.mean[channel] as f32;
+        let origin = |channel: usize| statistics.mean()[channel] as f32;
         let [sum, products] = reduce(x, channels, origin, gradient, scratch);
         for channel in 0..channels {
             let product = products[channel] * statistics.inv_std(channel);
@@ -263,25 +167,9 @@ impl BatchNorm<'_> {
             parameters.bias[channel] = sum[channel] as f32;
         }
 
-        // gx = of_g · g + of_x · x + rest
         let period = Period::new(channels);
         let (tables, _) = scratch.take(3 * period.len, 0);
-        let [of_g, of_x, rest] = split_tables(tables, period.len);
-        let pixels = (len / channels) as f64;
-        let scale = |channel: usize| f64::from(weight[channel]) * statistics.inv_std(channel);
-        let slope = |channel: usize| {
-            let mean_product = f64::from(parameters.weight[channel]) / pixels;
-            (-scale(channel) * statistics.inv_std(channel) * mean_product) as f32
-        };
-        period.repeat(of_g, |channel| scale(channel) as f32);
-        period.repeat(of_x, slope);
-        period.repeat(rest, |channel| {
-            let mean_gradient = f64::from(parameters.bias[channel]) / pixels;
-            let centre = f64::from(slope(channel)) * statistics.mean[channel];
-            (-scale(channel) * mean_gradient - centre) as f32
-        });
-        let tables = [&*of_g, of_x, rest];
-
+        let tables = self.gradient_tables(len / channels, &parameters, period, tables);
         let parts = period.parts(x).map(|part| Backward {
             x: &x[part.clone()],
             gradient: gradient.part(part.clone()),
@@ -292,9 +180,35 @@ impl BatchNorm<'_> {
         parts.into_par_iter().for_each(dispatch);
     }
 
+    /// Tables for `gx = table₀ · g + table₁ · x + table₂`, of a period each.
+    fn gradient_tables<'a>(
+        &self,
+        pixels: usize,
+        parameters: &AffineGradient<'_>,
+        period: Period,
+        tables: &'a mut [f32],
+    ) -> [&'a [f32]; 3] {
+        let Self { weight, statistics, .. } = *self;
+        let mean = |sum: f32| f64::from(sum) / pixels as f64;
+        let scale = |channel: usize| f64::from(weight[channel]) * statistics.inv_std(channel);
+        let of_x = |channel: usize| {
+            let slope = statistics.inv_std(channel) * mean(parameters.weight[channel]);
+            (-scale(channel) * slope) as f32
+        };
+        let rest = |channel: usize| {
+            let centre = f64::from(of_x(channel)) * statistics.mean()[channel];
+            (-scale(channel) * mean(parameters.bias[channel]) - centre) as f32
+        };
+        let [first, second, third] = split_tables(tables, period.len);
+        period.repeat(first, |channel| scale(channel) as f32);
+        period.repeat(second, of_x);
+        period.repeat(third, rest);
+        [first, second, third]
+    }
+
     fn channels(&self) -> usize {
         let channels = self.weight.len();
-        let found = [self.bias.len(), self.statistics.mean.len()];
+        let found = [self.bias.len(), self.statistics.mean().len()];
         assert_eq!(found, [channels; 2], "parameters of {channels} channels");
         channels
     }
@@ -303,22 +217,6 @@ impl BatchNorm<'_> {
 /// Tables of a period each.
 fn split_tables<const N: usize>(mut tables: &mut [f32], period: usize) -> [&mut [f32]; N] {
     std::array::from_fn(|_| take(&mut tables, period))
-}
-
-impl Factor for OutputGradient<'_> {
-    #[inline(always)]
-    fn eval<S: Simd>(self, simd: S, at: usize, _: S::F32) -> S::F32 {
-        let g = get(simd, self.values, at);
-        match self.mask {
-            Some(words) => simd.select(mask(simd, words, at), g, simd.splat(0.0)),
-            None => g,
-        }
-    }
-
-    fn part(self, part: Range<usize>) -> Self {
-        let words = part.start / LINE..mask_len(part.end);
-        Self { values: &self.values[part], mask: self.mask.map(|mask| &mask[words]) }
-    }
 }
 
 impl<'a> ResidualGradient<'a> {
@@ -338,84 +236,10 @@ impl<'a> ResidualGradient<'a> {
     }
 }
 
-/// [`BatchNorm::forward`] of one chunk; tables are scale and shift of a period.
-struct Forward<'a> {
-    x: &'a [f32],
-    residual: Option<&'a [f32]>,
-    tables: [&'a [f32]; 2],
-    bounds: [f32; 2],
-    y: &'a mut [f32],
-    mask: Option<&'a mut [u16]>,
-}
-
-impl Operation for Forward<'_> {
-    type Output = ();
-
-    #[inline(always)]
-    fn eval<S: Simd>(self, simd: S) {
-        let Self { x, residual, tables: [scale, shift], bounds, y, mut mask } = self;
-        let [least, greatest] = bounds.map(|bound| simd.splat(bound));
-        for start in (0..x.len()).step_by(scale.len()) {
-            for line in (start..x.len().min(start + scale.len())).step_by(LINE) {
-                let mut bits = 0;
-                for lane in (0..LINE).step_by(S::LANES) {
-                    let (at, place) = (line + lane, line + lane - start);
-                    let (scale, shift) = (get(simd, scale, place), get(simd, shift, place));
-                    let mut v = simd.fma(get(simd, x, at), scale, shift);
-                    if let Some(residual) = residual {
-                        v = simd.add(v, get(simd, residual, at));
-                    }
-                    let above = simd.mask_to_bits(simd.gt(v, least));
-                    let below = simd.mask_to_bits(simd.gt(greatest, v));
-                    bits |= (above & below) << lane;
-                    put(simd, simd.min(greatest, simd.max(least, v)), y, at);
-                }
-                if let Some(mask) = &mut mask {
-                    mask[line / LINE] = bits;
-                }
-            }
-        }
-    }
-}
-
-/// [`BatchNorm::backward`] of one chunk, after the sums; tables hold the factors
-/// of g and x and the rest, of a period.
-struct Backward<'a> {
-    x: &'a [f32],
-    gradient: OutputGradient<'a>,
-    tables: [&'a [f32]; 3],
-    gx: &'a mut [f32],
-    residual: ResidualGradient<'a>,
-}
-
-impl Operation for Backward<'_> {
-    type Output = ();
-
-    #[inline(always)]
-    fn eval<S: Simd>(self, simd: S) {
-        let Self { x, gradient, tables: [of_g, of_x, rest], gx, mut residual } = self;
-        for start in (0..x.len()).step_by(rest.len()) {
-            for at in (start..x.len().min(start + rest.len())).step_by(S::LANES) {
-                let place = at - start;
-                let values = get(simd, x, at);
-                let g = gradient.eval(simd, at, values);
-                let linear = simd.fma(values, get(simd, of_x, place), get(simd, rest, place));
-                put(simd, simd.fma(g, get(simd, of_g, place), linear), gx, at);
-                match &mut residual {
-                    ResidualGradient::None => {}
-                    ResidualGradient::Write(values) => put(simd, g, values, at),
-                    ResidualGradient::Accumulate(values) => {
-                        put(simd, simd.add(g, get(simd, values, at)), values, at);
-                    }
-                }
-            }
-        }
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::conv::ChannelSums;
     use crate::testing::{assert_close, dot, gradient, in_pools, random, wide};
 
     const EPS: f32 = 1e-5;
@@ -555,60 +379,30 @@ mod tests {
     }
 
     #[test]
-    fn a_mean_far_from_zero_does_not_hide_the_variance() {
-        let channels = 3;
-        let x: Vec<f32> = random(500 * channels, 1).iter().map(|x| 1000.0 + x / 8.0).collect();
-        let scratch = &mut Scratch::new();
-        let mut sums = ChannelSums::new(channels);
-        sums.measure(&x, scratch);
-        let mut statistics = Statistics::new(channels, EPS);
-        statistics.set_batch(&x, &sums, scratch);
-        for channel in 0..channels {
-            let values: Vec<f64> = wide(&x).into_iter().skip(channel).step_by(channels).collect();
-            let mean = values.iter().sum::<f64>() / 500.0;
-            let var = values.iter().map(|x| (x - mean).powi(2)).sum::<f64>() / 500.0;
-            assert!((statistics.mean()[channel] - mean).abs() < 1e-6);
-            assert!((statistics.var()[channel] / var - 1.0).abs() < 1e-5);
-        }
-    }
-
-    #[test]
     fn one_pixel_has_no_variance_and_no_gradient() {
         let found = Case::new(1, 20).run(Rectifier::Identity, false);
         assert!(found.gx.iter().all(|g| g.abs() < 1e-3), "{:?}", found.gx);
     }
 
+    /// Filters whose weights are all zero give exactly 0.
     #[test]
-    fn what_is_not_a_number_stays_so_and_has_no_gradient() {
+    fn the_rectified_gradient_at_zero_is_zero() {
+        let mut case = Case::new(20, 5);
+        for values in [&mut case.x, &mut case.bias, &mut case.residual] {
+            values.fill(0.0);
+        }
+        for rectifier in [Rectifier::Relu, Rectifier::Relu6] {
+            let found = case.run(rectifier, false);
+            assert!([found.gx, found.residual].iter().flatten().all(|g| *g == 0.0));
+        }
+    }
+
+    #[test]
+    fn what_is_not_a_number_stays_so() {
         let mut case = Case::new(4, 2);
         case.x[2] = f32::NAN;
         let y = case.run(Rectifier::Relu6, false).y;
         let nan: Vec<bool> = y.iter().map(|y| y.is_nan()).collect();
         assert_eq!(nan, [true, false, true, false, true, false, true, false]);
-    }
-
-    /// Numbers that `torch.nn.BatchNorm2d(2)` of PyTorch 2.15 prints with
-    /// `set_printoptions(precision=8)`, for the batch `[1, 2], [2, 4], [4, 12]`.
-    #[test]
-    fn running_statistics_are_those_of_pytorch() {
-        let x = [1.0, 2.0, 2.0, 4.0, 4.0, 12.0];
-        let scratch = &mut Scratch::new();
-        let mut sums = ChannelSums::new(2);
-        sums.measure(&x, scratch);
-        let mut statistics = Statistics::new(2, EPS);
-        statistics.set_batch(&x, &sums, scratch);
-        let (mut mean, mut var) = ([0.0; 2], [1.0; 2]);
-        statistics.update_running(3, 0.1, &mut mean, &mut var);
-        assert_close(&mean, &[0.233_333_33, 0.6]);
-        assert_close(&var, &[1.133_333_33, 3.7]);
-
-        statistics.set_running(&mean, &var);
-        let norm = BatchNorm { weight: &[1.0; 2], bias: &[0.0; 2], statistics: &statistics };
-        let mut y = [0.0; 6];
-        norm.forward(&x, None, Rectifier::Identity, &mut y, None, scratch);
-        assert_close(
-            &y,
-            &[0.720_154_70, 0.727_824_33, 1.659_487_01, 1.767_573_36, 3.538_151_50, 5.926_569_46],
-        );
     }
 }

@@ -1,14 +1,14 @@
 //! Throughput of convolution and its gradients, in GFLOP/s.
 //!
 //! `cargo bench -p ec2t-ops [-- NAME]` measures the layers whose name contains
-//! `NAME`, on all threads of rayon's pool and each instruction set in turn: the
-//! instruction sets and operators alternate, and each figure is the median of the
-//! rounds. The first line is what multiply-adds in registers alone reach.
+//! `NAME`, on all threads of rayon's pool, with each instruction set, or the one
+//! that `EC2T_ISA` names: instruction sets and operators alternate, and each figure
+//! is the median of the rounds. The first line is what multiply-adds in registers alone reach.
 #![expect(clippy::print_stdout, reason = "a program's output")]
 
 use ec2t_kernels::{
     ConvShape,
-    arch::{Isa, Operation, Simd},
+    arch::{ISA_VARIABLE, Isa, Operation, Simd, isa},
 };
 use ec2t_ops::{ChannelSums, Conv, Scratch};
 use rayon::prelude::*;
@@ -150,13 +150,17 @@ fn peak(isa: Isa) -> f64 {
 fn main() {
     let filter = env::args().skip(1).find(|argument| !argument.starts_with('-'));
     let filter = filter.unwrap_or_default();
+    let isas: Vec<Isa> = match env::var_os(ISA_VARIABLE) {
+        Some(_) => vec![isa()],
+        None => Isa::available().collect(),
+    };
     println!("GFLOP/s, batch {BATCH}, {} threads", rayon::current_num_threads());
     println!("{:28} {:9} {:>8} {:>8} {:>8}   ms", "", "", "forward", "input", "weight");
-    for isa in Isa::available() {
+    for &isa in &isas {
         println!("{:28} {:9} {:8.0}", "multiply-adds alone", isa.name(), peak(isa));
     }
     for Layer { name, shape } in layers().into_iter().filter(|l| l.name.contains(&filter)) {
-        let mut works: Vec<_> = Isa::available().map(|isa| (isa, Work::new(shape, isa))).collect();
+        let mut works: Vec<_> = isas.iter().map(|&isa| (isa, Work::new(shape, isa))).collect();
         let mut seconds = vec![[const { Vec::new() }; 3]; works.len()];
         for _ in 0..=ROUNDS {
             for ((_, work), seconds) in works.iter_mut().zip(&mut seconds) {

@@ -49,6 +49,7 @@ mod avx512;
 mod neon;
 mod portable;
 mod simd;
+mod strided;
 #[cfg(test)]
 mod tests;
 
@@ -60,6 +61,7 @@ pub use avx512::Avx512;
 pub use neon::Neon;
 pub use portable::Portable;
 pub use simd::Simd;
+pub use strided::strided;
 
 use std::{env, fmt, sync::OnceLock};
 

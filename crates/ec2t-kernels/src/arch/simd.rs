@@ -1,5 +1,7 @@
 //! What a set of vector instructions can do, seen from safe code.
 
+use super::strided;
+
 /// Vectors of `f32` and the operations on them.
 ///
 /// A value of an implementing type is a token: it can be made only where the
@@ -108,12 +110,9 @@ pub trait Simd: Copy + Send + Sync + 'static + super::sealed::Sealed {
     /// If the last vector ends beyond the values.
     #[inline(always)]
     fn load_strided<const N: usize>(self, from: &[f32], step: usize) -> [Self::F32; N] {
-        let last = N.saturating_sub(1).checked_mul(step).expect("values fit into memory");
-        assert!(last <= from.len() && Self::LANES <= from.len() - last, "vectors out of bounds");
         let mut vectors = [self.splat(0.0); N];
-        for (i, vector) in vectors.iter_mut().enumerate() {
-            // SAFETY: `i · step ≤ last`, and `LANES` values follow `last`.
-            *vector = self.load(unsafe { from.get_unchecked(i * step..i * step + Self::LANES) });
+        for (vector, values) in vectors.iter_mut().zip(strided(from, step, Self::LANES, N)) {
+            *vector = self.load(values);
         }
         vectors
     }

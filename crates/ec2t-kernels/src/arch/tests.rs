@@ -172,6 +172,19 @@ fn strided_vectors_are_loaded_and_bounded() {
 }
 
 #[test]
+fn strided_pieces_stay_inside() {
+    let values: Vec<f32> = (0..10).map(|i| i as f32).collect();
+    let pieces: Vec<_> = strided(&values, 4, 2, 3).collect();
+    assert_eq!(pieces, [[0.0, 1.0], [4.0, 5.0], [8.0, 9.0]]);
+    assert_eq!(strided(&values, 0, 10, 2).count(), 2);
+    assert_eq!(strided(&[], 4, 2, 0).count(), 0);
+    assert!(panics(|| _ = strided(&values, 4, 3, 3).count()));
+    assert!(panics(|| _ = strided(&values, 4, 11, 1).count()));
+    assert!(panics(|| _ = strided(&values, usize::MAX, 1, 3).count()));
+    assert!(panics(|| _ = strided(&values, 11, 1, 2).count()));
+}
+
+#[test]
 fn slices_are_seen_as_vectors() {
     #[repr(align(64))]
     struct Aligned([f32; 64]);

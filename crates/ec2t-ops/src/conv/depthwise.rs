@@ -13,15 +13,15 @@ use crate::{
 };
 use ec2t_kernels::{
     ConvShape,
-    arch::{Isa, Operation, Simd},
+    arch::{Isa, Operation, Simd, strided},
 };
 use rayon::prelude::*;
 
 /// Vectors of channels side by side.
 const VECTORS: usize = 2;
 
-/// Pixels of a register tile.
-const PIXELS: usize = 4;
+/// Pixels of a register tile, at most.
+const PIXELS: usize = 6;
 
 /// Channels are filled up to a multiple of this in weights and their gradient:
 /// the longest vector.
@@ -39,10 +39,39 @@ pub(super) struct Depthwise {
 /// What the pixels of a target plane read.
 #[derive(Clone, Debug)]
 struct Plane {
-    rows: Axis,
+    /// For each row, the kernel rows inside the source, each with what it reads.
+    rows: Vec<Vec<(usize, usize)>>,
     columns: Vec<Run>,
-    /// Columns of the target and of the source.
-    width: [usize; 2],
+    /// `[row][run]`: the taps inside, each with the source pixel of the run's first.
+    taps: Vec<Vec<(usize, usize)>>,
+    /// Columns of the target.
+    width: usize,
+}
+
+impl Plane {
+    fn new([rows, columns]: [Axis; 2], source_width: usize) -> Self {
+        let (kernel_width, width) = (columns.taps(), columns.len());
+        let rows: Vec<Vec<_>> = (0..rows.len()).map(|row| rows.inside(row).collect()).collect();
+        let columns = columns.runs();
+        let mut taps = Vec::with_capacity(rows.len() * columns.len());
+        for row in &rows {
+            taps.extend(columns.iter().map(|run| {
+                let across = |&(ky, y): &(usize, usize)| {
+                    let place = move |&(kx, x): &(usize, usize)| {
+                        (ky * kernel_width + kx, y * source_width + x)
+                    };
+                    run.taps.iter().map(place)
+                };
+                row.iter().flat_map(across).collect()
+            }));
+        }
+        Self { rows, columns, taps, width }
+    }
+
+    /// The taps of a row's runs.
+    fn taps(&self, row: usize) -> &[Vec<(usize, usize)>] {
+        &self.taps[row * self.columns.len()..][..self.columns.len()]
+    }
 }
 
 /// Whether every channel is a group of its own.
@@ -52,16 +81,8 @@ pub(super) fn is_depthwise(shape: &ConvShape) -> bool {
 
 impl Depthwise {
     pub(super) fn new(shape: ConvShape, isa: Isa) -> Self {
-        let forward = Plane {
-            rows: Axis::forward(&shape, 0),
-            columns: Axis::forward(&shape, 1).runs(),
-            width: [shape.output[1], shape.input[1]],
-        };
-        let backward = Plane {
-            rows: Axis::backward(&shape, 0),
-            columns: Axis::backward(&shape, 1).runs(),
-            width: [shape.input[1], shape.output[1]],
-        };
+        let forward = Plane::new([0, 1].map(|dim| Axis::forward(&shape, dim)), shape.input[1]);
+        let backward = Plane::new([0, 1].map(|dim| Axis::backward(&shape, dim)), shape.output[1]);
         Self { shape, isa, forward, backward }
     }
 
@@ -112,21 +133,12 @@ impl Depthwise {
         let packed = &*packed;
         (split_mut(target, batch), split(source, batch)).into_par_iter().with_max_len(1).for_each(
             |(target, source)| {
-                let target_image = plane.rows.len() * plane.width[0] * channels;
+                let target_image = plane.rows.len() * plane.width * channels;
                 let source_image = self.shape.input_len() + self.shape.output_len() - target_image;
                 let images = target.chunks_exact_mut(target_image);
                 for (target, source) in images.zip(source.chunks_exact(source_image)) {
                     let weights = packed;
-                    let kernel_width = self.shape.kernel[1];
-                    self.isa.run(Filter {
-                        plane,
-                        kernel_width,
-                        channels,
-                        source,
-                        weights,
-                        target,
-                        accumulate,
-                    });
+                    self.isa.run(Filter { plane, channels, source, weights, target, accumulate });
                 }
             },
         );
@@ -189,7 +201,6 @@ impl Depthwise {
 /// One image of a forward pass or an input gradient.
 struct Filter<'a> {
     plane: &'a Plane,
-    kernel_width: usize,
     channels: usize,
     source: &'a [f32],
     /// `[tap][channel]`, channels filled up.
@@ -203,103 +214,105 @@ impl Operation for Filter<'_> {
 
     #[inline(always)]
     fn eval<S: Simd>(mut self, simd: S) {
-        let whole = self.channels - self.channels % S::LANES;
-        let wide = whole - whole % (VECTORS * S::LANES);
-        for row in 0..self.plane.rows.len() {
-            for channel in (0..wide).step_by(VECTORS * S::LANES) {
-                self.row::<S, VECTORS>(simd, row, channel);
-            }
-            if wide < whole {
-                self.row::<S, 1>(simd, row, wide);
-            }
-            if whole < self.channels {
-                self.partial_row(simd, row, whole);
+        let plane = self.plane;
+        for row in 0..plane.rows.len() {
+            for (run, taps) in plane.columns.iter().zip(plane.taps(row)) {
+                let tiles = run.len.div_ceil(PIXELS);
+                for tile in 0..tiles {
+                    let pixels = tile * run.len / tiles..(tile + 1) * run.len / tiles;
+                    let at = Place { run, taps, row, pixel: pixels.start, channel: 0 };
+                    match pixels.len() {
+                        1 => self.pixels::<S, 1>(simd, at),
+                        2 => self.pixels::<S, 2>(simd, at),
+                        3 => self.pixels::<S, 3>(simd, at),
+                        4 => self.pixels::<S, 4>(simd, at),
+                        5 => self.pixels::<S, 5>(simd, at),
+                        _ => self.pixels::<S, PIXELS>(simd, at),
+                    }
+                }
             }
         }
     }
 }
 
+/// Where a register tile of a filter lies.
+#[derive(Clone, Copy)]
+struct Place<'a> {
+    run: &'a Run,
+    taps: &'a [(usize, usize)],
+    row: usize,
+    /// The first pixel, counted in the run.
+    pixel: usize,
+    channel: usize,
+}
+
 impl Filter<'_> {
-    /// One row of pixels, for channels that fill vectors.
+    /// All channels of a few pixels.
     #[inline(always)]
-    fn row<S: Simd, const V: usize>(&mut self, simd: S, row: usize, channel: usize) {
-        let plane = self.plane;
-        for run in &plane.columns {
-            let tiles = run.len - run.len % PIXELS;
-            for pixel in (0..tiles).step_by(PIXELS) {
-                self.tile::<S, V, PIXELS>(simd, row, run, pixel, channel);
-            }
-            for pixel in tiles..run.len {
-                self.tile::<S, V, 1>(simd, row, run, pixel, channel);
-            }
+    fn pixels<S: Simd, const P: usize>(&mut self, simd: S, mut at: Place<'_>) {
+        let whole = self.channels - self.channels % S::LANES;
+        let wide = whole - whole % (VECTORS * S::LANES);
+        for channel in (0..wide).step_by(VECTORS * S::LANES) {
+            at.channel = channel;
+            self.tile::<S, VECTORS, P>(simd, at);
+        }
+        if wide < whole {
+            at.channel = wide;
+            self.tile::<S, 1, P>(simd, at);
+        }
+        if whole < self.channels {
+            at.channel = whole;
+            self.rest::<S, P>(simd, at);
         }
     }
 
     #[inline(always)]
-    fn tile<S: Simd, const V: usize, const P: usize>(
-        &mut self,
-        simd: S,
-        row: usize,
-        run: &Run,
-        pixel: usize,
-        channel: usize,
-    ) {
-        let [target_width, source_width] = self.plane.width;
+    fn tile<S: Simd, const V: usize, const P: usize>(&mut self, simd: S, at: Place<'_>) {
+        let Place { run, taps, row, pixel, channel } = at;
         let (channels, padded) = (self.channels, self.channels.next_multiple_of(LANES));
-        let mut sums = [[simd.splat(0.0); P]; V];
-        for (ky, y) in self.plane.rows.inside(row) {
-            for &(kx, x) in &run.taps {
-                let x = x + pixel * run.source_step;
-                let source = &self.source[(y * source_width + x) * channels + channel..];
-                let tap = ky * self.kernel_width + kx;
-                let weights =
-                    simd.load_strided::<V>(&self.weights[tap * padded + channel..], S::LANES);
-                for (v, (sums, &weight)) in sums.iter_mut().zip(&weights).enumerate() {
-                    let source = &source[v * S::LANES..];
-                    let values = simd.load_strided::<P>(source, run.source_step * channels);
-                    for (sum, &value) in sums.iter_mut().zip(&values) {
-                        *sum = simd.fma(value, weight, *sum);
-                    }
+        let step = run.source_step * channels;
+        let source = &self.source[pixel * step + channel..];
+        let weights = &self.weights[channel..];
+        let mut sums = [[simd.splat(0.0); V]; P];
+        for &(tap, first) in taps {
+            let weights = simd.load_strided::<V>(&weights[tap * padded..], S::LANES);
+            let pixels = strided(&source[first * channels..], step, V * S::LANES, P);
+            for (sums, values) in sums.iter_mut().zip(pixels) {
+                for (v, sum) in sums.iter_mut().enumerate() {
+                    *sum = simd.fma(simd.load(&values[v * S::LANES..]), weights[v], *sum);
                 }
             }
         }
-        for p in 0..P {
+        for (p, sums) in sums.iter().enumerate() {
             let x = run.first + (pixel + p) * run.step;
-            let target = (row * target_width + x) * channels + channel;
+            let target = (row * self.plane.width + x) * channels + channel;
             let target = self.target[target..].chunks_exact_mut(S::LANES);
-            for (sums, target) in sums.iter().zip(target) {
-                let before = if self.accumulate { simd.load(target) } else { simd.splat(0.0) };
-                simd.store(simd.add(before, sums[p]), target);
+            for (&sum, target) in sums.iter().zip(target) {
+                let sum = if self.accumulate { simd.add(simd.load(target), sum) } else { sum };
+                simd.store(sum, target);
             }
         }
     }
 
-    /// One row of pixels, for the last channels, fewer than a vector.
+    /// The last channels, fewer than a vector.
     #[inline(always)]
-    fn partial_row<S: Simd>(&mut self, simd: S, row: usize, channel: usize) {
-        let [target_width, source_width] = self.plane.width;
+    fn rest<S: Simd, const P: usize>(&mut self, simd: S, at: Place<'_>) {
+        let Place { run, taps, row, pixel, channel } = at;
         let (channels, padded) = (self.channels, self.channels.next_multiple_of(LANES));
         let rest = channels - channel;
-        for run in &self.plane.columns {
-            for pixel in 0..run.len {
-                let mut sum = simd.splat(0.0);
-                for (ky, y) in self.plane.rows.inside(row) {
-                    for &(kx, x) in &run.taps {
-                        let x = x + pixel * run.source_step;
-                        let source = (y * source_width + x) * channels + channel;
-                        let tap = ky * self.kernel_width + kx;
-                        let weight =
-                            simd.load_partial(&self.weights[tap * padded + channel..][..rest]);
-                        let value = simd.load_partial(&self.source[source..][..rest]);
-                        sum = simd.fma(value, weight, sum);
-                    }
-                }
-                let x = run.first + pixel * run.step;
-                let target = (row * target_width + x) * channels + channel;
-                let target = &mut self.target[target..][..rest];
-                let kept = if self.accumulate { &*target } else { &[] };
-                simd.store_partial(simd.add(simd.load_partial(kept), sum), target);
+        for pixel in pixel..pixel + P {
+            let mut sum = simd.splat(0.0);
+            for &(tap, first) in taps {
+                let source = (first + pixel * run.source_step) * channels + channel;
+                let weight = &self.weights[tap * padded + channel..][..rest];
+                let values = &self.source[source..][..rest];
+                sum = simd.fma(simd.load_partial(values), simd.load_partial(weight), sum);
             }
+            let x = run.first + pixel * run.step;
+            let target = (row * self.plane.width + x) * channels + channel;
+            let target = &mut self.target[target..][..rest];
+            let kept = if self.accumulate { &*target } else { &[] };
+            simd.store_partial(simd.add(simd.load_partial(kept), sum), target);
         }
     }
 }
@@ -391,22 +404,22 @@ impl Correlate<'_> {
         taps: &[(usize, usize)],
         channel: usize,
     ) {
-        let [output_width, input_width] = self.plane.width;
+        let [input_width, output_width] = [self.shape.input[1], self.shape.output[1]];
         let channels = self.shape.in_channels;
         let between = self.shape.dilation[1] * channels;
         let (first_tap, first_x) = taps[0];
         let mut sums = [[simd.splat(0.0); T]; V];
-        for row in 0..self.plane.rows.len() {
-            let Some(y) = self.plane.rows.source(row, ky) else { continue };
+        for (row, inside) in self.plane.rows.iter().enumerate() {
+            let Some(&(_, y)) = inside.iter().find(|(tap, _)| *tap == ky) else { continue };
             let x = &self.x[(y * input_width + first_x) * channels + channel..];
             let gy = &self.gy[(row * output_width + run.first) * channels + channel..];
             for pixel in 0..run.len {
                 let x = &x[pixel * run.source_step * channels..];
                 let gy = simd.load_strided::<V>(&gy[pixel * channels..], S::LANES);
                 for (v, (sums, &gy)) in sums.iter_mut().zip(&gy).enumerate() {
-                    let x = simd.load_strided::<T>(&x[v * S::LANES..], between);
-                    for (sum, &x) in sums.iter_mut().zip(&x) {
-                        *sum = simd.fma(x, gy, *sum);
+                    let x = strided(&x[v * S::LANES..], between, S::LANES, T);
+                    for (sum, x) in sums.iter_mut().zip(x) {
+                        *sum = simd.fma(simd.load(x), gy, *sum);
                     }
                 }
             }
@@ -423,11 +436,11 @@ impl Correlate<'_> {
     /// All taps, for the last channels, fewer than a vector.
     #[inline(always)]
     fn partial_block<S: Simd>(&mut self, simd: S, channel: usize) {
-        let [output_width, input_width] = self.plane.width;
+        let [input_width, output_width] = [self.shape.input[1], self.shape.output[1]];
         let channels = self.shape.in_channels;
         let rest = channels - channel;
         for row in 0..self.plane.rows.len() {
-            for (ky, y) in self.plane.rows.inside(row) {
+            for &(ky, y) in &self.plane.rows[row] {
                 for run in &self.plane.columns {
                     for &(kx, x) in &run.taps {
                         let mut sum = simd.splat(0.0);

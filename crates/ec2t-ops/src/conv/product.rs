@@ -118,15 +118,15 @@ impl<R: Rows> Product<'_, R> {
         for (i, values) in tile.iter().enumerate() {
             let start = self.source.rows.target(row + i) * channels + panel.target;
             let target = &mut self.target[start..][..panel.columns];
-            if panel.columns == VECTORS * S::LANES {
-                for (target, &value) in target.chunks_exact_mut(S::LANES).zip(values) {
-                    let before = if self.accumulate { simd.load(target) } else { simd.splat(0.0) };
-                    simd.store(simd.add(before, value), target);
-                }
-            } else {
-                for (target, &value) in target.chunks_mut(S::LANES).zip(values) {
-                    let kept = if self.accumulate { &*target } else { &[] };
-                    simd.store_partial(simd.add(simd.load_partial(kept), value), target);
+            for (target, &value) in target.chunks_mut(S::LANES).zip(values) {
+                match (target.len() == S::LANES, self.accumulate) {
+                    (true, false) => simd.store(value, target),
+                    (true, true) => simd.store(simd.add(simd.load(target), value), target),
+                    (false, false) => simd.store_partial(value, target),
+                    (false, true) => {
+                        let before = simd.load_partial(target);
+                        simd.store_partial(simd.add(before, value), target);
+                    }
                 }
             }
         }

@@ -17,7 +17,7 @@ use crate::{
 };
 use ec2t_kernels::{
     ConvShape,
-    arch::{Operation, Simd},
+    arch::{Operation, Simd, strided},
 };
 use rayon::prelude::*;
 use std::ops::Range;
@@ -273,40 +273,35 @@ impl Tile<'_> {
     #[inline(always)]
     fn add<S: Simd, const ROWS: usize, const VECTORS: usize>(self, simd: S) {
         if self.columns == VECTORS * S::LANES {
-            self.add_pixels::<S, ROWS, VECTORS>(simd, |gy| {
-                simd.load_strided::<VECTORS>(gy, S::LANES)
-            });
+            self.add_pixels::<S, ROWS, VECTORS, true>(simd);
         } else {
-            let columns = self.columns;
-            self.add_pixels::<S, ROWS, VECTORS>(simd, |gy| {
-                let mut vectors = [simd.splat(0.0); VECTORS];
-                for (vector, gy) in vectors.iter_mut().zip(gy[..columns].chunks(S::LANES)) {
-                    *vector = simd.load_partial(gy);
-                }
-                vectors
-            });
+            self.add_pixels::<S, ROWS, VECTORS, false>(simd);
         }
     }
 
-    /// The sums over all pixels of the window.
+    /// The sums over all pixels of the window; `FULL` if the columns fill all
+    /// vectors.
     #[inline(always)]
-    fn add_pixels<S: Simd, const ROWS: usize, const VECTORS: usize>(
+    fn add_pixels<S: Simd, const ROWS: usize, const VECTORS: usize, const FULL: bool>(
         self,
         simd: S,
-        load: impl Fn(&[f32]) -> [S::F32; VECTORS],
     ) {
+        let width = if FULL { VECTORS * S::LANES } else { self.columns };
         let Window { rows, columns, start, row_step, step } = self.window;
         let mut sums = [[simd.splat(0.0); VECTORS]; ROWS];
         for row in 0..rows {
             let x = &self.map.x[start[0] + row * row_step[0]..];
             let gy = &self.map.gy[start[1] + row * row_step[1]..];
-            let pixels = x.chunks(step[0]).zip(gy.chunks(step[1]));
-            for (x, gy) in pixels.take(columns) {
-                let factors: &[f32; ROWS] = x.first_chunk().expect("a pixel's channels");
-                let gy = load(gy);
+            let x = strided(x, step[0], ROWS, columns);
+            for (x, gy) in x.zip(strided(gy, step[1], width, columns)) {
+                let factors: &[f32; ROWS] = x.first_chunk().expect("width of the pieces");
+                let mut vectors = [simd.splat(0.0); VECTORS];
+                for (vector, gy) in vectors.iter_mut().zip(gy.chunks(S::LANES)) {
+                    *vector = if FULL { simd.load(gy) } else { simd.load_partial(gy) };
+                }
                 for (sums, &factor) in sums.iter_mut().zip(factors) {
                     let factor = simd.splat(factor);
-                    for (sum, &gy) in sums.iter_mut().zip(&gy) {
+                    for (sum, &gy) in sums.iter_mut().zip(&vectors) {
                         *sum = simd.fma(factor, gy, *sum);
                     }
                 }

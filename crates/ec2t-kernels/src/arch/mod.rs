@@ -41,6 +41,8 @@
 //! assert_eq!(values, [3.0; 19]);
 //! ```
 
+#![allow(unused_unsafe, reason = "intrinsics are safe where the target always has them")]
+
 #[cfg(target_arch = "x86_64")]
 mod avx2;
 #[cfg(target_arch = "x86_64")]

@@ -95,10 +95,7 @@ impl Depthwise {
         sums: Option<&mut ChannelSums>,
         scratch: &mut Scratch,
     ) {
-        self.filter(&self.forward, batch, x, weights, y, false, scratch);
-        if let Some(sums) = sums {
-            self.sum_channels(batch, y, sums, scratch);
-        }
+        self.filter(&self.forward, batch, x, weights, y, false, sums, scratch);
     }
 
     pub(super) fn input_gradient(
@@ -110,7 +107,7 @@ impl Depthwise {
         accumulate: bool,
         scratch: &mut Scratch,
     ) {
-        self.filter(&self.backward, batch, gy, weights, gx, accumulate, scratch);
+        self.filter(&self.backward, batch, gy, weights, gx, accumulate, None, scratch);
     }
 
     #[expect(clippy::too_many_arguments, reason = "both directions in one")]
@@ -122,48 +119,59 @@ impl Depthwise {
         weights: &[f32],
         target: &mut [f32],
         accumulate: bool,
+        sums: Option<&mut ChannelSums>,
         scratch: &mut Scratch,
     ) {
         let channels = self.shape.in_channels;
-        let (packed, _) = scratch.take(self.padded() * self.shape.taps(), 0);
+        let summed = if sums.is_some() { 2 * channels } else { 0 };
+        let packed = self.padded() * self.shape.taps();
+        let (floats, totals) = scratch.take(packed + CHUNKS * summed, CHUNKS * summed);
+        let (packed, image_sums) = floats.split_at_mut(packed);
+        totals.fill(0.0);
         for (tap, packed) in packed.chunks_exact_mut(self.padded()).enumerate() {
             let weights = weights[tap..].iter().step_by(self.shape.taps());
             packed.iter_mut().zip(weights).for_each(|(to, from)| *to = *from);
         }
-        let packed = &*packed;
-        (split_mut(target, batch), split(source, batch)).into_par_iter().with_max_len(1).for_each(
-            |(target, source)| {
-                let target_image = plane.rows.len() * plane.width * channels;
-                let source_image = self.shape.input_len() + self.shape.output_len() - target_image;
+
+        let weights = &*packed;
+        let target_image = plane.rows.len() * plane.width * channels;
+        let source_image = self.shape.input_len() + self.shape.output_len() - target_image;
+        (
+            split_mut(target, batch),
+            split(source, batch),
+            split_scratch(image_sums, summed),
+            split_scratch(totals, summed),
+        )
+            .into_par_iter()
+            .with_max_len(1)
+            .for_each(|(target, source, image_sums, totals)| {
                 let images = target.chunks_exact_mut(target_image);
                 for (target, source) in images.zip(source.chunks_exact(source_image)) {
-                    let weights = packed;
-                    self.isa.run(Filter { plane, channels, source, weights, target, accumulate });
+                    let y = &mut *target;
+                    self.isa.run(Filter {
+                        plane,
+                        channels,
+                        source,
+                        weights,
+                        target: y,
+                        accumulate,
+                    });
+                    if summed > 0 {
+                        image_sums.fill(0.0);
+                        self.isa.run(SumImage { y: target, sums: image_sums });
+                        let sums = totals.iter_mut().zip(&*image_sums);
+                        sums.for_each(|(total, sum)| *total += f64::from(*sum));
+                    }
                 }
-            },
-        );
+            });
+        if let Some(sums) = sums {
+            sums.reduce(totals);
+        }
     }
 
     /// Channels, filled up to whole vectors.
     fn padded(&self) -> usize {
         self.shape.in_channels.next_multiple_of(LANES)
-    }
-
-    fn sum_channels(&self, batch: usize, y: &[f32], sums: &mut ChannelSums, scratch: &mut Scratch) {
-        let channels = self.shape.out_channels;
-        let (floats, totals) = scratch.take(CHUNKS * 2 * channels, CHUNKS * 2 * channels);
-        totals.fill(0.0);
-        (split(y, batch), split_scratch(floats, 2 * channels), split_scratch(totals, 2 * channels))
-            .into_par_iter()
-            .with_max_len(1)
-            .for_each(|(y, image_sums, total)| {
-                for y in y.chunks_exact(self.shape.output_len()) {
-                    image_sums.fill(0.0);
-                    self.isa.run(SumImage { y, sums: image_sums });
-                    total.iter_mut().zip(&*image_sums).for_each(|(t, s)| *t += f64::from(*s));
-                }
-            });
-        sums.reduce(totals);
     }
 
     pub(super) fn weight_gradient(
@@ -330,16 +338,20 @@ impl Operation for SumImage<'_> {
     fn eval<S: Simd>(self, simd: S) {
         let channels = self.sums.len() / 2;
         let (sums, squares) = self.sums.split_at_mut(channels);
-        let sums = sums.chunks_mut(S::LANES).zip(squares.chunks_mut(S::LANES));
-        for (block, (sums, squares)) in sums.enumerate() {
-            let (mut sum, mut square) = (simd.splat(0.0), simd.splat(0.0));
-            for pixel in self.y.chunks_exact(channels) {
-                let value = simd.load_partial(&pixel[block * S::LANES..][..sums.len()]);
-                sum = simd.add(sum, value);
-                square = simd.fma(value, value, square);
+        for pixel in self.y.chunks_exact(channels) {
+            let sums = sums.chunks_mut(S::LANES).zip(squares.chunks_mut(S::LANES));
+            for (values, (sum, square)) in pixel.chunks(S::LANES).zip(sums) {
+                if values.len() == S::LANES {
+                    let value = simd.load(values);
+                    simd.store(simd.add(simd.load(sum), value), sum);
+                    simd.store(simd.fma(value, value, simd.load(square)), square);
+                } else {
+                    let value = simd.load_partial(values);
+                    simd.store_partial(simd.add(simd.load_partial(sum), value), sum);
+                    let total = simd.fma(value, value, simd.load_partial(square));
+                    simd.store_partial(total, square);
+                }
             }
-            simd.store_partial(sum, sums);
-            simd.store_partial(square, squares);
         }
     }
 }

@@ -17,6 +17,7 @@ impl Avx2 {
     /// Runs an operation with these instructions.
     #[inline]
     pub fn run<O: Operation>(self, operation: O) -> O::Output {
+        #[inline(never)]
         #[target_feature(enable = "avx2,fma")]
         fn run<O: Operation>(simd: Avx2, operation: O) -> O::Output {
             operation.eval(simd)
@@ -67,6 +68,11 @@ impl Simd for Avx2 {
 
     fn name(self) -> &'static str {
         "avx2"
+    }
+
+    #[inline(always)]
+    fn outline<O: Operation>(self, operation: O) -> O::Output {
+        self.run(operation)
     }
 
     #[inline(always)]

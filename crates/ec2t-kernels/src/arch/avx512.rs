@@ -21,6 +21,7 @@ impl Avx512 {
     /// Runs an operation with these instructions.
     #[inline]
     pub fn run<O: Operation>(self, operation: O) -> O::Output {
+        #[inline(never)]
         #[target_feature(enable = "avx512f,avx512vl,avx512dq,avx512bw,fma")]
         fn run<O: Operation>(simd: Avx512, operation: O) -> O::Output {
             operation.eval(simd)
@@ -57,6 +58,11 @@ impl Simd for Avx512 {
 
     fn name(self) -> &'static str {
         "avx512"
+    }
+
+    #[inline(always)]
+    fn outline<O: Operation>(self, operation: O) -> O::Output {
+        self.run(operation)
     }
 
     #[inline(always)]

@@ -16,6 +16,7 @@ impl Neon {
     /// Runs an operation with these instructions.
     #[inline]
     pub fn run<O: Operation>(self, operation: O) -> O::Output {
+        #[inline(never)]
         #[target_feature(enable = "neon")]
         fn run<O: Operation>(simd: Neon, operation: O) -> O::Output {
             operation.eval(simd)
@@ -56,6 +57,11 @@ impl Simd for Neon {
 
     fn name(self) -> &'static str {
         "neon"
+    }
+
+    #[inline(always)]
+    fn outline<O: Operation>(self, operation: O) -> O::Output {
+        self.run(operation)
     }
 
     #[inline(always)]

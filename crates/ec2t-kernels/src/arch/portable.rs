@@ -1,7 +1,7 @@
 //! Vectors as small arrays, in plain Rust: the fallback, and the reference that
 //! every other instruction set is tested against.
 
-use super::{sealed::Sealed, simd::Simd};
+use super::{Operation, sealed::Sealed, simd::Simd};
 
 /// Token for plain Rust.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -45,6 +45,11 @@ impl Simd for Portable {
 
     fn name(self) -> &'static str {
         "portable"
+    }
+
+    #[inline(never)]
+    fn outline<O: Operation>(self, operation: O) -> O::Output {
+        operation.eval(self)
     }
 
     #[inline(always)]

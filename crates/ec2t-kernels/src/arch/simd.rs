@@ -1,6 +1,6 @@
 //! What a set of vector instructions can do, seen from safe code.
 
-use super::strided;
+use super::{Operation, strided};
 
 /// Vectors of `f32` and the operations on them.
 ///
@@ -27,6 +27,12 @@ pub trait Simd: Copy + Send + Sync + 'static + super::sealed::Sealed {
 
     /// Short name of the instruction set.
     fn name(self) -> &'static str;
+
+    /// Runs an operation with these instructions in a function of its own.
+    ///
+    /// Inner loops that fill all registers belong there: a compiler that sees many
+    /// of them inlined into one function begins to keep sums in memory.
+    fn outline<O: Operation>(self, operation: O) -> O::Output;
 
     /// The same value in all lanes.
     fn splat(self, value: f32) -> Self::F32;

@@ -229,13 +229,14 @@ impl Operation for Filter<'_> {
                 for tile in 0..tiles {
                     let pixels = tile * run.len / tiles..(tile + 1) * run.len / tiles;
                     let at = Place { run, taps, row, pixel: pixels.start, channel: 0 };
+                    let filter = &mut self;
                     match pixels.len() {
-                        1 => self.pixels::<S, 1>(simd, at),
-                        2 => self.pixels::<S, 2>(simd, at),
-                        3 => self.pixels::<S, 3>(simd, at),
-                        4 => self.pixels::<S, 4>(simd, at),
-                        5 => self.pixels::<S, 5>(simd, at),
-                        _ => self.pixels::<S, PIXELS>(simd, at),
+                        1 => simd.outline(Tile::<1>(filter, at)),
+                        2 => simd.outline(Tile::<2>(filter, at)),
+                        3 => simd.outline(Tile::<3>(filter, at)),
+                        4 => simd.outline(Tile::<4>(filter, at)),
+                        5 => simd.outline(Tile::<5>(filter, at)),
+                        _ => simd.outline(Tile::<PIXELS>(filter, at)),
                     }
                 }
             }
@@ -254,26 +255,33 @@ struct Place<'a> {
     channel: usize,
 }
 
-impl Filter<'_> {
-    /// All channels of a few pixels.
+/// All channels of a few pixels.
+struct Tile<'a, 'f, const PIXELS: usize>(&'a mut Filter<'f>, Place<'a>);
+
+impl<const PIXELS: usize> Operation for Tile<'_, '_, PIXELS> {
+    type Output = ();
+
     #[inline(always)]
-    fn pixels<S: Simd, const P: usize>(&mut self, simd: S, mut at: Place<'_>) {
-        let whole = self.channels - self.channels % S::LANES;
+    fn eval<S: Simd>(self, simd: S) {
+        let Tile(filter, mut at) = self;
+        let whole = filter.channels - filter.channels % S::LANES;
         let wide = whole - whole % (VECTORS * S::LANES);
         for channel in (0..wide).step_by(VECTORS * S::LANES) {
             at.channel = channel;
-            self.tile::<S, VECTORS, P>(simd, at);
+            filter.tile::<S, VECTORS, PIXELS>(simd, at);
         }
         if wide < whole {
             at.channel = wide;
-            self.tile::<S, 1, P>(simd, at);
+            filter.tile::<S, 1, PIXELS>(simd, at);
         }
-        if whole < self.channels {
+        if whole < filter.channels {
             at.channel = whole;
-            self.rest::<S, P>(simd, at);
+            filter.rest::<S, PIXELS>(simd, at);
         }
     }
+}
 
+impl Filter<'_> {
     #[inline(always)]
     fn tile<S: Simd, const V: usize, const P: usize>(&mut self, simd: S, at: Place<'_>) {
         let Place { run, taps, row, pixel, channel } = at;
@@ -394,53 +402,16 @@ impl Correlate<'_> {
         for run in &plane.columns {
             for ky in 0..self.shape.kernel[0] {
                 for taps in run.taps.chunks(5) {
+                    let place = TapsPlace { run, ky, taps, channel };
+                    let correlate = &mut *self;
                     match taps.len() {
-                        1 => self.taps::<S, V, 1>(simd, run, ky, taps, channel),
-                        2 => self.taps::<S, V, 2>(simd, run, ky, taps, channel),
-                        3 => self.taps::<S, V, 3>(simd, run, ky, taps, channel),
-                        4 => self.taps::<S, V, 4>(simd, run, ky, taps, channel),
-                        _ => self.taps::<S, V, 5>(simd, run, ky, taps, channel),
+                        1 => simd.outline(Taps::<V, 1>(correlate, place)),
+                        2 => simd.outline(Taps::<V, 2>(correlate, place)),
+                        3 => simd.outline(Taps::<V, 3>(correlate, place)),
+                        4 => simd.outline(Taps::<V, 4>(correlate, place)),
+                        _ => simd.outline(Taps::<V, 5>(correlate, place)),
                     }
                 }
-            }
-        }
-    }
-
-    /// Neighbouring taps of one kernel row, over all pixels of a run of columns.
-    #[inline(always)]
-    fn taps<S: Simd, const V: usize, const T: usize>(
-        &mut self,
-        simd: S,
-        run: &Run,
-        ky: usize,
-        taps: &[(usize, usize)],
-        channel: usize,
-    ) {
-        let [input_width, output_width] = [self.shape.input[1], self.shape.output[1]];
-        let channels = self.shape.in_channels;
-        let between = self.shape.dilation[1] * channels;
-        let (first_tap, first_x) = taps[0];
-        let mut sums = [[simd.splat(0.0); T]; V];
-        for (row, inside) in self.plane.rows.iter().enumerate() {
-            let Some(&(_, y)) = inside.iter().find(|(tap, _)| *tap == ky) else { continue };
-            let x = &self.x[(y * input_width + first_x) * channels + channel..];
-            let gy = &self.gy[(row * output_width + run.first) * channels + channel..];
-            for pixel in 0..run.len {
-                let x = &x[pixel * run.source_step * channels..];
-                let gy = simd.load_strided::<V>(&gy[pixel * channels..], S::LANES);
-                for (v, (sums, &gy)) in sums.iter_mut().zip(&gy).enumerate() {
-                    let x = strided(&x[v * S::LANES..], between, S::LANES, T);
-                    for (sum, x) in sums.iter_mut().zip(x) {
-                        *sum = simd.fma(simd.load(x), gy, *sum);
-                    }
-                }
-            }
-        }
-        for (v, sums) in sums.iter().enumerate() {
-            for (t, &sum) in sums.iter().enumerate() {
-                let tap = ky * self.shape.kernel[1] + first_tap + t;
-                let target = &mut self.sums[tap * self.padded + channel + v * S::LANES..];
-                simd.store(simd.add(simd.load(target), sum), target);
             }
         }
     }
@@ -469,6 +440,55 @@ impl Correlate<'_> {
                         simd.store_partial(total, target);
                     }
                 }
+            }
+        }
+    }
+}
+
+/// Where neighbouring taps of one kernel row are, over all pixels of a run of
+/// columns.
+#[derive(Clone, Copy)]
+struct TapsPlace<'a> {
+    run: &'a Run,
+    ky: usize,
+    taps: &'a [(usize, usize)],
+    channel: usize,
+}
+
+/// Adds `T` neighbouring taps, for `V` vectors of channels.
+struct Taps<'a, 'c, const V: usize, const T: usize>(&'a mut Correlate<'c>, TapsPlace<'a>);
+
+impl<const V: usize, const T: usize> Operation for Taps<'_, '_, V, T> {
+    type Output = ();
+
+    #[inline(always)]
+    fn eval<S: Simd>(self, simd: S) {
+        let Taps(correlate, TapsPlace { run, ky, taps, channel }) = self;
+        let [input_width, output_width] = [correlate.shape.input[1], correlate.shape.output[1]];
+        let channels = correlate.shape.in_channels;
+        let between = correlate.shape.dilation[1] * channels;
+        let (first_tap, first_x) = taps[0];
+        let mut sums = [[simd.splat(0.0); T]; V];
+        for (row, inside) in correlate.plane.rows.iter().enumerate() {
+            let Some(&(_, y)) = inside.iter().find(|(tap, _)| *tap == ky) else { continue };
+            let x = &correlate.x[(y * input_width + first_x) * channels + channel..];
+            let gy = &correlate.gy[(row * output_width + run.first) * channels + channel..];
+            for pixel in 0..run.len {
+                let x = &x[pixel * run.source_step * channels..];
+                let gy = simd.load_strided::<V>(&gy[pixel * channels..], S::LANES);
+                for (v, (sums, &gy)) in sums.iter_mut().zip(&gy).enumerate() {
+                    let x = strided(&x[v * S::LANES..], between, S::LANES, T);
+                    for (sum, x) in sums.iter_mut().zip(x) {
+                        *sum = simd.fma(simd.load(x), gy, *sum);
+                    }
+                }
+            }
+        }
+        for (v, sums) in sums.iter().enumerate() {
+            for (t, &sum) in sums.iter().enumerate() {
+                let tap = ky * correlate.shape.kernel[1] + first_tap + t;
+                let target = &mut correlate.sums[tap * correlate.padded + channel + v * S::LANES..];
+                simd.store(simd.add(simd.load(target), sum), target);
             }
         }
     }

@@ -6,6 +6,7 @@ use super::{
     tile::{self, Source, TileShape},
 };
 use ec2t_kernels::arch::{Operation, Simd};
+use std::ops::Range;
 
 /// Source values of a block of rows, chosen to stay in the second-level cache
 /// while all panels of weights pass by.
@@ -44,20 +45,20 @@ impl<R: Rows> Operation for Product<'_, R> {
         let block = block.next_multiple_of(tile.rows);
         let panel_values = self.weights.len() / self.panels.slots();
         for first in (0..rows).step_by(block) {
-            let last = rows.min(first + block);
             for panel in self.panels.iter() {
                 let vectors = panel.columns.div_ceil(tile.lanes);
                 let weights = &self.weights[panel.slot * panel_values..]
                     [..vectors * tile.lanes * panel_values];
-                let weights = simd.as_vectors(weights);
+                let rows = first..rows.min(first + block);
+                let product = &mut self;
                 match vectors {
-                    1 => self.panel::<S, 1>(simd, panel, first, last, weights),
-                    2 => self.panel::<S, 2>(simd, panel, first, last, weights),
+                    1 => simd.outline(PanelRows::<R, 1> { product, panel, rows, weights }),
+                    2 => simd.outline(PanelRows::<R, 2> { product, panel, rows, weights }),
                     3 if tile.vectors >= 3 => {
-                        self.panel::<S, 3>(simd, panel, first, last, weights);
+                        simd.outline(PanelRows::<R, 3> { product, panel, rows, weights });
                     }
                     _ if tile.vectors >= 4 => {
-                        self.panel::<S, 4>(simd, panel, first, last, weights);
+                        simd.outline(PanelRows::<R, 4> { product, panel, rows, weights });
                     }
                     _ => unreachable!("a panel is no wider than the tile"),
                 }
@@ -69,34 +70,41 @@ impl<R: Rows> Operation for Product<'_, R> {
     }
 }
 
-impl<R: Rows> Product<'_, R> {
-    /// Rows `first..last` of one panel, tile by tile.
+/// Some rows of a product, for one panel.
+struct PanelRows<'a, 'p, R, const VECTORS: usize> {
+    product: &'a mut Product<'p, R>,
+    panel: Panel,
+    rows: Range<usize>,
+    /// Those of the panel.
+    weights: &'a [f32],
+}
+
+impl<R: Rows, const VECTORS: usize> Operation for PanelRows<'_, '_, R, VECTORS> {
+    type Output = ();
+
     #[inline(always)]
-    fn panel<S: Simd, const VECTORS: usize>(
-        &mut self,
-        simd: S,
-        panel: Panel,
-        first: usize,
-        last: usize,
-        weights: &[S::F32],
-    ) {
-        let (weights, _) = weights.as_chunks::<VECTORS>();
+    fn eval<S: Simd>(self, simd: S) {
+        let Self { product, panel, rows: Range { start, end }, weights } = self;
+        let (weights, _) = simd.as_vectors(weights).as_chunks::<VECTORS>();
         let rows = TileShape::new::<S>().rows;
-        for row in (first..last).step_by(rows) {
-            match rows.min(last - row) {
-                1 => self.tile::<S, 1, VECTORS>(simd, panel, row, weights),
-                2 => self.tile::<S, 2, VECTORS>(simd, panel, row, weights),
-                3 => self.tile::<S, 3, VECTORS>(simd, panel, row, weights),
-                4 => self.tile::<S, 4, VECTORS>(simd, panel, row, weights),
-                5 => self.tile::<S, 5, VECTORS>(simd, panel, row, weights),
-                6 => self.tile::<S, 6, VECTORS>(simd, panel, row, weights),
-                7 if rows >= 7 => self.tile::<S, 7, VECTORS>(simd, panel, row, weights),
-                _ if rows >= 8 => self.tile::<S, 8, VECTORS>(simd, panel, row, weights),
+        for row in (start..end).step_by(rows) {
+            match rows.min(end - row) {
+                1 => product.tile::<S, 1, VECTORS>(simd, panel, row, weights),
+                2 => product.tile::<S, 2, VECTORS>(simd, panel, row, weights),
+                3 => product.tile::<S, 3, VECTORS>(simd, panel, row, weights),
+                4 => product.tile::<S, 4, VECTORS>(simd, panel, row, weights),
+                5 => product.tile::<S, 5, VECTORS>(simd, panel, row, weights),
+                6 => product.tile::<S, 6, VECTORS>(simd, panel, row, weights),
+                7 if rows >= 7 => product.tile::<S, 7, VECTORS>(simd, panel, row, weights),
+                _ if rows >= 8 => product.tile::<S, 8, VECTORS>(simd, panel, row, weights),
                 _ => unreachable!("a tile has no more rows than its shape says"),
             }
         }
     }
+}
 
+impl<R: Rows> Product<'_, R> {
+    /// Computes and writes a register tile of one panel.
     #[inline(always)]
     fn tile<S: Simd, const ROWS: usize, const VECTORS: usize>(
         &mut self,

@@ -273,25 +273,31 @@ impl Tile<'_> {
     #[inline(always)]
     fn add<S: Simd, const ROWS: usize, const VECTORS: usize>(self, simd: S) {
         if self.columns == VECTORS * S::LANES {
-            self.add_pixels::<S, ROWS, VECTORS, true>(simd);
+            simd.outline(Pixels::<ROWS, VECTORS, true>(self));
         } else {
-            self.add_pixels::<S, ROWS, VECTORS, false>(simd);
+            simd.outline(Pixels::<ROWS, VECTORS, false>(self));
         }
     }
+}
 
-    /// The sums over all pixels of the window; `FULL` if the columns fill all
-    /// vectors.
+/// The sums of a tile over all pixels of its window; `FULL` if the columns fill
+/// all vectors.
+struct Pixels<'a, const ROWS: usize, const VECTORS: usize, const FULL: bool>(Tile<'a>);
+
+impl<const ROWS: usize, const VECTORS: usize, const FULL: bool> Operation
+    for Pixels<'_, ROWS, VECTORS, FULL>
+{
+    type Output = ();
+
     #[inline(always)]
-    fn add_pixels<S: Simd, const ROWS: usize, const VECTORS: usize, const FULL: bool>(
-        self,
-        simd: S,
-    ) {
-        let width = if FULL { VECTORS * S::LANES } else { self.columns };
-        let Window { rows, columns, start, row_step, step } = self.window;
+    fn eval<S: Simd>(self, simd: S) {
+        let Tile { map, window, sums: target, padded, columns } = self.0;
+        let width = if FULL { VECTORS * S::LANES } else { columns };
+        let Window { rows, columns, start, row_step, step } = window;
         let mut sums = [[simd.splat(0.0); VECTORS]; ROWS];
         for row in 0..rows {
-            let x = &self.map.x[start[0] + row * row_step[0]..];
-            let gy = &self.map.gy[start[1] + row * row_step[1]..];
+            let x = &map.x[start[0] + row * row_step[0]..];
+            let gy = &map.gy[start[1] + row * row_step[1]..];
             let x = strided(x, step[0], ROWS, columns);
             for (x, gy) in x.zip(strided(gy, step[1], width, columns)) {
                 let factors: &[f32; ROWS] = x.first_chunk().expect("width of the pieces");
@@ -307,7 +313,7 @@ impl Tile<'_> {
                 }
             }
         }
-        for (target, sums) in self.sums.chunks_mut(self.padded).zip(&sums) {
+        for (target, sums) in target.chunks_mut(padded).zip(&sums) {
             for (target, &sum) in target.chunks_exact_mut(S::LANES).zip(sums) {
                 simd.store(simd.add(simd.load(target), sum), target);
             }

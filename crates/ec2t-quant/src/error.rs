@@ -27,6 +27,14 @@ pub enum QuantError {
     /// The network has no layer to ternarize, or none that is ternary.
     #[error("{0}")]
     NothingTernary(String),
+    /// A layer can't be trained.
+    #[error("layer `{layer}` {reason}")]
+    Untrainable {
+        /// Name of the layer.
+        layer: String,
+        /// What is in the way.
+        reason: String,
+    },
     /// A checkpoint was made with other settings.
     #[error(
         "{} was made with other settings ({differences}); \

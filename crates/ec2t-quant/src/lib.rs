@@ -18,16 +18,17 @@
 //! code trains on an NVIDIA GPU.
 //!
 //! [`Network`]: ec2t_format::Network
-#![deny(unsafe_code)]
+#![forbid(unsafe_code)]
 
+mod candle;
 mod checkpoint;
+mod cpu;
 pub mod ec2t;
+mod engine;
 mod error;
 mod events;
 mod fingerprint;
-mod forward;
 mod init;
-mod ops;
 mod optim;
 mod options;
 mod pretrain;

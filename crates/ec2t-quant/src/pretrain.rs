@@ -4,6 +4,7 @@ use ec2t_data::Splits;
 use ec2t_format::{Graph, Network};
 
 use crate::checkpoint::Checkpoint;
+use crate::engine::Gradients;
 use crate::error::QuantError;
 use crate::optim::{Adam, OptimizerKind, Rate, Sgd};
 use crate::options::PretrainOptions;
@@ -66,13 +67,12 @@ impl Phase for Pretrain {
         &mut self.weights
     }
 
-    fn update(&mut self, gradients: Vec<Option<Vec<f32>>>, factor: f32) -> Result<(), QuantError> {
+    fn update(&mut self, gradients: &mut Gradients, factor: f32) -> Result<(), QuantError> {
         let rate = self.rate.scaled(factor);
         if let Optimizer::Adam(adam) = &mut self.optimizer {
             adam.begin();
         }
-        for (position, gradient) in gradients.iter().enumerate() {
-            let Some(gradient) = gradient else { continue };
+        for (position, gradient) in gradients.iter() {
             let values = self.weights.get_mut(position);
             match &mut self.optimizer {
                 Optimizer::Sgd(sgd) => sgd.step(position, rate, values, gradient),

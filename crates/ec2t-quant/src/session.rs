@@ -4,11 +4,9 @@ use std::path::PathBuf;
 use std::str::FromStr;
 use std::sync::atomic::AtomicBool;
 
-use candle_core::Device;
 use serde::Serialize;
 
 use crate::checkpoint::Best;
-use crate::error::QuantError;
 
 /// Where training computes.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -18,15 +16,6 @@ pub enum Backend {
     Cpu,
     /// An NVIDIA GPU by its number; needs the feature `cuda`.
     Cuda(usize),
-}
-
-impl Backend {
-    pub(crate) fn device(self) -> Result<Device, QuantError> {
-        Ok(match self {
-            Backend::Cpu => Device::Cpu,
-            Backend::Cuda(ordinal) => Device::new_cuda(ordinal)?,
-        })
-    }
 }
 
 impl FromStr for Backend {

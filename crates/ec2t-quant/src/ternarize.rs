@@ -15,6 +15,7 @@ use ec2t_format::{Graph, Network};
 
 use crate::checkpoint::Checkpoint;
 use crate::ec2t::{Centroids, Ec2tOptions, TernaryLayer, size_decay};
+use crate::engine::Gradients;
 use crate::error::QuantError;
 use crate::optim::{Adam, Rate};
 use crate::options::{FinetuneOptions, TernarizeOptions};
@@ -237,11 +238,7 @@ impl Phase for Ternarize {
 
     /// Gradients of background weights and centroids by the current assignment,
     /// optimizer steps, new assignment (thesis, algorithm 2).
-    fn update(
-        &mut self,
-        mut gradients: Vec<Option<Vec<f32>>>,
-        factor: f32,
-    ) -> Result<(), QuantError> {
+    fn update(&mut self, gradients: &mut Gradients, factor: f32) -> Result<(), QuantError> {
         let rates = self.rates.scaled(factor);
         self.main.begin();
         self.centroids.begin();
@@ -249,12 +246,12 @@ impl Phase for Ternarize {
             background.begin();
         }
         for (slot, layer) in self.layers.iter_mut().enumerate() {
-            let Some(mut gradient) = gradients[layer.position].take() else { continue };
-            let by_centroids = layer.state.gradients(&mut gradient).map_err(layer.at_fault())?;
+            let Some(gradient) = gradients.get_mut(layer.position) else { continue };
+            let by_centroids = layer.state.gradients(gradient).map_err(layer.at_fault())?;
             self.centroids.step(slot, rates.centroids, layer.state.centroids_mut(), &by_centroids);
             match &mut self.assignment {
                 Assignment::Learning { background } => {
-                    background.step(slot, rates.background, layer.state.weights_mut(), &gradient);
+                    background.step(slot, rates.background, layer.state.weights_mut(), gradient);
                     let result = layer.state.requantize(&self.options, layer.delta);
                     result.map_err(layer.at_fault())?;
                 }
@@ -263,8 +260,8 @@ impl Phase for Ternarize {
                 }
             }
         }
-        for (position, gradient) in gradients.iter().enumerate() {
-            if let Some(gradient) = gradient {
+        for (position, gradient) in gradients.iter() {
+            if !self.layers.iter().any(|layer| layer.position == position) {
                 self.main.step(position, rates.main, self.weights.get_mut(position), gradient);
             }
         }
@@ -360,7 +357,8 @@ mod tests {
         let network = Network::new(graph.clone(), tensors).unwrap();
 
         let mut phase = Ternarize::frozen(&network, Rates::new(0.0, 0.0, 10.0)).unwrap();
-        phase.update(vec![Some(vec![1.0, 1.0, -1.0, -1.0]), None], 1.0).unwrap();
+        let mut gradients = Gradients(vec![Some(vec![1.0, 1.0, -1.0, -1.0]), None]);
+        phase.update(&mut gradients, 1.0).unwrap();
         let tuned = phase.network(&graph).unwrap();
         let floats = tuned.tensor("fc.weight").unwrap().to_f32();
         let read = TernaryTensor::from_f32(&[2, 2], &floats).unwrap();

@@ -12,7 +12,6 @@ use std::path::{Path, PathBuf};
 use std::sync::atomic::Ordering;
 use std::time::Instant;
 
-use candle_core::Device;
 use ec2t_data::{Batch, BatchOptions, Batches, Dataset, Splits};
 use ec2t_format::{Graph, Network};
 use rand_chacha::ChaCha8Rng;
@@ -20,11 +19,10 @@ use rand_chacha::rand_core::SeedableRng;
 use serde::Serialize;
 
 use crate::checkpoint::{Best, Checkpoint, Progress, malformed, save_network};
+use crate::engine::{Engine, Gradients, correct};
 use crate::error::QuantError;
 use crate::events;
 use crate::fingerprint::fingerprint;
-use crate::forward::{Leaves, evaluate, to_tensor, train_step};
-use crate::ops;
 use crate::options::LoopOptions;
 use crate::session::{EpochReport, LayerReport, Outcome, Session, StepReport};
 use crate::weights::Weights;
@@ -48,7 +46,7 @@ pub(crate) trait Phase {
 
     /// Uses the gradients of one step; `factor` is the schedule's. Fails where
     /// a value is no longer finite.
-    fn update(&mut self, gradients: Vec<Option<Vec<f32>>>, factor: f32) -> Result<(), QuantError>;
+    fn update(&mut self, gradients: &mut Gradients, factor: f32) -> Result<(), QuantError>;
 
     /// Adds all state besides the weights.
     fn save(&self, checkpoint: &mut Checkpoint);
@@ -78,7 +76,7 @@ pub(crate) fn run<P: Phase>(
         .map_err(|error| malformed(&session.folder, error))?;
     let trainer = Trainer {
         progress: Progress { stage: phase.stage().into(), settings, ..Progress::default() },
-        device: session.backend.device()?,
+        engine: Engine::new(session.backend, graph, phase.weights())?,
         phase,
         graph,
         data,
@@ -96,7 +94,7 @@ struct Trainer<'a, 's, P> {
     data: &'a Splits,
     common: &'a LoopOptions,
     session: &'a mut Session<'s>,
-    device: Device,
+    engine: Engine,
     progress: Progress,
     /// Seconds of the sessions before this one.
     earlier: f64,
@@ -209,21 +207,20 @@ impl<P: Phase> Trainer<'_, '_, P> {
 
     fn train_batch(&mut self, batch: Batch) -> Result<(), QuantError> {
         let factor = self.common.schedule.factor(self.steps_done(), self.total_steps());
-        let images = to_tensor(batch.images, self.data.train.shape(), &self.device)?;
         let mut rng = self.dropout_rng();
         let weights = self.phase.weights_mut();
-        let step = train_step(self.graph, weights, &images, &batch.labels, &mut rng)?;
-        if !step.loss.is_finite() {
-            return Err(self.diverged(format!("the loss is {}", step.loss)));
+        let step = self.engine.train(weights, batch.images, &batch.labels, &mut rng)?;
+        if !step.mean.is_finite() {
+            return Err(self.diverged(format!("the loss is {}", step.mean)));
         }
-        let updated = self.phase.update(step.gradients, factor);
+        let updated = self.phase.update(self.engine.gradients(), factor);
         updated.map_err(|error| self.diverged(error))?;
         if let Some(name) = self.phase.weights().not_finite() {
             return Err(self.diverged(format!("`{name}` is not finite")));
         }
         self.progress.step += 1;
         self.progress.correct += step.correct;
-        self.progress.loss_sum += step.loss * batch.labels.len() as f64;
+        self.progress.loss_sum += step.mean * batch.labels.len() as f64;
         self.report_step();
         Ok(())
     }
@@ -294,17 +291,16 @@ impl<P: Phase> Trainer<'_, '_, P> {
     }
 
     /// Accuracy on the validation split in percent.
-    fn validate(&self) -> Result<f64, QuantError> {
+    fn validate(&mut self) -> Result<f64, QuantError> {
         let prep = &self.graph.preprocess;
         let data = &self.data.validation;
-        let leaves = Leaves::constants(self.phase.weights(), &self.device)?;
-        let mut correct = 0;
+        let mut right = 0;
         for batch in Batches::in_order(data, &prep.mean, &prep.std, EVAL_BATCH)? {
-            let images = to_tensor(batch.images, data.shape(), &self.device)?;
-            let logits = evaluate(self.graph, &leaves, &images)?;
-            correct += ops::correct(&logits, &batch.labels)?;
+            let (weights, labels) = (self.phase.weights(), &batch.labels);
+            let logits = self.engine.logits(weights, batch.images, labels.len())?;
+            right += correct(&logits, labels);
         }
-        Ok(percent(correct, data.len()))
+        Ok(percent(right, data.len()))
     }
 
     fn seconds(&self) -> f64 {

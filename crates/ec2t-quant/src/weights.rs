@@ -48,6 +48,11 @@ impl Weights {
     }
 
     /// Values of the parameter at `position`.
+    pub(crate) fn get(&self, position: usize) -> &[f32] {
+        &self.values[position]
+    }
+
+    /// Values of the parameter at `position`.
     pub(crate) fn get_mut(&mut self, position: usize) -> &mut [f32] {
         &mut self.values[position]
     }
@@ -58,7 +63,14 @@ impl Weights {
     }
 
     /// Running mean and variance of a batch normalisation.
-    pub(crate) fn running_statistics(&mut self, node: NodeId) -> Option<[&mut Vec<f32>; 2]> {
+    pub(crate) fn running_statistics(&self, node: NodeId) -> Option<[&[f32]; 2]> {
+        let mean = self.position(node, ParamKind::RunningMean)?;
+        let var = self.position(node, ParamKind::RunningVar)?;
+        Some([self.get(mean), self.get(var)])
+    }
+
+    /// As [`running_statistics`](Self::running_statistics), to be moved.
+    pub(crate) fn running_statistics_mut(&mut self, node: NodeId) -> Option<[&mut Vec<f32>; 2]> {
         let mean = self.position(node, ParamKind::RunningMean)?;
         let var = self.position(node, ParamKind::RunningVar)?;
         self.values.get_disjoint_mut([mean, var]).ok()

@@ -6,7 +6,7 @@
 //! 2e-6 in a logit and 1e-6 in a checksum, which leaves a factor of five to the
 //! tolerances.
 
-use candle_core::{Device, Tensor};
+use candle_core::Device;
 use ec2t_data::AugmentOptions;
 use ec2t_format::graph::{Activation, Conv2d, GraphBuilder, Linear, Op, Padding, ParamKind};
 use ec2t_format::graph::{Pool2d, Shape};
@@ -15,8 +15,9 @@ use rand_chacha::ChaCha8Rng;
 use rand_chacha::rand_core::SeedableRng;
 
 use super::*;
-use crate::forward::{Leaves, evaluate, train_step};
-use crate::{LoopOptions, Schedule};
+use crate::candle::CandleEngine;
+use crate::engine::Engine;
+use crate::{Backend, LoopOptions, Schedule};
 
 const BATCH: usize = 8;
 
@@ -174,23 +175,29 @@ fn with_bias(channels: usize, kernel: usize, groups: usize) -> Op {
     })
 }
 
+/// Both engines compute the same numbers.
 fn check(graph: &Graph, gain: f64, options: &PretrainOptions, expected: &Expected) {
-    let mut phase = Pretrain::new(&initial(graph, gain), options);
-    let Shape { channels, height, width } = graph.input;
-    let shape = (BATCH, channels, height, width);
-    let images = ramp(BATCH * graph.input.numel(), 1000).collect();
-    let images = Tensor::from_vec(images, shape, &Device::Cpu).unwrap();
+    let phase = Pretrain::new(&initial(graph, gain), options);
+    let candle = CandleEngine::new(graph, phase.weights(), Device::Cpu);
+    check_engine(Engine::Candle(candle), phase, graph, expected);
+
+    let phase = Pretrain::new(&initial(graph, gain), options);
+    let cpu = Engine::new(Backend::Cpu, graph, phase.weights()).unwrap();
+    check_engine(cpu, phase, graph, expected);
+}
+
+fn check_engine(mut engine: Engine, mut phase: Pretrain, graph: &Graph, expected: &Expected) {
+    let images: Vec<f32> = ramp(BATCH * graph.input.numel(), 1000).collect();
     let labels: Vec<u32> = (0..BATCH as u32).map(|i| i * 3 % 10).collect();
 
     let mut rng = ChaCha8Rng::seed_from_u64(0);
     for loss in expected.losses {
-        let step = train_step(graph, phase.weights_mut(), &images, &labels, &mut rng).unwrap();
-        assert_close("loss", step.loss, loss, 2e-6);
-        phase.update(step.gradients, 1.0).unwrap();
+        let step = engine.train(phase.weights_mut(), images.clone(), &labels, &mut rng).unwrap();
+        assert_close("loss", step.mean, loss, 2e-6);
+        phase.update(engine.gradients(), 1.0).unwrap();
     }
-    let leaves = Leaves::constants(phase.weights(), &Device::Cpu).unwrap();
-    let logits = evaluate(graph, &leaves, &images).unwrap().to_vec2::<f32>().unwrap();
-    for (&found, expected) in logits[0].iter().zip(expected.logits) {
+    let logits = engine.logits(phase.weights(), images, BATCH).unwrap();
+    for (&found, expected) in logits.iter().zip(expected.logits) {
         assert_close("logit", f64::from(found), expected, 1e-5);
     }
     assert_eq!(phase.weights().params().len(), expected.checksums.len());

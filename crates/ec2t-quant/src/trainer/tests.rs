@@ -36,10 +36,10 @@ impl Phase for Descent {
         &mut self.weights
     }
 
-    fn update(&mut self, gradients: Vec<Option<Vec<f32>>>, factor: f32) -> Result<(), QuantError> {
-        for (position, gradient) in gradients.iter().enumerate() {
+    fn update(&mut self, gradients: &mut Gradients, factor: f32) -> Result<(), QuantError> {
+        for (position, gradient) in gradients.iter() {
             let values = self.weights.get_mut(position).iter_mut();
-            values.zip(gradient.iter().flatten()).for_each(|(v, g)| *v -= 0.1 * factor * g);
+            values.zip(gradient).for_each(|(v, g)| *v -= 0.1 * factor * g);
         }
         self.steps += 1;
         if let Some((step, value)) = self.spoilt

@@ -1,6 +1,6 @@
-//! Softmax cross entropy and the count of right answers.
+//! Softmax cross entropy.
 
-use candle_core::{D, Result, Tensor};
+use candle_core::{Result, Tensor};
 
 /// Mean over the batch of `−log softmax(logits)[label]`.
 pub(crate) fn cross_entropy(logits: &Tensor, labels: &Tensor) -> Result<Tensor> {
@@ -8,20 +8,6 @@ pub(crate) fn cross_entropy(logits: &Tensor, labels: &Tensor) -> Result<Tensor> 
     let log_sum = shifted.exp()?.sum_keepdim(1)?.log()?;
     let log_probability = shifted.broadcast_sub(&log_sum)?;
     log_probability.gather(&labels.unsqueeze(1)?, 1)?.mean_all()?.neg()
-}
-
-/// How many logits are largest at the label; of equal ones the first counts.
-pub(crate) fn correct(logits: &Tensor, labels: &[u32]) -> Result<usize> {
-    let classes = logits.dim(D::Minus1)?;
-    let logits = logits.flatten_all()?.to_vec1::<f32>()?;
-    let largest = |row: &[f32]| {
-        let better =
-            |best: usize, (i, value): (usize, &f32)| if *value > row[best] { i } else { best };
-        row.iter().enumerate().fold(0, better)
-    };
-    let hits =
-        logits.chunks(classes).zip(labels).filter(|(row, label)| largest(row) == **label as usize);
-    Ok(hits.count())
 }
 
 #[cfg(test)]
@@ -43,6 +29,5 @@ mod tests {
         for (found, expected) in gradient.iter().zip(expected) {
             assert!((found - expected).abs() < 1e-5, "{gradient:?}");
         }
-        assert_eq!(correct(&logits, &[2, 1]).unwrap(), 1);
     }
 }

@@ -4,13 +4,10 @@
 //! That matters, because a filter whose weights are all zero gives exactly 0.
 //! What is not a number stays so, for the loss to show it.
 
-use candle_core::{CpuStorage, CustomOp1, Device, Layout, Result, Shape, Tensor};
+use candle_core::{Result, Tensor};
 use ec2t_format::graph::Activation;
 use rand_chacha::ChaCha8Rng;
 use rand_chacha::rand_core::Rng;
-use rayon::prelude::*;
-
-use super::cpu::{CHUNKS, values, with_values};
 
 /// Applies an activation function.
 pub(crate) fn activation(kind: Activation, x: &Tensor) -> Result<Tensor> {
@@ -30,51 +27,13 @@ fn sigmoid(x: &Tensor) -> Result<Tensor> {
 
 /// `max(x, 0)`; candle's own has the gradient 1 at 0.
 fn relu(x: &Tensor) -> Result<Tensor> {
-    match x.device() {
-        Device::Cpu => x.contiguous()?.apply_op1(CpuRelu),
-        _ => x.le(0f32)?.where_cond(&x.zeros_like()?, x),
-    }
+    x.le(0f32)?.where_cond(&x.zeros_like()?, x)
 }
 
 /// `min(max(x, 0), 6)`.
 fn relu6(x: &Tensor) -> Result<Tensor> {
     let y = relu(x)?;
     y.ge(6f32)?.where_cond(&Tensor::full(6f32, y.shape(), y.device())?, &y)
-}
-
-struct CpuRelu;
-
-impl CustomOp1 for CpuRelu {
-    fn name(&self) -> &'static str {
-        "relu"
-    }
-
-    fn cpu_fwd(&self, x: &CpuStorage, layout: &Layout) -> Result<(CpuStorage, Shape)> {
-        let x = values(x, layout)?;
-        let mut out = vec![0.0; x.len()];
-        let block = x.len().div_ceil(CHUNKS).max(1);
-        out.par_chunks_mut(block).zip(x.par_chunks(block)).for_each(|(out, x)| {
-            out.iter_mut().zip(x).for_each(|(out, &x)| *out = if x <= 0.0 { 0.0 } else { x });
-        });
-        Ok((CpuStorage::F32(out), layout.shape().clone()))
-    }
-
-    fn bwd(&self, x: &Tensor, result: &Tensor, gradient: &Tensor) -> Result<Option<Tensor>> {
-        let data = with_values(result, |result| {
-            with_values(gradient, |gradient| {
-                let mut out = vec![0.0; result.len()];
-                let block = result.len().div_ceil(CHUNKS).max(1);
-                let operands = result.par_chunks(block).zip(gradient.par_chunks(block));
-                out.par_chunks_mut(block).zip(operands).for_each(|(out, (result, gradient))| {
-                    for (out, (&y, &g)) in out.iter_mut().zip(result.iter().zip(gradient)) {
-                        *out = if y > 0.0 { g } else { 0.0 };
-                    }
-                });
-                Ok(out)
-            })
-        })?;
-        Ok(Some(Tensor::from_vec(data, x.shape(), x.device())?))
-    }
 }
 
 /// Zeroes elements with probability `p` and scales the others by `1/(1−p)`.
@@ -89,7 +48,7 @@ pub(crate) fn dropout(x: &Tensor, p: f32, rng: &mut ChaCha8Rng) -> Result<Tensor
 #[cfg(test)]
 mod tests {
     use super::*;
-    use candle_core::Var;
+    use candle_core::{Device, Var};
     use rand_chacha::rand_core::SeedableRng;
 
     /// Gradients that PyTorch 2.15 prints for these points.

@@ -1,15 +1,19 @@
-//! A graph as a computation on candle tensors.
+//! Training through candle: its operators and its autograd.
 //!
 //! Activations are NCHW; a vector of n features is `[N, n, 1, 1]`, and logits
 //! are `[N, classes]`.
 
+mod ops;
+
 use candle_core::{Device, Error, Tensor, Var};
 use ec2t_format::Graph;
-use ec2t_format::graph::{Node, NodeId, Op, Param, ParamKind};
+use ec2t_format::graph::{Node, NodeId, Op, Param, ParamKind, Shape};
+use ec2t_ops::loss::Loss;
 use rand_chacha::ChaCha8Rng;
 
+use self::ops::BatchStatistics;
+use crate::engine::{Gradients, correct};
 use crate::error::QuantError;
-use crate::ops::{self, BatchStatistics};
 use crate::weights::Weights;
 
 /// Parameters on the device, in the graph's order.
@@ -54,54 +58,72 @@ impl Leaves {
     }
 }
 
-/// What a pass over a training batch gives.
-pub(crate) struct TrainStep {
-    /// Mean loss over the batch.
-    pub(crate) loss: f64,
-    /// Number of right answers.
-    pub(crate) correct: usize,
-    /// Gradient of every parameter that the loss depends on, by position.
-    pub(crate) gradients: Vec<Option<Vec<f32>>>,
+/// Computes training steps on any device that candle knows.
+pub(crate) struct CandleEngine {
+    graph: Graph,
+    device: Device,
+    gradients: Gradients,
 }
 
-/// Runs one batch forward and backward, and moves the running statistics of
-/// batch normalisation. `rng` decides what dropout zeroes.
-pub(crate) fn train_step(
-    graph: &Graph,
-    weights: &mut Weights,
-    images: &Tensor,
-    labels: &[u32],
-    rng: &mut ChaCha8Rng,
-) -> Result<TrainStep, QuantError> {
-    let leaves = Leaves::variables(weights, images.device())?;
-    let mut statistics = Vec::new();
-    let mut mode = Mode::Train { rng, statistics: &mut statistics };
-    let logits = forward(graph, &leaves, images, &mut mode)?;
-    let loss = ops::cross_entropy(&logits, &Tensor::new(labels, images.device())?)?;
-    let grads = loss.backward()?;
-    let host = |leaf: &Leaf| {
-        grads.get(&leaf.tensor).map(|gradient| gradient.flatten_all()?.to_vec1()).transpose()
-    };
-    let gradients: candle_core::Result<Vec<_>> = leaves.0.iter().map(host).collect();
-    for (node, batch) in statistics {
-        if let Some([mean, var]) = weights.running_statistics(node) {
-            batch.update(mean, var);
-        }
+impl CandleEngine {
+    pub(crate) fn new(graph: &Graph, weights: &Weights, device: Device) -> Self {
+        Self { graph: graph.clone(), device, gradients: Gradients::zeros(weights) }
     }
-    Ok(TrainStep {
-        loss: f64::from(loss.to_scalar::<f32>()?),
-        correct: ops::correct(&logits, labels)?,
-        gradients: gradients?,
-    })
-}
 
-/// The logits of the network in its evaluation form, `[N, classes]`.
-pub(crate) fn evaluate(
-    graph: &Graph,
-    leaves: &Leaves,
-    images: &Tensor,
-) -> Result<Tensor, QuantError> {
-    forward(graph, leaves, images, &mut Mode::Eval)
+    /// See [`Engine::train`](crate::engine::Engine::train).
+    pub(crate) fn train(
+        &mut self,
+        weights: &mut Weights,
+        images: Vec<f32>,
+        labels: &[u32],
+        rng: &mut ChaCha8Rng,
+    ) -> Result<Loss, QuantError> {
+        let images = self.tensor(images, labels.len())?;
+        let leaves = Leaves::variables(weights, &self.device)?;
+        let mut statistics = Vec::new();
+        let mut mode = Mode::Train { rng, statistics: &mut statistics };
+        let logits = forward(&self.graph, &leaves, &images, &mut mode)?;
+        let loss = ops::cross_entropy(&logits, &Tensor::new(labels, &self.device)?)?;
+        let grads = loss.backward()?;
+        for (position, leaf) in leaves.0.iter().enumerate() {
+            let Some(place) = self.gradients.get_mut(position) else { continue };
+            match grads.get(&leaf.tensor) {
+                Some(gradient) => *place = gradient.flatten_all()?.to_vec1()?,
+                None => place.fill(0.0),
+            }
+        }
+        for (node, batch) in statistics {
+            if let Some([mean, var]) = weights.running_statistics_mut(node) {
+                batch.update(mean, var);
+            }
+        }
+        let mean = f64::from(loss.to_scalar::<f32>()?);
+        let correct = correct(&logits.flatten_all()?.to_vec1::<f32>()?, labels);
+        Ok(Loss { mean, correct })
+    }
+
+    /// Gradients of the last batch.
+    pub(crate) fn gradients(&mut self) -> &mut Gradients {
+        &mut self.gradients
+    }
+
+    /// See [`Engine::logits`](crate::engine::Engine::logits).
+    pub(crate) fn logits(
+        &self,
+        weights: &Weights,
+        images: Vec<f32>,
+        batch: usize,
+    ) -> Result<Vec<f32>, QuantError> {
+        let images = self.tensor(images, batch)?;
+        let leaves = Leaves::constants(weights, &self.device)?;
+        let logits = forward(&self.graph, &leaves, &images, &mut Mode::Eval)?;
+        Ok(logits.flatten_all()?.to_vec1()?)
+    }
+
+    fn tensor(&self, images: Vec<f32>, batch: usize) -> Result<Tensor, QuantError> {
+        let Shape { channels, height, width } = self.graph.input;
+        Ok(Tensor::from_vec(images, (batch, channels, height, width), &self.device)?)
+    }
 }
 
 /// How layers behave that differ between training and evaluation.
@@ -145,8 +167,7 @@ fn apply(
     match &node.op {
         Op::Input => Ok(x.clone()),
         Op::Conv2d(conv) => {
-            let input_gradient = node.inputs[0] != NodeId::INPUT;
-            let mut y = ops::conv2d(conv, x, param(ParamKind::Weight)?, input_gradient)?;
+            let mut y = ops::conv2d(conv, x, param(ParamKind::Weight)?)?;
             if conv.scale {
                 y = y.broadcast_mul(&param(ParamKind::Scale)?.reshape((1, (), 1, 1))?)?;
             }
@@ -190,14 +211,4 @@ fn apply(
         },
         Op::Flatten => x.reshape((x.dim(0)?, (), 1, 1)),
     }
-}
-
-/// A batch as a tensor on the device.
-pub(crate) fn to_tensor(
-    images: Vec<f32>,
-    [channels, height, width]: [usize; 3],
-    device: &Device,
-) -> Result<Tensor, QuantError> {
-    let batch = images.len() / (channels * height * width);
-    Ok(Tensor::from_vec(images, (batch, channels, height, width), device)?)
 }

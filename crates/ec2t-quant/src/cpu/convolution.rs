@@ -1,0 +1,58 @@
+//! Convolutions and linear layers, which are 1×1 convolutions of one pixel.
+
+use ec2t_format::graph::NodeId;
+use ec2t_kernels::ConvShape;
+use ec2t_ops::{ChannelSums, Conv};
+
+use super::layer::{Layer, Mode, Pass, Target};
+
+/// A convolution with its bias.
+pub(super) struct Convolution {
+    conv: Conv,
+    node: NodeId,
+    /// Positions of the parameters.
+    weight: usize,
+    bias: Option<usize>,
+    channels: usize,
+}
+
+impl Convolution {
+    pub(super) fn new(shape: ConvShape, node: NodeId, weight: usize, bias: Option<usize>) -> Self {
+        Self { channels: shape.out_channels, conv: Conv::new(shape), node, weight, bias }
+    }
+}
+
+impl Layer for Convolution {
+    fn forward(&mut self, pass: &mut Pass, _: &mut Mode, inputs: &[&[f32]], y: &mut [f32]) {
+        let weight = pass.weights.get(self.weight);
+        let sums = pass.sums[self.node.index()].as_mut();
+        self.conv.forward(pass.batch, inputs[0], weight, y, sums, pass.scratch);
+        if let Some(bias) = self.bias {
+            let bias = pass.weights.get(bias);
+            for pixel in y.chunks_exact_mut(self.channels) {
+                pixel.iter_mut().zip(bias).for_each(|(y, bias)| *y += bias);
+            }
+        }
+    }
+
+    fn backward(
+        &mut self,
+        pass: &mut Pass,
+        inputs: &[&[f32]],
+        g: &mut [f32],
+        targets: &mut [Option<Target>],
+    ) {
+        let Pass { batch, weights, gradients, scratch, .. } = pass;
+        if let Some(gradient) = gradients.get_mut(self.weight) {
+            self.conv.weight_gradient(*batch, inputs[0], g, gradient, scratch);
+        }
+        if let Some(gradient) = self.bias.and_then(|bias| gradients.get_mut(bias)) {
+            let mut sums = ChannelSums::new(self.channels);
+            sums.measure(g, scratch);
+            gradient.iter_mut().zip(&sums.sums).for_each(|(bias, sum)| *bias = *sum as f32);
+        }
+        if let Some(Target { values, add }) = &mut targets[0] {
+            self.conv.input_gradient(*batch, g, weights.get(self.weight), values, *add, scratch);
+        }
+    }
+}

@@ -1,0 +1,81 @@
+//! What all layers of the plan have in common.
+
+use ec2t_ops::elementwise::accumulate;
+use ec2t_ops::{ChannelSums, Scratch};
+use rand_chacha::ChaCha8Rng;
+
+use super::pool::Pool;
+use crate::engine::Gradients;
+use crate::weights::Weights;
+
+/// A step of the plan: one layer, or several fused.
+pub(super) trait Layer {
+    /// Writes the output; in training, keeps what the backward pass needs
+    /// besides the inputs.
+    fn forward(&mut self, pass: &mut Pass, mode: &mut Mode, inputs: &[&[f32]], y: &mut [f32]);
+
+    /// Writes the gradients of the parameters and of those inputs that have a
+    /// target, from that of the output, `g`, which may be overwritten.
+    fn backward(
+        &mut self,
+        pass: &mut Pass,
+        inputs: &[&[f32]],
+        g: &mut [f32],
+        targets: &mut [Option<Target>],
+    );
+
+    /// Moves running statistics towards those of the last training batch.
+    fn update_running(&self, weights: &mut Weights) {
+        let _ = weights;
+    }
+}
+
+/// How layers behave that differ between training and evaluation.
+pub(super) enum Mode<'a> {
+    /// Statistics of the batch; the random numbers decide what dropout zeroes.
+    Train(&'a mut ChaCha8Rng),
+    /// Running statistics, no dropout.
+    Eval,
+}
+
+/// What layers share while a batch runs.
+pub(super) struct Pass<'a> {
+    /// Number of images.
+    pub(super) batch: usize,
+    pub(super) weights: &'a Weights,
+    pub(super) gradients: &'a mut Gradients,
+    /// Sums over each channel that convolutions leave for the normalisation
+    /// behind them, by node.
+    pub(super) sums: &'a mut [Option<ChannelSums>],
+    pub(super) pool: &'a mut Pool,
+    pub(super) scratch: &'a mut Scratch,
+}
+
+/// Where the gradient of an input goes.
+pub(super) struct Target<'a> {
+    pub(super) values: &'a mut [f32],
+    /// Whether to add to what is there.
+    pub(super) add: bool,
+}
+
+impl Target<'_> {
+    /// Lets `write` fill the gradient, and adds it where that is due.
+    pub(super) fn set(&mut self, pool: &mut Pool, write: impl FnOnce(&mut [f32])) {
+        if self.add {
+            let mut part = pool.take(self.values.len());
+            write(&mut part);
+            accumulate(&part, self.values);
+            pool.put(part);
+        } else {
+            write(self.values);
+        }
+    }
+
+    /// Takes a gradient as it is.
+    pub(super) fn pass_on(&mut self, g: &[f32]) {
+        match self.add {
+            true => accumulate(g, self.values),
+            false => self.values.copy_from_slice(g),
+        }
+    }
+}

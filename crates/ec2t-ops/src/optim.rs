@@ -74,13 +74,13 @@ pub struct Adam {
 }
 
 impl Adam {
-    const BETA1: f32 = 0.9;
-    const BETA2: f32 = 0.999;
+    const BETA1: f64 = 0.9;
+    const BETA2: f64 = 0.999;
     const EPSILON: f32 = 1e-8;
 
     /// Step number `step`, counted from 1.
     pub fn new(step: u64, lr: f32, decay: f32) -> Self {
-        let missing = |beta: f32| 1.0 - f64::from(beta).powf(step as f64);
+        let missing = |beta: f64| 1.0 - beta.powf(step as f64);
         Self {
             lr: (f64::from(lr) / missing(Self::BETA1)) as f32,
             decay,
@@ -109,9 +109,9 @@ impl Pointwise<1, 3> for Adam {
     ) -> [S::F32; 3] {
         let gradient = simd.fma(simd.splat(self.decay), value, gradient);
         let news = simd.sub(gradient, mean);
-        let mean = simd.fma(simd.splat(1.0 - Self::BETA1), news, mean);
+        let mean = simd.fma(simd.splat((1.0 - Self::BETA1) as f32), news, mean);
         let news = simd.sub(simd.mul(gradient, gradient), square);
-        let square = simd.fma(simd.splat(1.0 - Self::BETA2), news, square);
+        let square = simd.fma(simd.splat((1.0 - Self::BETA2) as f32), news, square);
         let root = simd.mul(simd.sqrt(square), simd.splat(self.correction));
         let step = simd.mul(simd.splat(self.lr), mean);
         let step = simd.div(step, simd.add(root, simd.splat(Self::EPSILON)));

@@ -3,6 +3,7 @@
 //! An optimizer keeps its state in slots, one for each list of values that it
 //! steps. All arithmetic is f32 on the host.
 
+use ec2t_ops::optim;
 use serde::{Deserialize, Serialize};
 
 use crate::checkpoint::Checkpoint;
@@ -71,12 +72,9 @@ impl Sgd {
 
     /// One step of the values in `slot`.
     pub(crate) fn step(&mut self, slot: usize, rate: Rate, values: &mut [f32], gradient: &[f32]) {
-        let velocity = &mut self.velocity[slot];
-        for ((value, velocity), &gradient) in values.iter_mut().zip(velocity).zip(gradient) {
-            let gradient = gradient + rate.decay * *value;
-            *velocity = self.momentum * *velocity + gradient;
-            *value -= rate.lr * (gradient + self.momentum * *velocity);
-        }
+        let Rate { lr, decay } = rate;
+        let step = optim::Sgd { lr, momentum: self.momentum, decay };
+        step.step(gradient, values, &mut self.velocity[slot]);
     }
 
     /// Writes the state under `prefix`, a name for each slot.
@@ -104,10 +102,6 @@ pub(crate) struct Adam {
 }
 
 impl Adam {
-    const BETA1: f64 = 0.9;
-    const BETA2: f64 = 0.999;
-    const EPSILON: f32 = 1e-8;
-
     /// An optimizer for lists of these sizes.
     pub(crate) fn new(sizes: &[usize]) -> Self {
         Self { steps: 0, mean: zeros(sizes), square: zeros(sizes) }
@@ -120,17 +114,8 @@ impl Adam {
 
     /// One step of the values in `slot`.
     pub(crate) fn step(&mut self, slot: usize, rate: Rate, values: &mut [f32], gradient: &[f32]) {
-        let bias = |beta: f64| 1.0 - beta.powf(self.steps as f64);
-        let lr = (f64::from(rate.lr) / bias(Self::BETA1)) as f32;
-        let correction = bias(Self::BETA2).sqrt().recip() as f32;
-        let [new1, new2] = [Self::BETA1, Self::BETA2].map(|beta| (1.0 - beta) as f32);
-        let moments = self.mean[slot].iter_mut().zip(&mut self.square[slot]);
-        for ((value, (mean, square)), &gradient) in values.iter_mut().zip(moments).zip(gradient) {
-            let gradient = gradient + rate.decay * *value;
-            *mean += new1 * (gradient - *mean);
-            *square += new2 * (gradient * gradient - *square);
-            *value -= lr * *mean / (square.sqrt() * correction + Self::EPSILON);
-        }
+        let step = optim::Adam::new(self.steps, rate.lr, rate.decay);
+        step.step(gradient, values, &mut self.mean[slot], &mut self.square[slot]);
     }
 
     /// Writes the state under `prefix`, a name for each slot.

@@ -39,7 +39,8 @@ pub(crate) struct Progress {
     pub(crate) seconds: f64,
 }
 
-/// The epoch with the highest validation accuracy; of equal ones the first.
+/// The epoch with the highest validation accuracy; of equal ones the last,
+/// at which the learning rate is lowest.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Best {
     /// Epoch, from 1.

@@ -254,7 +254,7 @@ impl<P: Phase> Trainer<'_, '_, P> {
         let epoch = self.progress.epoch + 1;
         let network = self.phase.network(self.graph)?;
         let best = match self.progress.best {
-            Some(best) if best.top1 >= validation_top1 => best,
+            Some(best) if best.top1 > validation_top1 => best,
             _ => {
                 save_network(&self.best(), &network)?;
                 Best { epoch, top1: validation_top1 }

@@ -1,8 +1,9 @@
 //! The values that training changes, on the host.
 //!
 //! These floats are the truth: checkpoints store them bit for bit, optimizers
-//! step them, and every training step copies them to the device. That costs a
-//! copy of the parameters per step and keeps one optimizer for all devices.
+//! step them, and the processor's engine reads them in place. An engine on
+//! another device copies them there at every step, which keeps one optimizer for
+//! all devices.
 
 use std::collections::BTreeMap;
 

@@ -38,6 +38,7 @@ pub mod optim;
 pub mod pool;
 pub mod scratch;
 pub mod shape;
+mod shares;
 mod sums;
 #[cfg(test)]
 mod testing;

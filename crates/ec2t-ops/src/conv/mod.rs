@@ -12,6 +12,7 @@
 //! | `dense` | forward pass and input gradient by that product |
 //! | `weight_gradient` | the third product, whose sum runs over pixels |
 //! | `depthwise` | all three for one channel per group |
+//! | `winograd` | all three for 3×3 kernels with stride 1, with fewer products |
 //!
 //! No patch matrix is ever built (compare im2col): the product reads its rows in
 //! place, by tables that are made once for a layer. The idea of the indirection
@@ -26,6 +27,7 @@ mod product;
 mod sums;
 mod tile;
 mod weight_gradient;
+mod winograd;
 
 pub use sums::ChannelSums;
 
@@ -36,6 +38,7 @@ use ec2t_kernels::{
     ConvShape,
     arch::{Isa, isa},
 };
+use winograd::Winograd;
 
 /// A convolution layer's geometry, with the tables that its operators read.
 ///
@@ -79,6 +82,7 @@ pub struct Conv {
 enum Kind {
     Dense(Dense),
     Depthwise(Depthwise),
+    Winograd(Winograd),
 }
 
 impl Conv {
@@ -101,6 +105,8 @@ impl Conv {
         assert!(divided(shape.in_channels) && divided(shape.out_channels), "groups of {shape:?}");
         let kind = if depthwise::is_depthwise(&shape) {
             Kind::Depthwise(Depthwise::new(shape, isa))
+        } else if winograd::is_winograd(&shape) {
+            Kind::Winograd(Winograd::new(shape, isa))
         } else {
             Kind::Dense(Dense::new(shape, isa))
         };
@@ -134,6 +140,7 @@ impl Conv {
         match &self.kind {
             Kind::Dense(conv) => conv.forward(batch, x, w, y, sums, scratch),
             Kind::Depthwise(conv) => conv.forward(batch, x, w, y, sums, scratch),
+            Kind::Winograd(conv) => conv.forward(batch, x, w, y, sums, scratch),
         }
     }
 
@@ -156,6 +163,7 @@ impl Conv {
         match &self.kind {
             Kind::Dense(conv) => conv.input_gradient(batch, gy, w, gx, accumulate, scratch),
             Kind::Depthwise(conv) => conv.input_gradient(batch, gy, w, gx, accumulate, scratch),
+            Kind::Winograd(conv) => conv.input_gradient(batch, gy, w, gx, accumulate, scratch),
         }
     }
 
@@ -176,6 +184,7 @@ impl Conv {
         match &self.kind {
             Kind::Dense(conv) => conv.weight_gradient(batch, x, gy, gw, scratch),
             Kind::Depthwise(conv) => conv.weight_gradient(batch, x, gy, gw, scratch),
+            Kind::Winograd(conv) => conv.weight_gradient(batch, x, gy, gw, scratch),
         }
     }
 

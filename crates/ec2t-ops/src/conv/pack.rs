@@ -89,6 +89,12 @@ impl Panels {
         })
     }
 
+    /// Columns of a panel, with its zeros.
+    #[inline(always)]
+    pub(super) fn padded_columns(&self, panel: &Panel) -> usize {
+        self.width.min(self.padded - panel.slot % self.padded)
+    }
+
     /// Packs weights `[O, I / groups, KH, KW]` for the taps of one phase.
     pub(super) fn pack(
         &self,
@@ -109,7 +115,7 @@ impl Panels {
         let mut parts = Vec::with_capacity(self.groups * self.columns.div_ceil(self.width));
         let mut rest = packed;
         for panel in self.iter() {
-            let width = self.width.min(self.padded - (panel.slot % self.padded));
+            let width = self.padded_columns(&panel);
             let part = rest.split_off_mut(..width * column_values).expect("room for all panels");
             parts.push((panel, width, part));
         }

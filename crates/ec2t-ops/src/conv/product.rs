@@ -158,24 +158,29 @@ impl RunningSums<'_> {
         slot: usize,
         tile: &[[S::F32; VECTORS]; ROWS],
     ) {
-        let slots = self.block.len() / 2;
-        let (sums, squares) = self.block.split_at_mut(slots);
-        let sums = sums[slot..].chunks_exact_mut(S::LANES);
-        let squares = squares[slot..].chunks_exact_mut(S::LANES);
-        for ((v, sum), square) in (0..VECTORS).zip(sums).zip(squares) {
+        for v in 0..VECTORS {
             let mut tile_sum = tile[0][v];
             let mut tile_square = simd.mul(tile_sum, tile_sum);
             for row in &tile[1..] {
                 tile_sum = simd.add(tile_sum, row[v]);
                 tile_square = simd.fma(row[v], row[v], tile_square);
             }
-            simd.store(simd.add(simd.load(sum), tile_sum), sum);
-            simd.store(simd.add(simd.load(square), tile_square), square);
+            self.add_vectors(simd, slot + v * S::LANES, [tile_sum, tile_square]);
+        }
+    }
+
+    /// Adds a vector of sums, and one of sums of squares.
+    #[inline(always)]
+    pub(super) fn add_vectors<S: Simd>(&mut self, simd: S, slot: usize, vectors: [S::F32; 2]) {
+        let slots = self.block.len() / 2;
+        for (place, vector) in [slot, slots + slot].into_iter().zip(vectors) {
+            let sum = &mut self.block[place..];
+            simd.store(simd.add(simd.load(sum), vector), sum);
         }
     }
 
     /// Moves the sums of a block into the totals.
-    fn close_block(&mut self, panels: &Panels) {
+    pub(super) fn close_block(&mut self, panels: &Panels) {
         let block = self.block.chunks_exact(panels.padded);
         for (total, block) in self.total.chunks_exact_mut(panels.columns).zip(block) {
             total.iter_mut().zip(block).for_each(|(total, sum)| *total += f64::from(*sum));

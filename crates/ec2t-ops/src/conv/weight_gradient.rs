@@ -52,23 +52,30 @@ impl Dense {
             let of_images = |image: usize| first * image..last * image;
             let x = &x[of_images(self.shape.input_len())];
             let gy = &gy[of_images(self.shape.output_len())];
+            sums.fill(0.0);
             self.isa.run(Part { shape: &self.shape, padded, x, gy, sums });
         });
-
-        let (total, others) = sums.split_at_mut(len);
-        const SPAN: usize = 4096;
-        total.par_chunks_mut(SPAN).enumerate().for_each(|(span, total)| {
-            for part in others.chunks_exact(len) {
-                let part = &part[span * SPAN..];
-                total.iter_mut().zip(part).for_each(|(total, part)| *total += part);
-            }
-        });
-        transpose(&self.shape, padded, total, gw);
+        reduce_parts(&self.shape, padded, sums, gw);
     }
 }
 
+/// Adds the parts' sums, `[group][tap][input][output]` with padded outputs, in
+/// order, to the gradient `[O, I / groups, KH, KW]`.
+pub(super) fn reduce_parts(shape: &ConvShape, padded: usize, sums: &mut [f32], gw: &mut [f32]) {
+    const SPAN: usize = 4096;
+    let len = gw.len() / (shape.out_channels / shape.groups) * padded;
+    let (total, others) = sums.split_at_mut(len);
+    total.par_chunks_mut(SPAN).enumerate().for_each(|(span, total)| {
+        for part in others.chunks_exact(len) {
+            let part = &part[span * SPAN..];
+            total.iter_mut().zip(part).for_each(|(total, part)| *total += part);
+        }
+    });
+    transpose(shape, padded, total, gw);
+}
+
 /// Number of parts of the batch with sums of their own: [`CHUNKS`], or halves of it.
-fn parts(len: usize) -> usize {
+pub(super) fn parts(len: usize) -> usize {
     let mut parts = CHUNKS;
     while parts > 2 && parts * len > PARTS_VALUES {
         parts /= 2;
@@ -92,14 +99,14 @@ fn transpose(shape: &ConvShape, padded: usize, sums: &[f32], gw: &mut [f32]) {
     });
 }
 
-/// The sums over some images.
-struct Part<'a> {
-    shape: &'a ConvShape,
+/// Adds the products over some images to sums.
+pub(super) struct Part<'a> {
+    pub(super) shape: &'a ConvShape,
     /// Output channels of a group, filled up to whole vectors.
-    padded: usize,
-    x: &'a [f32],
-    gy: &'a [f32],
-    sums: &'a mut [f32],
+    pub(super) padded: usize,
+    pub(super) x: &'a [f32],
+    pub(super) gy: &'a [f32],
+    pub(super) sums: &'a mut [f32],
 }
 
 impl Operation for Part<'_> {
@@ -107,7 +114,6 @@ impl Operation for Part<'_> {
 
     #[inline(always)]
     fn eval<S: Simd>(mut self, simd: S) {
-        self.sums.fill(0.0);
         // The pixels of all images under a 1×1 kernel are one run, which is seen as
         // images of one row.
         let pointwise = is_pointwise(self.shape);

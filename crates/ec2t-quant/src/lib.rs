@@ -13,6 +13,9 @@
 //! with the same bytes as if it had not been. The best epoch is chosen on the
 //! validation split; test images are never looked at.
 //!
+//! [`Engine`] computes the steps of all three: batches of images in, gradients
+//! out. It can be used alone, for another loop or another method.
+//!
 //! The mathematics of the method stands by itself in [`ec2t`]. This is the one
 //! crate of the workspace that knows candle; with the feature `cuda` the same
 //! code trains on an NVIDIA GPU.
@@ -38,6 +41,8 @@ mod trainer;
 mod weights;
 
 pub use checkpoint::{Best, save_network};
+pub use ec2t_ops::loss::Loss;
+pub use engine::{Engine, Gradients};
 pub use error::QuantError;
 pub use init::initialize;
 pub use optim::{OptimizerKind, Schedule};
@@ -47,3 +52,4 @@ pub use session::{
     Backend, EpochReport, LayerReport, Observer, Outcome, Session, Silent, StepReport,
 };
 pub use ternarize::{finetune, ternarize};
+pub use weights::Weights;

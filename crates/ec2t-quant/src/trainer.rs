@@ -209,7 +209,7 @@ impl<P: Phase> Trainer<'_, '_, P> {
         let factor = self.common.schedule.factor(self.steps_done(), self.total_steps());
         let mut rng = self.dropout_rng();
         let weights = self.phase.weights_mut();
-        let step = self.engine.train(weights, batch.images, &batch.labels, &mut rng)?;
+        let step = self.engine.train(weights, &batch.images, &batch.labels, &mut rng)?;
         if !step.mean.is_finite() {
             return Err(self.diverged(format!("the loss is {}", step.mean)));
         }
@@ -297,7 +297,7 @@ impl<P: Phase> Trainer<'_, '_, P> {
         let mut right = 0;
         for batch in Batches::in_order(data, &prep.mean, &prep.std, EVAL_BATCH)? {
             let (weights, labels) = (self.phase.weights(), &batch.labels);
-            let logits = self.engine.logits(weights, batch.images, labels.len())?;
+            let logits = self.engine.logits(weights, &batch.images, labels.len())?;
             right += correct(&logits, labels);
         }
         Ok(percent(right, data.len()))

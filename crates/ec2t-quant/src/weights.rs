@@ -16,20 +16,21 @@ use crate::error::QuantError;
 
 /// One value list for every parameter of a graph, in the graph's order.
 #[derive(Clone, Debug)]
-pub(crate) struct Weights {
+pub struct Weights {
     params: Vec<Param>,
     values: Vec<Vec<f32>>,
 }
 
 impl Weights {
-    pub(crate) fn from_network(network: &Network) -> Self {
+    /// The values of a network; of ternary layers, what they stand for.
+    pub fn from_network(network: &Network) -> Self {
         let params = network.graph().params();
         let values = params.iter().map(|param| network.tensors()[&param.name].to_f32()).collect();
         Self { params, values }
     }
 
     /// The parameters, in the graph's order.
-    pub(crate) fn params(&self) -> &[Param] {
+    pub fn params(&self) -> &[Param] {
         &self.params
     }
 
@@ -44,22 +45,22 @@ impl Weights {
     }
 
     /// Every parameter with its values.
-    pub(crate) fn iter(&self) -> impl Iterator<Item = (&Param, &[f32])> {
+    pub fn iter(&self) -> impl Iterator<Item = (&Param, &[f32])> {
         self.params.iter().zip(self.values.iter().map(Vec::as_slice))
     }
 
-    /// Values of the parameter at `position`.
-    pub(crate) fn get(&self, position: usize) -> &[f32] {
+    /// Values of the parameter at `position`, which there must be.
+    pub fn get(&self, position: usize) -> &[f32] {
         &self.values[position]
     }
 
-    /// Values of the parameter at `position`.
-    pub(crate) fn get_mut(&mut self, position: usize) -> &mut [f32] {
+    /// Values of the parameter at `position`, which there must be.
+    pub fn get_mut(&mut self, position: usize) -> &mut [f32] {
         &mut self.values[position]
     }
 
     /// Position of a node's parameter.
-    pub(crate) fn position(&self, node: NodeId, kind: ParamKind) -> Option<usize> {
+    pub fn position(&self, node: NodeId, kind: ParamKind) -> Option<usize> {
         self.params.iter().position(|param| param.node == node && param.kind == kind)
     }
 
@@ -100,7 +101,10 @@ impl Weights {
 
     /// The network with these values; those in `ternary`, by position, replace
     /// their dense form.
-    pub(crate) fn to_network(
+    ///
+    /// # Errors
+    /// Where the graph has other parameters.
+    pub fn to_network(
         &self,
         graph: &Graph,
         mut ternary: BTreeMap<usize, TernaryTensor>,

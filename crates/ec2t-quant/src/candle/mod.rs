@@ -74,7 +74,7 @@ impl CandleEngine {
     pub(crate) fn train(
         &mut self,
         weights: &mut Weights,
-        images: Vec<f32>,
+        images: &[f32],
         labels: &[u32],
         rng: &mut ChaCha8Rng,
     ) -> Result<Loss, QuantError> {
@@ -111,7 +111,7 @@ impl CandleEngine {
     pub(crate) fn logits(
         &self,
         weights: &Weights,
-        images: Vec<f32>,
+        images: &[f32],
         batch: usize,
     ) -> Result<Vec<f32>, QuantError> {
         let images = self.tensor(images, batch)?;
@@ -120,9 +120,9 @@ impl CandleEngine {
         Ok(logits.flatten_all()?.to_vec1()?)
     }
 
-    fn tensor(&self, images: Vec<f32>, batch: usize) -> Result<Tensor, QuantError> {
+    fn tensor(&self, images: &[f32], batch: usize) -> Result<Tensor, QuantError> {
         let Shape { channels, height, width } = self.graph.input;
-        Ok(Tensor::from_vec(images, (batch, channels, height, width), &self.device)?)
+        Ok(Tensor::from_slice(images, (batch, channels, height, width), &self.device)?)
     }
 }
 

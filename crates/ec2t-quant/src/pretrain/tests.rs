@@ -15,7 +15,6 @@ use rand_chacha::ChaCha8Rng;
 use rand_chacha::rand_core::SeedableRng;
 
 use super::*;
-use crate::candle::CandleEngine;
 use crate::engine::Engine;
 use crate::{Backend, LoopOptions, Schedule};
 
@@ -178,8 +177,8 @@ fn with_bias(channels: usize, kernel: usize, groups: usize) -> Op {
 /// Both engines compute the same numbers.
 fn check(graph: &Graph, gain: f64, options: &PretrainOptions, expected: &Expected) {
     let phase = Pretrain::new(&initial(graph, gain), options);
-    let candle = CandleEngine::new(graph, phase.weights(), Device::Cpu);
-    check_engine(Engine::Candle(candle), phase, graph, expected);
+    let candle = Engine::candle(graph, phase.weights(), Device::Cpu).unwrap();
+    check_engine(candle, phase, graph, expected);
 
     let phase = Pretrain::new(&initial(graph, gain), options);
     let cpu = Engine::new(Backend::Cpu, graph, phase.weights()).unwrap();
@@ -192,11 +191,11 @@ fn check_engine(mut engine: Engine, mut phase: Pretrain, graph: &Graph, expected
 
     let mut rng = ChaCha8Rng::seed_from_u64(0);
     for loss in expected.losses {
-        let step = engine.train(phase.weights_mut(), images.clone(), &labels, &mut rng).unwrap();
+        let step = engine.train(phase.weights_mut(), &images, &labels, &mut rng).unwrap();
         assert_close("loss", step.mean, loss, 2e-6);
         phase.update(engine.gradients(), 1.0).unwrap();
     }
-    let logits = engine.logits(phase.weights(), images, BATCH).unwrap();
+    let logits = engine.logits(phase.weights(), &images, BATCH).unwrap();
     for (&found, expected) in logits.iter().zip(expected.logits) {
         assert_close("logit", f64::from(found), expected, 1e-5);
     }

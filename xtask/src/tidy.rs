@@ -27,7 +27,7 @@ const ROOTS: [&str; 12] = [
     "xtask",
 ];
 /// Which files of a folder to look at.
-const EXTENSIONS: [&str; 5] = ["md", "rs", "sh", "toml", "yml"];
+const EXTENSIONS: [&str; 6] = ["md", "py", "rs", "sh", "toml", "yml"];
 
 /// A longer module is two modules.
 const MAX_LINES: usize = 800;

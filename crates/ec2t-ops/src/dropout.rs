@@ -81,6 +81,7 @@ impl Operation for Keep<'_> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::testing::{assert_close, dot, gradient, random, wide};
     use rand_chacha::ChaCha8Rng;
     use rand_chacha::rand_core::SeedableRng;
 
@@ -111,5 +112,21 @@ mod tests {
     #[test]
     fn nothing_is_zeroed_with_probability_0() {
         assert_eq!(drawn(0.0, 33), [1.0; 33]);
+    }
+
+    #[test]
+    fn values_and_gradients_are_those_of_the_definition() {
+        let (x, g) = (random(77, 1), random(77, 2));
+        let factors = wide(&drawn(0.3, x.len()));
+        let defined = |x: &[f64]| -> Vec<f64> {
+            x.iter().zip(&factors).map(|(x, factor)| x * factor).collect()
+        };
+        let mut mask = vec![0; mask_len(x.len())];
+        Dropout::new(0.3).draw(x.len(), &mut ChaCha8Rng::seed_from_u64(1), &mut mask);
+        let [mut y, mut gx] = [x.clone(), g.clone()];
+        Dropout::new(0.3).apply(&mask, &mut y);
+        Dropout::new(0.3).apply(&mask, &mut gx);
+        assert_close(&y, &defined(&wide(&x)));
+        assert_close(&gx, &gradient(&wide(&x), |x| dot(&defined(x), &g)));
     }
 }

@@ -108,7 +108,7 @@ impl PadShortcut {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::testing::{in_pools, random};
+    use crate::testing::{assert_close, dot, gradient, in_pools, random, wide};
 
     #[test]
     fn channels_become_the_last_dimension() {
@@ -154,5 +154,28 @@ mod tests {
                 assert_eq!(dot(&g, &y), dot(&gx, &x), "{pad:?}");
             }
         }
+    }
+
+    #[test]
+    fn the_shortcut_and_its_gradient_are_those_of_the_definition() {
+        let pad = PadShortcut { input: [5, 4, 3], out_channels: 8, stride: 2 };
+        let ([rows, columns, channels], batch, before) = ([3, 2, 8], 2, 2);
+        assert_eq!(pad.output(), [rows, columns, channels]);
+        let defined = |x: &[f64]| -> Vec<f64> {
+            let places = (0..batch * rows * columns * channels).map(|i| {
+                let (pixel, channel) = (i / channels, i % channels);
+                let (image, row, column) =
+                    (pixel / columns / rows, pixel / columns % rows, pixel % columns);
+                let from = (image * 5 + 2 * row) * 4 + 2 * column;
+                (before..before + 3).contains(&channel).then(|| x[from * 3 + channel - before])
+            });
+            places.map(Option::unwrap_or_default).collect()
+        };
+        let (x, g) = (random(batch * 5 * 4 * 3, 1), random(batch * rows * columns * channels, 2));
+        let (mut y, mut gx) = (vec![f32::NAN; g.len()], vec![f32::NAN; x.len()]);
+        pad.forward(batch, &x, &mut y);
+        pad.backward(batch, &g, &mut gx);
+        assert_close(&y, &defined(&wide(&x)));
+        assert_close(&gx, &gradient(&wide(&x), |x| dot(&defined(x), &g)));
     }
 }

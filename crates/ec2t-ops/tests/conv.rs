@@ -1,6 +1,9 @@
 //! Convolution and its gradients against the definition in `f64`, on every
 //! instruction set of this CPU.
 
+mod common;
+
+use common::values;
 use ec2t_kernels::{ConvShape, arch::Isa};
 use ec2t_ops::{ChannelSums, Conv, Scratch};
 
@@ -81,17 +84,7 @@ fn cases() -> Vec<(usize, ConvShape)> {
     ]
 }
 
-/// Values in (−1, 1) that look random: a linear congruential generator.
-fn values(seed: u64, len: usize) -> Vec<f32> {
-    let mut state = seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1;
-    let mut next = || {
-        state =
-            state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
-        (state >> 40) as f32 / (1 << 23) as f32 - 1.0
-    };
-    (0..len).map(|_| next()).collect()
-}
-
+#[derive(Clone)]
 struct Operands {
     batch: usize,
     shape: ConvShape,
@@ -206,6 +199,45 @@ fn values_and_gradients_agree_with_the_definition() {
             gw.assert_close(&results.gw, &what("weight gradient"));
             // Again, in scratch memory that other values have passed through.
             assert!(results == run(isa, &operands, &mut scratch), "{}", what("second run"));
+        }
+    }
+}
+
+/// The output is linear in either operand, so that any step is small enough.
+#[test]
+fn gradients_are_slopes_of_the_output() {
+    const STEP: f32 = 0.25;
+    let few =
+        |(batch, shape): &(usize, ConvShape)| batch * shape.input_len() + shape.weight_len() < 1100;
+    let small: Vec<_> = cases().into_iter().filter(few).collect();
+    assert!(small.len() >= 10, "only {} cases", small.len());
+    for (batch, shape) in small {
+        let operands = Operands::new(batch, shape);
+        let loss = |operands: &Operands| -> f64 {
+            let [y, ..] = definition(operands);
+            y.values.iter().zip(&operands.gy).map(|(y, &gy)| y * f64::from(gy)).sum()
+        };
+        let slope = |pick: fn(&mut Operands) -> &mut Vec<f32>, index: usize| {
+            let at = |step: f32| {
+                let mut operands = operands.clone();
+                pick(&mut operands)[index] += step;
+                loss(&operands)
+            };
+            (at(STEP) - at(-STEP)) / f64::from(2.0 * STEP)
+        };
+        let results = Isa::available().map(|isa| run(isa, &operands, &mut Scratch::new()));
+        let results: Vec<_> = results.collect();
+        let check = |expected: f64, found: &dyn Fn(&Results) -> f32| {
+            for found in results.iter().map(found) {
+                let close = (f64::from(found) - expected).abs() < 1e-5;
+                assert!(close, "{found} instead of {expected}, {shape:?}");
+            }
+        };
+        for i in 0..operands.x.len() {
+            check(slope(|operands| &mut operands.x, i), &|results| results.gx[i]);
+        }
+        for i in 0..operands.w.len() {
+            check(slope(|operands| &mut operands.w, i), &|results| results.gw[i]);
         }
     }
 }

@@ -32,6 +32,27 @@ fn fixed_architectures_have_their_known_parameters() {
 }
 
 #[test]
+fn efficientnets_have_their_published_parameters_and_costs() {
+    // Parameters for 1000 classes, and billions of multiply-accumulates at the
+    // usual size, as torchvision states them.
+    let cases = [
+        ("efficientnet_b0", 5_288_548, "0.386"),
+        ("efficientnet_b1", 7_794_184, "0.687"),
+        ("efficientnet_b2", 9_109_994, "1.088"),
+        ("efficientnet_b3", 12_233_232, "1.827"),
+        ("efficientnet_b4", 19_341_616, "4.394"),
+        ("efficientnet_b5", 30_389_784, "10.266"),
+        ("efficientnet_b6", 43_040_704, "19.068"),
+        ("efficientnet_b7", 66_347_960, "37.746"),
+    ];
+    for (name, params, billions) in cases {
+        let cost = CostTable::of(&graph(name, 1000)).unwrap().total;
+        assert_eq!(cost.params, params, "{name}");
+        assert_eq!(format!("{:.3}", cost.macs as f64 / 1e9), billions, "{name}");
+    }
+}
+
+#[test]
 fn micronet_has_its_published_parameters() {
     // Depth, width, phi; blocks per stage, channels; parameters for 10 and 100 classes.
     let cases = [

@@ -114,14 +114,24 @@ impl GraphBuilder {
         self.push(name, Op::BatchNorm(op), &[x])
     }
 
+    /// Function of each element.
+    pub fn activation(&mut self, name: &str, x: NodeId, function: Activation) -> NodeId {
+        self.push(name, Op::Activation(function), &[x])
+    }
+
     /// Rectifier.
     pub fn relu(&mut self, name: &str, x: NodeId) -> NodeId {
-        self.push(name, Op::Activation(Activation::Relu), &[x])
+        self.activation(name, x, Activation::Relu)
     }
 
     /// Sum of two branches.
     pub fn add(&mut self, name: &str, a: NodeId, b: NodeId) -> NodeId {
         self.push(name, Op::Add, &[a, b])
+    }
+
+    /// Product of two branches, or of each channel of `a` and its factor in `b`.
+    pub fn multiply(&mut self, name: &str, a: NodeId, b: NodeId) -> NodeId {
+        self.push(name, Op::Multiply, &[a, b])
     }
 
     /// Option-A shortcut.

@@ -1,6 +1,8 @@
 //! The architectures: one module per family, one row per name.
 
 mod digits;
+mod efficientnet;
+mod inverted;
 mod lenet5;
 mod micronet;
 mod resnet;
@@ -9,6 +11,7 @@ use ec2t_format::Graph;
 use ec2t_format::graph::{GraphError, Shape};
 
 use crate::scaling::Scaling;
+use efficientnet::B;
 
 /// One row of the registry.
 pub(crate) struct Architecture {
@@ -40,7 +43,15 @@ pub(crate) static ARCHITECTURES: &[Architecture] = &[
     fixed("resnet32", CIFAR, |spec| resnet::build(spec, 5)),
     fixed("resnet44", CIFAR, |spec| resnet::build(spec, 7)),
     fixed("resnet56", CIFAR, |spec| resnet::build(spec, 9)),
-    Architecture { name: "micronet", input: CIFAR, scalable: true, build: micronet::build },
+    scalable("micronet", CIFAR, micronet::build),
+    scalable("efficientnet_b0", square(224), |spec| efficientnet::build(spec, &B[0])),
+    scalable("efficientnet_b1", square(240), |spec| efficientnet::build(spec, &B[1])),
+    scalable("efficientnet_b2", square(288), |spec| efficientnet::build(spec, &B[2])),
+    scalable("efficientnet_b3", square(300), |spec| efficientnet::build(spec, &B[3])),
+    scalable("efficientnet_b4", square(380), |spec| efficientnet::build(spec, &B[4])),
+    scalable("efficientnet_b5", square(456), |spec| efficientnet::build(spec, &B[5])),
+    scalable("efficientnet_b6", square(528), |spec| efficientnet::build(spec, &B[6])),
+    scalable("efficientnet_b7", square(600), |spec| efficientnet::build(spec, &B[7])),
 ];
 
 const fn fixed(
@@ -49,4 +60,17 @@ const fn fixed(
     build: fn(&Spec) -> Result<Graph, GraphError>,
 ) -> Architecture {
     Architecture { name, input, scalable: false, build }
+}
+
+const fn scalable(
+    name: &'static str,
+    input: Shape,
+    build: fn(&Spec) -> Result<Graph, GraphError>,
+) -> Architecture {
+    Architecture { name, input, scalable: true, build }
+}
+
+/// Shape of a square picture in colour.
+const fn square(size: usize) -> Shape {
+    Shape::new(3, size, size)
 }

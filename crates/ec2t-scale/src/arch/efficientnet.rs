@@ -1,0 +1,127 @@
+//! EfficientNet-B0 to B7 (Tan and Le 2019), as torchvision builds them.
+//!
+//! Inverted residuals whose depthwise convolution is followed by squeeze and
+//! excitation; swish throughout. B1 to B7 are B0 with other multipliers of
+//! width and depth, and all can be scaled further. Names are torchvision's:
+//! `features.0.0`, `features.1.0.block.0.0` … `classifier.1`, and so is the
+//! padding of half the kernel, where the original has TensorFlow's "same".
+//!
+//! Stochastic depth is left out: it has no parameters and does nothing once a
+//! network is trained.
+
+use ec2t_format::graph::{Activation, Conv2d, GraphBuilder, GraphError, Padding};
+use ec2t_format::{Graph, NodeId, Op};
+
+use super::Spec;
+use super::inverted::{Block, Filter, Layers, Norm, Stage, Style};
+use crate::scaling::Scaling;
+
+/// Output channels of the stem.
+pub(super) const STEM: usize = 32;
+/// The stages of B0: expansion, kernel, stride, channels, blocks.
+pub(super) const STAGES: [Stage; 7] = [
+    Stage::new([1, 3, 1, 16, 1]),
+    Stage::new([6, 3, 2, 24, 2]),
+    Stage::new([6, 5, 2, 40, 2]),
+    Stage::new([6, 3, 2, 80, 3]),
+    Stage::new([6, 5, 1, 112, 3]),
+    Stage::new([6, 5, 2, 192, 4]),
+    Stage::new([6, 3, 1, 320, 1]),
+];
+/// Output channels of the last convolution over those of the last stage.
+const HEAD: usize = 4;
+/// Channels of a block's input over those inside its squeeze and excitation.
+const SQUEEZE: usize = 4;
+
+/// What tells one EfficientNet from another, besides the size of its images.
+pub(super) struct Variant {
+    pub(super) width: f64,
+    pub(super) depth: f64,
+    pub(super) dropout: f32,
+    pub(super) norm: Norm,
+}
+
+/// B0 to B7. Torchvision's B5, B6 and B7 come from TensorFlow, and keep the
+/// numbers of its batch normalisation.
+pub(super) static B: [Variant; 8] = [
+    Variant { width: 1.0, depth: 1.0, dropout: 0.2, norm: Norm::PYTORCH },
+    Variant { width: 1.0, depth: 1.1, dropout: 0.2, norm: Norm::PYTORCH },
+    Variant { width: 1.1, depth: 1.2, dropout: 0.3, norm: Norm::PYTORCH },
+    Variant { width: 1.2, depth: 1.4, dropout: 0.3, norm: Norm::PYTORCH },
+    Variant { width: 1.4, depth: 1.8, dropout: 0.4, norm: Norm::PYTORCH },
+    Variant { width: 1.6, depth: 2.2, dropout: 0.4, norm: TENSORFLOW },
+    Variant { width: 1.8, depth: 2.6, dropout: 0.5, norm: TENSORFLOW },
+    Variant { width: 2.0, depth: 3.1, dropout: 0.5, norm: TENSORFLOW },
+];
+
+const TENSORFLOW: Norm = Norm { eps: 1e-3, momentum: 0.01 };
+
+impl Variant {
+    /// Its multipliers times those that were given.
+    fn scaling(&self, given: Scaling) -> Scaling {
+        let depth = self.depth * given.depth_multiplier();
+        Scaling { depth, width: self.width * given.width_multiplier(), phi: 1.0 }
+    }
+}
+
+pub(super) fn build(spec: &Spec, variant: &Variant) -> Result<Graph, GraphError> {
+    let scaling = variant.scaling(spec.scaling);
+    let style = Style { activation: Activation::Swish, same_padding: false, norm: variant.norm };
+    let mut net = Layers { g: GraphBuilder::new(spec.name, spec.input), style };
+    let mut channels = scaling.channels(STEM);
+    let mut x = net.unit("features.0", NodeId::INPUT, Filter::stem(channels));
+    for (number, stage) in (1..).zip(&STAGES) {
+        let stage = stage.scaled(scaling);
+        for (i, plan) in stage.blocks(channels).enumerate() {
+            x = block(&mut net, &format!("features.{number}.{i}"), x, &plan);
+        }
+        channels = stage.channels;
+    }
+    x = net.unit("features.8", x, Filter::pointwise(HEAD * channels));
+    net.classifier(x, variant.dropout, spec.classes);
+    net.g.finish()
+}
+
+/// Widening, depthwise convolution, squeeze and excitation, narrowing.
+fn block(net: &mut Layers, name: &str, input: NodeId, plan: &Block) -> NodeId {
+    let mut layers = (0..).map(|i| format!("{name}.block.{i}"));
+    let mut next = || layers.next().unwrap_or_default();
+    let mut x = input;
+    if plan.expands() {
+        x = net.unit(&next(), x, Filter::pointwise(plan.hidden));
+    }
+    x = net.unit(&next(), x, plan.depthwise());
+    x = squeeze_excite(&mut net.g, &next(), x, (plan.input / SQUEEZE).max(1));
+    x = net.conv_norm(&next(), x, Filter::pointwise(plan.output));
+    match plan.is_residual() {
+        true => net.g.add(&format!("{name}.add"), x, input),
+        false => x,
+    }
+}
+
+/// Multiplies each channel by a factor that is computed from the means of all.
+fn squeeze_excite(g: &mut GraphBuilder, name: &str, input: NodeId, squeezed: usize) -> NodeId {
+    let channels = g.shape(input).channels;
+    let x = g.global_avg_pool(&format!("{name}.avgpool"), input);
+    let x = conv1x1(g, &format!("{name}.fc1"), x, squeezed);
+    let x = g.activation(&format!("{name}.activation"), x, Activation::Swish);
+    let x = conv1x1(g, &format!("{name}.fc2"), x, channels);
+    let x = g.activation(&format!("{name}.scale_activation"), x, Activation::Sigmoid);
+    g.multiply(&format!("{name}.multiply"), input, x)
+}
+
+/// 1×1 convolution with bias.
+fn conv1x1(g: &mut GraphBuilder, name: &str, x: NodeId, out: usize) -> NodeId {
+    let conv = Conv2d {
+        in_channels: g.shape(x).channels,
+        out_channels: out,
+        kernel: [1; 2],
+        stride: [1; 2],
+        padding: Padding::all(0),
+        dilation: [1; 2],
+        groups: 1,
+        bias: true,
+        scale: false,
+    };
+    g.push(name, Op::Conv2d(conv), &[x])
+}

@@ -1,4 +1,5 @@
-//! Developer tasks of the workspace: `cargo xtask pipeline`, `ci` and `tidy`.
+//! Developer tasks of the workspace: `cargo xtask pipeline`, `bench`, `ci` and
+//! `tidy`.
 //!
 //! One file per command; this one only chooses. Nothing here computes: every
 //! task runs other programs, prints each of them as it could be typed, and
@@ -9,6 +10,8 @@
 #![forbid(unsafe_code)]
 #![allow(clippy::print_stdout, clippy::print_stderr)]
 
+mod bench;
+mod cargo;
 mod ci;
 mod pipeline;
 mod shell;
@@ -23,6 +26,7 @@ use clap::Parser;
 #[command(name = "cargo xtask", bin_name = "cargo xtask")]
 enum Cli {
     Pipeline(pipeline::Args),
+    Bench(bench::Args),
     Ci(ci::Args),
     /// Check what compilers do not: module docs, sizes, stray words and paths.
     Tidy,
@@ -31,6 +35,7 @@ enum Cli {
 fn main() -> ExitCode {
     let outcome = match Cli::parse() {
         Cli::Pipeline(args) => pipeline::run(&args),
+        Cli::Bench(args) => bench::run(&args),
         Cli::Ci(args) => ci::run(&args),
         Cli::Tidy => tidy::run(),
     };

@@ -12,7 +12,7 @@
 use candle_core::Device;
 use ec2t_format::Graph;
 use ec2t_format::graph::GraphError;
-use ec2t_ops::loss::Loss;
+use ec2t_ops::loss::{Loss, cross_entropy};
 use rand_chacha::ChaCha8Rng;
 
 use crate::candle::CandleEngine;
@@ -62,6 +62,8 @@ pub struct Engine {
     /// Values of an image and of the network's answer to it.
     input: usize,
     outputs: usize,
+    /// Of the loss, with respect to the answers.
+    gradient: Vec<f32>,
 }
 
 enum Kind {
@@ -69,12 +71,34 @@ enum Kind {
     Candle(CandleEngine),
 }
 
+impl Kind {
+    fn forward(
+        &mut self,
+        weights: &mut Weights,
+        images: &[f32],
+        batch: usize,
+        rng: &mut ChaCha8Rng,
+    ) -> Result<&[f32], QuantError> {
+        match self {
+            Kind::Cpu(engine) => Ok(engine.forward(weights, images, batch, rng)),
+            Kind::Candle(engine) => engine.forward(weights, images, batch, rng),
+        }
+    }
+
+    fn backward(&mut self, weights: &Weights, gradient: &[f32]) -> Result<(), QuantError> {
+        match self {
+            Kind::Cpu(engine) => engine.backward(weights, gradient),
+            Kind::Candle(engine) => engine.backward(gradient),
+        }
+    }
+}
+
 impl Engine {
     /// An engine for networks of this graph.
     ///
     /// # Errors
-    /// Where the graph is malformed or has a layer that can't be trained, or the
-    /// device can't be used.
+    /// Where the graph is malformed, has a layer that can't be trained, or does not
+    /// end in a vector, or the device can't be used.
     pub fn new(backend: Backend, graph: &Graph, weights: &Weights) -> Result<Self, QuantError> {
         match backend {
             Backend::Cpu => Self::of(Kind::Cpu(Box::new(CpuEngine::new(graph, weights)?)), graph),
@@ -92,8 +116,14 @@ impl Engine {
     }
 
     fn of(kind: Kind, graph: &Graph) -> Result<Self, QuantError> {
-        let outputs = graph.output_shape().map_err(GraphError::from)?.numel();
-        Ok(Self { kind, input: graph.input.numel(), outputs })
+        let answer = graph.output_shape().map_err(GraphError::from)?;
+        if answer.height * answer.width != 1 {
+            let name = &graph.name;
+            let reason = format!("expected answers of one pixel, {name} gives {answer}");
+            return Err(QuantError::Data(reason));
+        }
+        let (input, outputs) = (graph.input.numel(), answer.channels);
+        Ok(Self { kind, input, outputs, gradient: Vec::new() })
     }
 
     /// Runs one batch forward and backward, and moves the running statistics of
@@ -111,17 +141,46 @@ impl Engine {
         rng: &mut ChaCha8Rng,
     ) -> Result<Loss, QuantError> {
         self.check(images, labels.len())?;
-        if let Some(label) = labels.iter().find(|label| **label as usize >= self.outputs) {
+        if let Some(class) = labels.iter().find(|class| **class as usize >= self.outputs) {
             let outputs = self.outputs;
-            return Err(QuantError::Data(format!("class {label} of a network with {outputs}")));
+            let reason = format!("expected classes below {outputs}, found {class}");
+            return Err(QuantError::Data(reason));
         }
-        match &mut self.kind {
-            Kind::Cpu(engine) => Ok(engine.train(weights, images, labels, rng)),
-            Kind::Candle(engine) => engine.train(weights, images, labels, rng),
-        }
+        let outputs = self.kind.forward(weights, images, labels.len(), rng)?;
+        self.gradient.resize(outputs.len(), 0.0);
+        let loss = cross_entropy(outputs, labels, 0.0, &mut self.gradient);
+        self.kind.backward(weights, &self.gradient)?;
+        Ok(loss)
     }
 
-    /// Gradients of the last batch that was trained on.
+    /// Runs N images forward in training form, and moves the running statistics of
+    /// batch normalisation. Gives the network's answers, `[N, classes]`; for losses
+    /// other than that of [`train`](Self::train), [`backward`](Self::backward)
+    /// follows.
+    ///
+    /// # Errors
+    /// Where the images do not fit the network, or the device fails.
+    pub fn forward(
+        &mut self,
+        weights: &mut Weights,
+        images: &[f32],
+        batch: usize,
+        rng: &mut ChaCha8Rng,
+    ) -> Result<&[f32], QuantError> {
+        self.check(images, batch)?;
+        self.kind.forward(weights, images, batch, rng)
+    }
+
+    /// Computes the gradients of all parameters from that of the answers which
+    /// [`forward`](Self::forward) gave; once for each time, with the same weights.
+    ///
+    /// # Errors
+    /// Where no batch of this size has just run forward, or the device fails.
+    pub fn backward(&mut self, weights: &Weights, gradient: &[f32]) -> Result<(), QuantError> {
+        self.kind.backward(weights, gradient)
+    }
+
+    /// Gradients of the last batch that ran backward.
     pub fn gradients(&mut self) -> &mut Gradients {
         match &mut self.kind {
             Kind::Cpu(engine) => engine.gradients(),
@@ -147,14 +206,22 @@ impl Engine {
     }
 
     fn check(&self, images: &[f32], batch: usize) -> Result<(), QuantError> {
-        let (expected, found) = (batch * self.input, images.len());
-        match batch > 0 && found == expected {
+        let (values, found) = (self.input, images.len());
+        if batch == 0 {
+            return Err(QuantError::Data("expected at least one image, found none".into()));
+        }
+        match found == batch * values {
             true => Ok(()),
             false => Err(QuantError::Data(format!(
-                "a batch of {batch} images has {expected} values, at least one image's; found {found}"
+                "expected {batch} images of {values} values each, found {found} values"
             ))),
         }
     }
+}
+
+/// The error of a gradient that belongs to no forward pass.
+pub(crate) fn no_such_batch(expected: usize, found: usize) -> QuantError {
+    QuantError::Data(format!("{expected} answers wait for their gradient, found one of {found}"))
 }
 
 /// How many logits are largest at the label; of equal ones the first counts.
@@ -199,5 +266,82 @@ impl Gradients {
     pub fn iter(&self) -> impl Iterator<Item = (usize, &[f32])> {
         let gradients = self.0.iter().enumerate();
         gradients.filter_map(|(position, gradient)| Some((position, gradient.as_deref()?)))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use ec2t_format::graph::{GraphBuilder, Shape};
+    use rand_chacha::rand_core::SeedableRng;
+
+    const IMAGES: [f32; 12] = [0.1, -0.4, 0.7, 1.3, -0.9, 0.2, 0.5, 0.8, -1.1, 0.0, 0.6, -0.3];
+    const LABELS: [u32; 3] = [1, 0, 1];
+
+    /// Both engines for a small network, with its weights.
+    fn engines() -> [(Engine, Weights); 2] {
+        let mut g = GraphBuilder::new("t", Shape::new(1, 2, 2));
+        let x = g.conv("conv", g.input(), 3, 3, 1);
+        let x = g.batch_norm("bn", x);
+        let x = g.relu("relu", x);
+        let x = g.flatten("flatten", x);
+        g.linear("fc", x, 2);
+        let graph = g.finish().unwrap();
+        let weights = Weights::from_network(&crate::initialize(&graph, 1).unwrap());
+        let cpu = Engine::new(Backend::Cpu, &graph, &weights).unwrap();
+        let candle = Engine::candle(&graph, &weights, Device::Cpu).unwrap();
+        [(cpu, weights.clone()), (candle, weights)]
+    }
+
+    fn rng() -> ChaCha8Rng {
+        ChaCha8Rng::seed_from_u64(1)
+    }
+
+    #[test]
+    fn a_loss_of_the_callers_own_trains_too() {
+        for ((mut engine, mut weights), (mut other, mut others)) in
+            engines().into_iter().zip(engines())
+        {
+            let loss = other.train(&mut others, &IMAGES, &LABELS, &mut rng()).unwrap();
+
+            // One batch that goes no further leaves no trace but in running statistics.
+            let mut unused = weights.clone();
+            engine.forward(&mut unused, &IMAGES[..8], 2, &mut rng()).unwrap();
+            let answers = engine.forward(&mut weights, &IMAGES, 3, &mut rng()).unwrap();
+            let mut gradient = vec![0.0; 6];
+            assert_eq!(cross_entropy(answers, &LABELS, 0.0, &mut gradient), loss);
+            engine.backward(&weights, &gradient).unwrap();
+            assert!(engine.gradients().iter().eq(other.gradients().iter()));
+            assert!(weights.iter().eq(others.iter()), "running statistics");
+        }
+    }
+
+    #[test]
+    fn a_gradient_needs_a_forward_pass() {
+        for (mut engine, mut weights) in engines() {
+            let mut refused = |engine: &mut Engine, words: &str| {
+                let error = engine.backward(&weights.clone(), &[0.0; 6]).unwrap_err().to_string();
+                assert!(error.contains(words), "{error}");
+                engine.forward(&mut weights, &IMAGES[..8], 2, &mut rng()).unwrap();
+            };
+            refused(&mut engine, "0 answers wait for their gradient, found one of 6");
+            refused(&mut engine, "4 answers wait for their gradient, found one of 6");
+            engine.backward(&weights, &[0.0; 4]).unwrap();
+            assert!(engine.backward(&weights, &[0.0; 4]).is_err(), "twice");
+        }
+    }
+
+    #[test]
+    fn batches_that_do_not_fit_are_refused() {
+        for (mut engine, mut weights) in engines() {
+            let mut refused = |images: &[f32], labels: &[u32], words: &str| {
+                let result = engine.train(&mut weights, images, labels, &mut rng());
+                let error = result.unwrap_err().to_string();
+                assert!(error.contains(words), "{error}");
+            };
+            refused(&IMAGES, &[0, 1], "2 images of 4 values each, found 12 values");
+            refused(&[], &[], "at least one image");
+            refused(&IMAGES, &[0, 1, 2], "expected classes below 2, found 2");
+        }
     }
 }

@@ -8,11 +8,10 @@ mod ops;
 use candle_core::{Device, Error, Tensor, Var};
 use ec2t_format::Graph;
 use ec2t_format::graph::{Node, NodeId, Op, Param, ParamKind, Shape};
-use ec2t_ops::loss::Loss;
 use rand_chacha::ChaCha8Rng;
 
 use self::ops::BatchStatistics;
-use crate::engine::{Gradients, correct};
+use crate::engine::{Gradients, no_such_batch};
 use crate::error::QuantError;
 use crate::weights::Weights;
 
@@ -63,28 +62,56 @@ pub(crate) struct CandleEngine {
     graph: Graph,
     device: Device,
     gradients: Gradients,
+    /// The forward pass that may go backward.
+    run: Option<Run>,
+}
+
+/// A forward pass, with what its backward pass needs.
+struct Run {
+    leaves: Leaves,
+    answers: Tensor,
+    /// The answers, on the host.
+    values: Vec<f32>,
 }
 
 impl CandleEngine {
     pub(crate) fn new(graph: &Graph, weights: &Weights, device: Device) -> Self {
-        Self { graph: graph.clone(), device, gradients: Gradients::zeros(weights) }
+        Self { graph: graph.clone(), device, gradients: Gradients::zeros(weights), run: None }
     }
 
-    /// See [`Engine::train`](crate::engine::Engine::train).
-    pub(crate) fn train(
+    /// See [`Engine::forward`](crate::engine::Engine::forward).
+    pub(crate) fn forward(
         &mut self,
         weights: &mut Weights,
         images: &[f32],
-        labels: &[u32],
+        batch: usize,
         rng: &mut ChaCha8Rng,
-    ) -> Result<Loss, QuantError> {
-        let images = self.tensor(images, labels.len())?;
+    ) -> Result<&[f32], QuantError> {
+        let images = self.tensor(images, batch)?;
         let leaves = Leaves::variables(weights, &self.device)?;
         let mut statistics = Vec::new();
         let mut mode = Mode::Train { rng, statistics: &mut statistics };
-        let logits = forward(&self.graph, &leaves, &images, &mut mode)?;
-        let loss = ops::cross_entropy(&logits, &Tensor::new(labels, &self.device)?)?;
-        let grads = loss.backward()?;
+        let answers = forward(&self.graph, &leaves, &images, &mut mode)?;
+        for (node, batch) in statistics {
+            if let Some([mean, var]) = weights.running_statistics_mut(node) {
+                batch.update(mean, var);
+            }
+        }
+        let values = answers.flatten_all()?.to_vec1()?;
+        let run = self.run.insert(Run { leaves, answers, values });
+        Ok(&run.values)
+    }
+
+    /// See [`Engine::backward`](crate::engine::Engine::backward).
+    pub(crate) fn backward(&mut self, gradient: &[f32]) -> Result<(), QuantError> {
+        let expected = self.run.as_ref().map_or(0, |run| run.values.len());
+        let Some(Run { leaves, answers, .. }) = self.run.take_if(|_| expected == gradient.len())
+        else {
+            return Err(no_such_batch(expected, gradient.len()));
+        };
+        let gradient = Tensor::from_slice(gradient, answers.shape(), &self.device)?;
+        // Its gradient is what the chain rule asks for.
+        let grads = (answers * gradient)?.sum_all()?.backward()?;
         for (position, leaf) in leaves.0.iter().enumerate() {
             let Some(place) = self.gradients.get_mut(position) else { continue };
             match grads.get(&leaf.tensor) {
@@ -92,14 +119,7 @@ impl CandleEngine {
                 None => place.fill(0.0),
             }
         }
-        for (node, batch) in statistics {
-            if let Some([mean, var]) = weights.running_statistics_mut(node) {
-                batch.update(mean, var);
-            }
-        }
-        let mean = f64::from(loss.to_scalar::<f32>()?);
-        let correct = correct(&logits.flatten_all()?.to_vec1::<f32>()?, labels);
-        Ok(Loss { mean, correct })
+        Ok(())
     }
 
     /// Gradients of the last batch.

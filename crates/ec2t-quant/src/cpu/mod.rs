@@ -18,7 +18,6 @@ mod windows;
 
 use ec2t_format::Graph;
 use ec2t_format::graph::NodeId;
-use ec2t_ops::loss::{Loss, cross_entropy};
 use ec2t_ops::shape::nchw_to_nhwc;
 use ec2t_ops::{ChannelSums, Scratch};
 use rand_chacha::ChaCha8Rng;
@@ -26,7 +25,7 @@ use rand_chacha::ChaCha8Rng;
 use self::layer::{Mode, Pass, Target};
 use self::plan::{Plan, Step};
 use self::pool::Pool;
-use crate::engine::Gradients;
+use crate::engine::{Gradients, no_such_batch};
 use crate::error::QuantError;
 use crate::weights::Weights;
 
@@ -39,6 +38,8 @@ pub(crate) struct CpuEngine {
     values: Vec<Vec<f32>>,
     /// The gradient of each node's output, so far.
     value_gradients: Vec<Vec<f32>>,
+    /// Images of the batch that ran forward last.
+    batch: usize,
     pool: Pool,
     scratch: Scratch,
 }
@@ -52,34 +53,30 @@ impl CpuEngine {
             sums: plan.sums(),
             values: vec![Vec::new(); nodes],
             value_gradients: vec![Vec::new(); nodes],
+            batch: 0,
             pool: Pool::default(),
             scratch: Scratch::new(),
             plan,
         })
     }
 
-    /// Runs a batch of images, `[N, C, H, W]`, forward and backward; moves the
-    /// running statistics of batch normalisation.
-    pub(crate) fn train(
+    /// See [`Engine::forward`](crate::engine::Engine::forward).
+    pub(crate) fn forward(
         &mut self,
         weights: &mut Weights,
         images: &[f32],
-        labels: &[u32],
+        batch: usize,
         rng: &mut ChaCha8Rng,
-    ) -> Loss {
-        self.forward(weights, images, labels.len(), Mode::Train(rng));
-        let logits = self.plan.output.index();
-        let mut gradient = self.pool.take(self.values[logits].len());
-        let loss = cross_entropy(&self.values[logits], labels, 0.0, &mut gradient);
-        self.value_gradients[logits] = gradient;
-        self.backward(weights, labels.len());
+    ) -> &[f32] {
+        self.run(weights, images, batch, Mode::Train(rng));
         self.plan.steps.iter().for_each(|step| step.layer.update_running(weights));
-        loss
+        self.batch = batch;
+        &self.values[self.plan.output.index()]
     }
 
     /// Logits of the network in its evaluation form, `[N, classes]`.
     pub(crate) fn logits(&mut self, weights: &Weights, images: &[f32], batch: usize) -> Vec<f32> {
-        self.forward(weights, images, batch, Mode::Eval);
+        self.run(weights, images, batch, Mode::Eval);
         std::mem::take(&mut self.values[self.plan.output.index()])
     }
 
@@ -88,8 +85,10 @@ impl CpuEngine {
         &mut self.gradients
     }
 
-    fn forward(&mut self, weights: &Weights, images: &[f32], batch: usize, mut mode: Mode) {
+    fn run(&mut self, weights: &Weights, images: &[f32], batch: usize, mut mode: Mode) {
         let training = matches!(mode, Mode::Train(_));
+        // Those of a batch that never went backward.
+        self.values.iter_mut().for_each(|values| self.pool.put(std::mem::take(values)));
         let input = NodeId::INPUT.index();
         let mut values = self.pool.take(images.len());
         nchw_to_nhwc(batch, self.plan.input_channels, images, &mut values);
@@ -114,7 +113,20 @@ impl CpuEngine {
         }
     }
 
-    fn backward(&mut self, weights: &Weights, batch: usize) {
+    /// See [`Engine::backward`](crate::engine::Engine::backward).
+    pub(crate) fn backward(
+        &mut self,
+        weights: &Weights,
+        gradient: &[f32],
+    ) -> Result<(), QuantError> {
+        let output = self.plan.output.index();
+        let (expected, found) = (self.values[output].len(), gradient.len());
+        if found != expected || found == 0 {
+            return Err(no_such_batch(expected, found));
+        }
+        let mut values = self.pool.take(found);
+        values.copy_from_slice(gradient);
+        self.value_gradients[output] = values;
         for step in self.plan.steps.iter_mut().rev() {
             let output = step.output.index();
             self.pool.put(std::mem::take(&mut self.values[output]));
@@ -138,7 +150,7 @@ impl CpuEngine {
                 step.inputs.iter().map(|input| self.values[input.index()].as_slice()).collect();
             let mut targets: Vec<Option<Target>> = buffers.iter_mut().map(Buffer::target).collect();
             let mut pass = Pass {
-                batch,
+                batch: self.batch,
                 weights,
                 gradients: &mut self.gradients,
                 sums: &mut self.sums,
@@ -153,6 +165,7 @@ impl CpuEngine {
         }
         let input = NodeId::INPUT.index();
         self.pool.put(std::mem::take(&mut self.values[input]));
+        Ok(())
     }
 }
 

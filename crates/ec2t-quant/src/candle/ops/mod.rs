@@ -8,11 +8,9 @@
 mod activation;
 mod batch_norm;
 mod conv;
-mod loss;
 mod pool;
 
 pub(super) use activation::{activation, dropout};
 pub(super) use batch_norm::{BatchStatistics, batch_norm_eval, batch_norm_train};
 pub(super) use conv::conv2d;
-pub(super) use loss::cross_entropy;
 pub(super) use pool::{avg_pool, global_avg_pool, max_pool, pad_shortcut};

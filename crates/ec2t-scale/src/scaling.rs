@@ -49,6 +49,12 @@ impl Scaling {
         self.width.powf(self.phi)
     }
 
+    /// The same applied to what `depth` and `width` have scaled already.
+    pub(crate) fn times(&self, depth: f64, width: f64) -> Self {
+        let depth = depth * self.depth_multiplier();
+        Self { depth, width: width * self.width_multiplier(), phi: 1.0 }
+    }
+
     /// Scaled number of channels: the nearest multiple of 8, at least 8, and
     /// never below nine tenths of the exact product.
     pub fn channels(&self, base: usize) -> usize {

@@ -32,23 +32,23 @@ fn fixed_architectures_have_their_known_parameters() {
 }
 
 #[test]
-fn efficientnets_have_their_published_parameters_and_costs() {
-    // Parameters for 1000 classes, and billions of multiply-accumulates at the
-    // usual size, as torchvision states them.
-    let cases = [
-        ("efficientnet_b0", 5_288_548, "0.386"),
-        ("efficientnet_b1", 7_794_184, "0.687"),
-        ("efficientnet_b2", 9_109_994, "1.088"),
-        ("efficientnet_b3", 12_233_232, "1.827"),
-        ("efficientnet_b4", 19_341_616, "4.394"),
-        ("efficientnet_b5", 30_389_784, "10.266"),
-        ("efficientnet_b6", 43_040_704, "19.068"),
-        ("efficientnet_b7", 66_347_960, "37.746"),
-    ];
-    for (name, params, billions) in cases {
-        let cost = CostTable::of(&graph(name, 1000)).unwrap().total;
-        assert_eq!(cost.params, params, "{name}");
-        assert_eq!(format!("{:.3}", cost.macs as f64 / 1e9), billions, "{name}");
+fn a_mobilenet_of_another_width_is_torchvisions() {
+    for (width, params) in [(0.5, 1_968_680), (0.75, 2_636_424), (1.4, 6_108_776)] {
+        let scaling = Scaling { width, ..Scaling::default() };
+        let options = ArchOptions { classes: 1000, scaling, ..ArchOptions::default() };
+        let graph = build("mobilenet_v2", &options).unwrap();
+        assert_eq!(graph.parameter_count(), params, "width {width}");
+    }
+}
+
+#[test]
+fn efficientnets_are_the_first_one_scaled() {
+    let scaling = Scaling { depth: 1.2, width: 1.1, phi: 1.0 };
+    let options = ArchOptions { classes: 1000, scaling, ..ArchOptions::default() };
+    for [first, scaled] in
+        [["efficientnet_b0", "efficientnet_b2"], ["efficientnet_lite0", "efficientnet_lite2"]]
+    {
+        assert_eq!(build(first, &options).unwrap().params(), graph(scaled, 1000).params());
     }
 }
 

@@ -14,7 +14,6 @@ use ec2t_format::{Graph, NodeId, Op};
 
 use super::Spec;
 use super::inverted::{Block, Filter, Layers, Norm, Stage, Style};
-use crate::scaling::Scaling;
 
 /// Output channels of the stem.
 pub(super) const STEM: usize = 32;
@@ -35,10 +34,10 @@ const SQUEEZE: usize = 4;
 
 /// What tells one EfficientNet from another, besides the size of its images.
 pub(super) struct Variant {
-    pub(super) width: f64,
-    pub(super) depth: f64,
-    pub(super) dropout: f32,
-    pub(super) norm: Norm,
+    width: f64,
+    depth: f64,
+    dropout: f32,
+    norm: Norm,
 }
 
 /// B0 to B7. Torchvision's B5, B6 and B7 come from TensorFlow, and keep the
@@ -56,16 +55,8 @@ pub(super) static B: [Variant; 8] = [
 
 const TENSORFLOW: Norm = Norm { eps: 1e-3, momentum: 0.01 };
 
-impl Variant {
-    /// Its multipliers times those that were given.
-    fn scaling(&self, given: Scaling) -> Scaling {
-        let depth = self.depth * given.depth_multiplier();
-        Scaling { depth, width: self.width * given.width_multiplier(), phi: 1.0 }
-    }
-}
-
 pub(super) fn build(spec: &Spec, variant: &Variant) -> Result<Graph, GraphError> {
-    let scaling = variant.scaling(spec.scaling);
+    let scaling = spec.scaling.times(variant.depth, variant.width);
     let style = Style { activation: Activation::Swish, same_padding: false, norm: variant.norm };
     let mut net = Layers { g: GraphBuilder::new(spec.name, spec.input), style };
     let mut channels = scaling.channels(STEM);

@@ -2,16 +2,20 @@
 
 mod digits;
 mod efficientnet;
+mod efficientnet_lite;
 mod inverted;
 mod lenet5;
 mod micronet;
+mod mobilenet;
 mod resnet;
+mod resnet_imagenet;
 
 use ec2t_format::Graph;
 use ec2t_format::graph::{GraphError, Shape};
 
 use crate::scaling::Scaling;
 use efficientnet::B;
+use efficientnet_lite::LITE;
 
 /// One row of the registry.
 pub(crate) struct Architecture {
@@ -43,6 +47,9 @@ pub(crate) static ARCHITECTURES: &[Architecture] = &[
     fixed("resnet32", CIFAR, |spec| resnet::build(spec, 5)),
     fixed("resnet44", CIFAR, |spec| resnet::build(spec, 7)),
     fixed("resnet56", CIFAR, |spec| resnet::build(spec, 9)),
+    fixed("resnet18", square(224), |spec| resnet_imagenet::basic(spec, [2, 2, 2, 2])),
+    fixed("resnet34", square(224), |spec| resnet_imagenet::basic(spec, [3, 4, 6, 3])),
+    fixed("resnet50", square(224), |spec| resnet_imagenet::bottleneck(spec, [3, 4, 6, 3])),
     scalable("micronet", CIFAR, micronet::build),
     scalable("efficientnet_b0", square(224), |spec| efficientnet::build(spec, &B[0])),
     scalable("efficientnet_b1", square(240), |spec| efficientnet::build(spec, &B[1])),
@@ -52,6 +59,12 @@ pub(crate) static ARCHITECTURES: &[Architecture] = &[
     scalable("efficientnet_b5", square(456), |spec| efficientnet::build(spec, &B[5])),
     scalable("efficientnet_b6", square(528), |spec| efficientnet::build(spec, &B[6])),
     scalable("efficientnet_b7", square(600), |spec| efficientnet::build(spec, &B[7])),
+    scalable("efficientnet_lite0", square(224), |spec| efficientnet_lite::build(spec, &LITE[0])),
+    scalable("efficientnet_lite1", square(240), |spec| efficientnet_lite::build(spec, &LITE[1])),
+    scalable("efficientnet_lite2", square(260), |spec| efficientnet_lite::build(spec, &LITE[2])),
+    scalable("efficientnet_lite3", square(280), |spec| efficientnet_lite::build(spec, &LITE[3])),
+    scalable("efficientnet_lite4", square(300), |spec| efficientnet_lite::build(spec, &LITE[4])),
+    scalable("mobilenet_v2", square(224), mobilenet::build),
 ];
 
 const fn fixed(

@@ -18,6 +18,8 @@ use super::*;
 use crate::engine::Engine;
 use crate::{Backend, LoopOptions, Schedule};
 
+mod image_networks;
+
 const BATCH: usize = 8;
 
 /// `digits-cnn`: `SGD(lr=0.1, momentum=0.9, nesterov=True, weight_decay=5e-4)`.

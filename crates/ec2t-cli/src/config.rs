@@ -61,6 +61,8 @@ pub(crate) enum Preprocessing {
     Cifar10,
     /// Statistics of ImageNet, as in torchvision.
     Imagenet,
+    /// Pixels from −1 to 1, as in most networks that come from TensorFlow.
+    Signed,
     /// Pixels from 0 to 1.
     None,
     /// Measured on the training images.

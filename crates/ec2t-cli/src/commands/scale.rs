@@ -100,6 +100,7 @@ pub(super) fn preprocess(name: Preprocessing, channels: usize) -> Preprocess {
     match name {
         Preprocessing::Cifar10 => Preprocess::cifar10(),
         Preprocessing::Imagenet => Preprocess::imagenet(),
+        Preprocessing::Signed => Preprocess::signed(channels),
         Preprocessing::None | Preprocessing::Measured => Preprocess::none(channels),
     }
 }

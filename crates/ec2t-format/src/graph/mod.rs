@@ -74,6 +74,11 @@ impl Preprocess {
         Self { mean: alloc::vec![0.0; channels], std: alloc::vec![1.0; channels] }
     }
 
+    /// Brings pixels to −1…1.
+    pub fn signed(channels: usize) -> Self {
+        Self { mean: alloc::vec![0.5; channels], std: alloc::vec![0.5; channels] }
+    }
+
     /// CIFAR-10 statistics of the EC2T reference: mean (125.3, 123.0, 113.9)
     /// and standard deviation (63.0, 62.1, 66.7), each divided by 255.
     pub fn cifar10() -> Self {

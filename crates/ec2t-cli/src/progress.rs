@@ -104,7 +104,7 @@ impl Observer for TrainingProgress {
         let Some(progress) = &self.0 else { return };
         progress.line(&format!(
             "{} {}/{}: loss {:.4}, training {:.2} %, validation {:.2} % (best {:.2} %), \
-             zeros {:.1} %, {:.0} s",
+             zeros {:.1} %, {:.0} s, {:.0} ms without images",
             report.stage,
             report.epoch,
             report.epochs,
@@ -114,6 +114,7 @@ impl Observer for TrainingProgress {
             report.best.top1,
             100.0 * report.sparsity,
             report.seconds,
+            report.loader_wait_ms,
         ));
         if report.epoch == report.epochs {
             progress.finish();

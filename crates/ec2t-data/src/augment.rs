@@ -19,7 +19,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::error::DataError;
 use crate::jitter::Jitter;
-use crate::normalize::{scale_into, standardize};
+use crate::normalize::{scale, standardize};
 use crate::random::{Purpose, Stream};
 
 /// Which variations to apply; none by default.
@@ -82,8 +82,7 @@ impl Augmenter<'_> {
         let mut stream = Stream::new(Purpose::Augment, self.seed, self.epoch, u64::from(index));
         let variation = Variation::draw(&mut stream, self.options, height, width);
 
-        let moved = variation.flip_and_crop(image, height, width);
-        scale_into(&moved, out);
+        variation.flip_and_crop(image, height, width, out);
         if self.options.jitter {
             variation.jitter.apply(out, channels);
         }
@@ -123,23 +122,25 @@ impl Variation {
         Self { flip: options.hflip && flip, corner, jitter, hole }
     }
 
-    /// The image, mirrored or not, seen from the corner; black outside.
-    fn flip_and_crop(&self, image: &[u8], height: usize, width: usize) -> Vec<u8> {
+    /// Writes the image in 0…1, mirrored or not, as seen from the corner; black
+    /// outside.
+    fn flip_and_crop(&self, image: &[u8], height: usize, width: usize, out: &mut [f32]) {
         let [top, left] = self.corner;
-        let mut out = vec![0; image.len()];
         let planes = image.chunks_exact(height * width);
         for (plane, out) in planes.zip(out.chunks_exact_mut(height * width)) {
             for (y, row_out) in out.chunks_exact_mut(width).enumerate() {
                 let source = y.checked_add_signed(top).filter(|&y| y < height);
-                let Some(row) = source.map(|y| &plane[y * width..][..width]) else { continue };
-                for (x, pixel) in row_out.iter_mut().enumerate() {
-                    if let Some(x) = x.checked_add_signed(left).filter(|&x| x < width) {
-                        *pixel = if self.flip { row[width - 1 - x] } else { row[x] };
-                    }
+                let Some(row) = source.map(|y| &plane[y * width..][..width]) else {
+                    row_out.fill(0.0);
+                    continue;
+                };
+                for (x, value) in row_out.iter_mut().enumerate() {
+                    let source = x.checked_add_signed(left).filter(|&x| x < width);
+                    let x = source.map(|x| if self.flip { width - 1 - x } else { x });
+                    *value = x.map_or(0.0, |x| scale(row[x]));
                 }
             }
         }
-        out
     }
 }
 
@@ -206,12 +207,16 @@ mod tests {
             jitter: Jitter::draw(&mut Stream::new(Purpose::Augment, 0, 0, 0)),
             hole: Hole { rows: 0..0, columns: 0..0 },
         };
-        let plane = &image()[..12];
-        let up_left = shifted([1, 1]).flip_and_crop(plane, 3, 4);
+        let moved = |variation: Variation| {
+            let mut out = [f32::NAN; 12];
+            variation.flip_and_crop(&image()[..12], 3, 4, &mut out);
+            out.map(|value| (255.0 * value).round() as u8)
+        };
+        let up_left = moved(shifted([1, 1]));
         assert_eq!(up_left, [6, 7, 8, 0, 10, 11, 12, 0, 0, 0, 0, 0]);
-        let down_right = shifted([-1, -2]).flip_and_crop(plane, 3, 4);
+        let down_right = moved(shifted([-1, -2]));
         assert_eq!(down_right, [0, 0, 0, 0, 0, 0, 1, 2, 0, 0, 5, 6]);
-        let flipped = Variation { flip: true, ..shifted([0, 1]) }.flip_and_crop(plane, 3, 4);
+        let flipped = moved(Variation { flip: true, ..shifted([0, 1]) });
         assert_eq!(flipped, [3, 2, 1, 0, 7, 6, 5, 0, 11, 10, 9, 0]);
     }
 

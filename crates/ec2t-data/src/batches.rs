@@ -3,9 +3,8 @@
 //! The order of an epoch depends on (length, seed, epoch) only, and the
 //! variation of a sample on (seed, epoch, index of the sample) only. So a run
 //! that starts at step 17 of epoch 3 sees what an uninterrupted run sees
-//! there, whatever the number of threads.
+//! there.
 
-use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
 
 use crate::augment::{AugmentOptions, Augmenter};
@@ -25,8 +24,12 @@ use crate::random::{Purpose, Stream};
 /// Where `len` exceeds 32 bits.
 pub fn epoch_order(len: usize, seed: u64, epoch: u64) -> Vec<u32> {
     let mut order = file_order(len);
-    Stream::new(Purpose::Order, seed, epoch, 0).shuffle(&mut order);
+    shuffle(&mut order, seed, epoch);
     order
+}
+
+fn shuffle(order: &mut [u32], seed: u64, epoch: u64) {
+    Stream::new(Purpose::Order, seed, epoch, 0).shuffle(order);
 }
 
 fn file_order(len: usize) -> Vec<u32> {
@@ -34,7 +37,7 @@ fn file_order(len: usize) -> Vec<u32> {
 }
 
 /// Normalized images and their classes.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, Default, PartialEq)]
 pub struct Batch {
     /// N × C × H × W values.
     pub images: Vec<f32>,
@@ -56,7 +59,7 @@ pub struct BatchOptions {
     pub augment: AugmentOptions,
 }
 
-/// The batches of one pass over a dataset.
+/// The batches of one pass over a dataset, and of further ones.
 ///
 /// ```
 /// use ec2t_data::{Batches, Dataset};
@@ -73,7 +76,8 @@ pub struct Batches<'a> {
     mean: &'a [f32],
     std: &'a [f32],
     options: BatchOptions,
-    epoch: u64,
+    /// The epoch, of a training pass.
+    epoch: Option<u64>,
     order: Vec<u32>,
     step: usize,
 }
@@ -92,7 +96,8 @@ impl<'a> Batches<'a> {
         epoch: u64,
     ) -> Result<Self, DataError> {
         let order = epoch_order(data.len(), options.seed, epoch);
-        Self::checked(Self { data, mean, std, options: options.clone(), epoch, order, step: 0 })
+        let (options, epoch) = (options.clone(), Some(epoch));
+        Self::checked(Self { data, mean, std, options, epoch, order, step: 0 })
     }
 
     /// All images for evaluation: in the order of the dataset, unvaried.
@@ -108,7 +113,7 @@ impl<'a> Batches<'a> {
         let augment = AugmentOptions::default();
         let options = BatchOptions { size, drop_last: false, seed: 0, augment };
         let order = file_order(data.len());
-        Self::checked(Self { data, mean, std, options, epoch: 0, order, step: 0 })
+        Self::checked(Self { data, mean, std, options, epoch: None, order, step: 0 })
     }
 
     fn checked(self) -> Result<Self, DataError> {
@@ -135,21 +140,50 @@ impl<'a> Batches<'a> {
         }
     }
 
-    fn batch(&self, indices: &[u32]) -> Batch {
+    /// Begins the next pass: in training the next epoch, with its own order.
+    pub fn next_pass(&mut self) {
+        self.step = 0;
+        if let Some(epoch) = &mut self.epoch {
+            *epoch += 1;
+            self.order.iter_mut().zip(0..).for_each(|(place, index)| *place = index);
+            shuffle(&mut self.order, self.options.seed, *epoch);
+        }
+    }
+
+    /// An empty batch with room for a full one.
+    pub fn room(&self) -> Batch {
+        let size = self.options.size.min(self.order.len());
+        Batch {
+            images: Vec::with_capacity(size * self.data.image_len()),
+            labels: Vec::with_capacity(size),
+        }
+    }
+
+    /// Makes the next batch in the memory of an old one; `false`, and the batch
+    /// as it was, at the end of the pass.
+    pub fn fill(&mut self, batch: &mut Batch) -> bool {
+        if self.step >= self.steps() {
+            return false;
+        }
+        let size = self.options.size;
+        let start = self.step * size;
+        let indices = &self.order[start..self.order.len().min(start.saturating_add(size))];
         let augmenter = Augmenter {
             options: &self.options.augment,
             mean: self.mean,
             std: self.std,
             seed: self.options.seed,
-            epoch: self.epoch,
+            epoch: self.epoch.unwrap_or_default(),
         };
         let (shape, len) = (self.data.shape(), self.data.image_len());
-        let mut images = vec![0.0; indices.len() * len];
-        images.par_chunks_exact_mut(len).zip(indices).for_each(|(out, &index)| {
+        batch.images.resize(indices.len() * len, 0.0);
+        for (out, &index) in batch.images.chunks_exact_mut(len).zip(indices) {
             augmenter.apply(index, self.data.image(index as usize), shape, out);
-        });
-        let labels = indices.iter().map(|&index| self.data.label(index as usize)).collect();
-        Batch { images, labels }
+        }
+        batch.labels.clear();
+        batch.labels.extend(indices.iter().map(|&index| self.data.label(index as usize)));
+        self.step += 1;
+        true
     }
 }
 
@@ -157,13 +191,8 @@ impl Iterator for Batches<'_> {
     type Item = Batch;
 
     fn next(&mut self) -> Option<Batch> {
-        if self.step >= self.steps() {
-            return None;
-        }
-        let indices = self.order.chunks(self.options.size).nth(self.step)?;
-        let batch = self.batch(indices);
-        self.step += 1;
-        Some(batch)
+        let mut batch = self.room();
+        self.fill(&mut batch).then_some(batch)
     }
 
     fn size_hint(&self) -> (usize, Option<usize>) {
@@ -238,13 +267,25 @@ mod tests {
     }
 
     #[test]
-    fn threads_change_nothing() {
+    fn passes_follow_each_other_in_the_same_memory() {
         let data = data(10);
-        let with = |threads| {
-            let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().unwrap();
-            pool.install(|| epoch(&data, 1))
-        };
-        assert_eq!(with(1), with(3));
+        let mut train = Batches::train(&data, &MEAN, &STD, &options(4), 1).unwrap();
+        let mut batch = train.room();
+        let place = batch.images.as_ptr();
+        for expected in [epoch(&data, 1), epoch(&data, 2)] {
+            for expected in expected {
+                assert!(train.fill(&mut batch));
+                assert_eq!(batch, expected);
+            }
+            assert!(!train.fill(&mut batch));
+            train.next_pass();
+        }
+        assert_eq!(batch.images.as_ptr(), place);
+
+        let mut all = Batches::in_order(&data, &MEAN, &STD, 10).unwrap();
+        let first = all.next().unwrap();
+        all.next_pass();
+        assert_eq!(all.next().unwrap(), first);
     }
 
     #[test]

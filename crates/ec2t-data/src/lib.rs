@@ -6,7 +6,7 @@
 //! | find, fetch and check files | [`locate`], [`fetch`], [`verify`], [`Manifest`] |
 //! | read a dataset by name and split it | [`load`], [`Splits`] |
 //! | read one kind of files | [`cifar`], [`idx`], [`folder`], [`digits`] |
-//! | make batches for training or evaluation | [`Batches`], [`AugmentOptions`], [`normalize_into`] |
+//! | make batches for training or evaluation | [`Batches`], [`Loader`], [`AugmentOptions`], [`normalize_into`] |
 //!
 //! Images are bytes in memory, planar (C × H × W), and become floats batch by
 //! batch: see [`Batches`]. Everything that is random depends on a seed only.
@@ -34,6 +34,7 @@ pub mod folder;
 pub mod idx;
 mod jitter;
 mod load;
+mod loader;
 mod locate;
 mod manifest;
 mod normalize;
@@ -50,6 +51,7 @@ pub use dataset::{ChannelStats, Dataset, Splits, split_validation};
 pub use error::DataError;
 pub use fetch::{Phase, Progress, fetch};
 pub use load::{LoadOptions, NAMES, load, read_original};
+pub use loader::Loader;
 pub use locate::{DATA_DIR_VAR, data_root, locate};
 pub use manifest::{Download, Manifest, ManifestFile};
 pub use normalize::normalize_into;

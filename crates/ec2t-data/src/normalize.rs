@@ -18,16 +18,14 @@ use crate::error::DataError;
 /// Where `pixels` and `out` differ in length, `mean` and `std` do, or the
 /// pixels are no whole number of channels.
 pub fn normalize_into(pixels: &[u8], mean: &[f32], std: &[f32], out: &mut [f32]) {
-    scale_into(pixels, out);
+    assert_eq!(pixels.len(), out.len(), "one float per byte");
+    out.iter_mut().zip(pixels).for_each(|(value, &pixel)| *value = scale(pixel));
     standardize(out, mean, std);
 }
 
-/// Bytes to 0…1.
-pub(crate) fn scale_into(pixels: &[u8], out: &mut [f32]) {
-    assert_eq!(pixels.len(), out.len(), "one float per byte");
-    for (value, &pixel) in out.iter_mut().zip(pixels) {
-        *value = f32::from(pixel) / 255.0;
-    }
+/// A byte to 0…1.
+pub(crate) fn scale(pixel: u8) -> f32 {
+    f32::from(pixel) / 255.0
 }
 
 /// Values of 0…1, planar, to zero mean and unit deviation.

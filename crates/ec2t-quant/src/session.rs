@@ -107,6 +107,8 @@ pub struct EpochReport {
     pub best: Best,
     /// Seconds of training so far, over all sessions.
     pub seconds: f64,
+    /// Milliseconds of this session that the epoch has waited for images.
+    pub loader_wait_ms: f64,
     /// State of the ternarized layers.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub layers: Vec<LayerReport>,

@@ -10,9 +10,9 @@
 
 use std::path::{Path, PathBuf};
 use std::sync::atomic::Ordering;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
-use ec2t_data::{Batch, BatchOptions, Batches, Dataset, Splits};
+use ec2t_data::{Batch, BatchOptions, Batches, Dataset, Loader, Splits};
 use ec2t_format::{Graph, Network};
 use rand_chacha::ChaCha8Rng;
 use rand_chacha::rand_core::SeedableRng;
@@ -101,14 +101,17 @@ struct Trainer<'a, 's, P> {
     started: Instant,
 }
 
-impl<P: Phase> Trainer<'_, '_, P> {
+impl<'a, P: Phase> Trainer<'a, '_, P> {
     fn run(mut self) -> Result<Outcome, QuantError> {
         self.resume()?;
         let (done, total) = (self.steps_done(), self.total_steps());
         self.session.observer.begin(self.phase.stage(), done, total);
-        while self.progress.epoch < self.common.epochs {
-            self.train_epoch()?;
-            self.finish_epoch()?;
+        if self.progress.epoch < self.common.epochs {
+            let batches = self.batches()?;
+            let epochs = self.common.epochs - self.progress.epoch;
+            std::thread::scope(|scope| {
+                self.train_epochs(Loader::start(scope, batches, epochs))
+            })?;
         }
         let Some(best) = self.progress.best else {
             return Err(malformed(&self.last(), "complete, but names no best epoch"));
@@ -180,19 +183,33 @@ impl<P: Phase> Trainer<'_, '_, P> {
         Ok(())
     }
 
-    /// Trains from the current step to the end of the epoch.
-    fn train_epoch(&mut self) -> Result<(), QuantError> {
-        let prep = &self.graph.preprocess;
+    /// The batches from the current step on.
+    fn batches(&self) -> Result<Batches<'a>, QuantError> {
+        let (data, prep) = (&self.data.train, &self.graph.preprocess);
         let options = BatchOptions {
             size: self.common.batch,
             drop_last: false,
             seed: self.session.seed,
             augment: self.common.augment.clone(),
         };
-        let epoch = self.progress.epoch as u64;
-        let batches = Batches::train(&self.data.train, &prep.mean, &prep.std, &options, epoch)?;
-        for batch in batches.starting_at(self.progress.step) {
-            self.train_batch(batch)?;
+        let Progress { epoch, step, .. } = self.progress;
+        let batches = Batches::train(data, &prep.mean, &prep.std, &options, epoch as u64)?;
+        Ok(batches.starting_at(step))
+    }
+
+    /// Trains to the end. The loader ends with this function, however it ends.
+    fn train_epochs(&mut self, mut loader: Loader) -> Result<(), QuantError> {
+        while self.progress.epoch < self.common.epochs {
+            self.train_epoch(&mut loader)?;
+            self.finish_epoch(loader.take_wait())?;
+        }
+        Ok(())
+    }
+
+    /// Trains from the current step to the end of the epoch.
+    fn train_epoch(&mut self, loader: &mut Loader) -> Result<(), QuantError> {
+        while self.progress.step < self.steps_per_epoch() {
+            self.train_batch(loader.next_batch())?;
             let stop = self.session.stop.load(Ordering::Relaxed);
             // No step is a multiple of 0.
             if stop || self.progress.step.is_multiple_of(self.common.checkpoint_steps) {
@@ -205,7 +222,7 @@ impl<P: Phase> Trainer<'_, '_, P> {
         Ok(())
     }
 
-    fn train_batch(&mut self, batch: Batch) -> Result<(), QuantError> {
+    fn train_batch(&mut self, batch: &Batch) -> Result<(), QuantError> {
         let factor = self.common.schedule.factor(self.steps_done(), self.total_steps());
         let mut rng = self.dropout_rng();
         let weights = self.phase.weights_mut();
@@ -249,7 +266,7 @@ impl<P: Phase> Trainer<'_, '_, P> {
     }
 
     /// Validates, keeps the network if it is the best so far, logs, saves.
-    fn finish_epoch(&mut self) -> Result<(), QuantError> {
+    fn finish_epoch(&mut self, wait: Duration) -> Result<(), QuantError> {
         let validation_top1 = self.validate()?;
         let epoch = self.progress.epoch + 1;
         let network = self.phase.network(self.graph)?;
@@ -260,7 +277,7 @@ impl<P: Phase> Trainer<'_, '_, P> {
                 Best { epoch, top1: validation_top1 }
             }
         };
-        let report = self.epoch_report(&network, validation_top1, best);
+        let report = self.epoch_report(&network, validation_top1, best, wait);
         if let Some(path) = &self.session.events {
             events::append(path, &report)?;
         }
@@ -272,7 +289,13 @@ impl<P: Phase> Trainer<'_, '_, P> {
         Ok(())
     }
 
-    fn epoch_report(&self, network: &Network, validation_top1: f64, best: Best) -> EpochReport {
+    fn epoch_report(
+        &self,
+        network: &Network,
+        validation_top1: f64,
+        best: Best,
+        wait: Duration,
+    ) -> EpochReport {
         let last_step = self.steps_done().saturating_sub(1);
         let factor = self.common.schedule.factor(last_step, self.total_steps());
         EpochReport {
@@ -286,6 +309,7 @@ impl<P: Phase> Trainer<'_, '_, P> {
             sparsity: network.sparsity(),
             best,
             seconds: self.seconds(),
+            loader_wait_ms: 1e3 * wait.as_secs_f64(),
             layers: self.phase.layers(),
         }
     }
@@ -295,9 +319,11 @@ impl<P: Phase> Trainer<'_, '_, P> {
         let prep = &self.graph.preprocess;
         let data = &self.data.validation;
         let mut right = 0;
-        for batch in Batches::in_order(data, &prep.mean, &prep.std, EVAL_BATCH)? {
-            let (weights, labels) = (self.phase.weights(), &batch.labels);
-            let logits = self.engine.logits(weights, &batch.images, labels.len())?;
+        let mut batches = Batches::in_order(data, &prep.mean, &prep.std, EVAL_BATCH)?;
+        let mut batch = batches.room();
+        while batches.fill(&mut batch) {
+            let Batch { images, labels } = &batch;
+            let logits = self.engine.logits(self.phase.weights(), images, labels.len())?;
             right += correct(&logits, labels);
         }
         Ok(percent(right, data.len()))

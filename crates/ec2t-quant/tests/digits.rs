@@ -165,7 +165,9 @@ fn an_interrupted_stage_ends_with_the_same_bytes() {
 fn events(folder: &Path) -> Vec<serde_json::Value> {
     let parse = |line: &str| {
         let mut event: serde_json::Value = serde_json::from_str(line).unwrap();
-        event["seconds"].take();
+        for measured in ["seconds", "loader_wait_ms"] {
+            assert!(event[measured].take().is_number(), "{measured} in {line}");
+        }
         event
     };
     std::fs::read_to_string(folder.join("events.jsonl")).unwrap().lines().map(parse).collect()

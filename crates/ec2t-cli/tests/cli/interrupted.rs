@@ -78,7 +78,9 @@ fn interrupt_at(sandbox: &Sandbox, stage: &str, place: Position) -> String {
 fn events(sandbox: &Sandbox) -> Vec<Value> {
     let parse = |line: &str| {
         let mut event: Value = serde_json::from_str(line).unwrap();
-        event["seconds"].take();
+        for measured in ["seconds", "loader_wait_ms"] {
+            assert!(event[measured].take().is_number(), "{measured} in {line}");
+        }
         event
     };
     sandbox.read_text("run/events.jsonl").lines().map(parse).collect()

@@ -109,9 +109,7 @@ impl<'a, P: Phase> Trainer<'a, '_, P> {
         if self.progress.epoch < self.common.epochs {
             let batches = self.batches()?;
             let epochs = self.common.epochs - self.progress.epoch;
-            std::thread::scope(|scope| {
-                self.train_epochs(Loader::start(scope, batches, epochs))
-            })?;
+            std::thread::scope(|scope| self.train_epochs(Loader::start(scope, batches, epochs)))?;
         }
         let Some(best) = self.progress.best else {
             return Err(malformed(&self.last(), "complete, but names no best epoch"));

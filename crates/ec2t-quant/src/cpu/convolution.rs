@@ -14,11 +14,15 @@ pub(super) struct Convolution {
     weight: usize,
     bias: Option<usize>,
     channels: usize,
+    /// Sums of the output's gradient, which are that of the bias.
+    sums: ChannelSums,
 }
 
 impl Convolution {
     pub(super) fn new(shape: ConvShape, node: NodeId, weight: usize, bias: Option<usize>) -> Self {
-        Self { channels: shape.out_channels, conv: Conv::new(shape), node, weight, bias }
+        let channels = shape.out_channels;
+        let sums = ChannelSums::new(channels);
+        Self { conv: Conv::new(shape), node, weight, bias, channels, sums }
     }
 }
 
@@ -47,12 +51,19 @@ impl Layer for Convolution {
             self.conv.weight_gradient(*batch, inputs[0], g, gradient, scratch);
         }
         if let Some(gradient) = self.bias.and_then(|bias| gradients.get_mut(bias)) {
-            let mut sums = ChannelSums::new(self.channels);
-            sums.measure(g, scratch);
-            gradient.iter_mut().zip(&sums.sums).for_each(|(bias, sum)| *bias = *sum as f32);
+            self.sums.measure(g, scratch);
+            gradient.iter_mut().zip(&self.sums.sums).for_each(|(bias, sum)| *bias = *sum as f32);
         }
-        if let Some(Target { values, add }) = &mut targets[0] {
+        if let Some(Target { values, add, .. }) = &mut targets[0] {
             self.conv.input_gradient(*batch, g, weights.get(self.weight), values, *add, scratch);
         }
+    }
+
+    fn reads(&self, _: usize) -> bool {
+        true
+    }
+
+    fn adds(&self, _: usize) -> bool {
+        true
     }
 }

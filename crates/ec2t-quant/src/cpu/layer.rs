@@ -4,7 +4,6 @@ use ec2t_ops::elementwise::accumulate;
 use ec2t_ops::{ChannelSums, Scratch};
 use rand_chacha::ChaCha8Rng;
 
-use super::pool::Pool;
 use crate::engine::Gradients;
 use crate::weights::Weights;
 
@@ -15,7 +14,8 @@ pub(super) trait Layer {
     fn forward(&mut self, pass: &mut Pass, mode: &mut Mode, inputs: &[&[f32]], y: &mut [f32]);
 
     /// Writes the gradients of the parameters and of those inputs that have a
-    /// target, from that of the output, `g`, which may be overwritten.
+    /// target, from that of the output, `g`, which may be overwritten. Inputs
+    /// that it does not read are empty.
     fn backward(
         &mut self,
         pass: &mut Pass,
@@ -23,6 +23,20 @@ pub(super) trait Layer {
         g: &mut [f32],
         targets: &mut [Option<Target>],
     );
+
+    /// Whether the backward pass reads an input, which is then kept for it.
+    fn reads(&self, input: usize) -> bool;
+
+    /// Whether the backward pass can add to a gradient that is there. Where it
+    /// can't, it gets memory for what is to be added.
+    fn adds(&self, input: usize) -> bool;
+
+    /// Whether the backward pass can't do without the target of an input, even
+    /// if nobody wants that gradient.
+    fn needs_target(&self, input: usize) -> bool {
+        let _ = input;
+        false
+    }
 
     /// Moves running statistics towards those of the last training batch.
     fn update_running(&self, weights: &mut Weights) {
@@ -47,7 +61,6 @@ pub(super) struct Pass<'a> {
     /// Sums over each channel that convolutions leave for the normalisation
     /// behind them, by node.
     pub(super) sums: &'a mut [Option<ChannelSums>],
-    pub(super) pool: &'a mut Pool,
     pub(super) scratch: &'a mut Scratch,
 }
 
@@ -56,18 +69,26 @@ pub(super) struct Target<'a> {
     pub(super) values: &'a mut [f32],
     /// Whether to add to what is there.
     pub(super) add: bool,
+    /// Memory for what is to be added, for layers that can't add.
+    pub(super) part: Option<&'a mut [f32]>,
 }
 
 impl Target<'_> {
     /// Lets `write` fill the gradient, and adds it where that is due.
-    pub(super) fn set(&mut self, pool: &mut Pool, write: impl FnOnce(&mut [f32])) {
-        if self.add {
-            let mut part = pool.take(self.values.len());
-            write(&mut part);
-            accumulate(&part, self.values);
-            pool.put(part);
-        } else {
-            write(self.values);
+    pub(super) fn set(&mut self, write: impl FnOnce(&mut [f32])) {
+        write(self.room());
+        self.settle();
+    }
+
+    /// Where to write the gradient; [`settle`](Self::settle) is to follow.
+    pub(super) fn room(&mut self) -> &mut [f32] {
+        self.part.as_deref_mut().unwrap_or(self.values)
+    }
+
+    /// Adds the gradient where that is due.
+    pub(super) fn settle(&mut self) {
+        if let Some(part) = &self.part {
+            accumulate(part, self.values);
         }
     }
 

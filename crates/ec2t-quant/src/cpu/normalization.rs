@@ -84,11 +84,11 @@ impl Layer for Normalization {
         let gradient = OutputGradient { values: g, mask };
         let (target, rest) = targets.split_at_mut(1);
         let residual = match rest {
-            [Some(Target { values, add: true })] => ResidualGradient::Accumulate(values),
-            [Some(Target { values, add: false })] => ResidualGradient::Write(values),
+            [Some(Target { values, add: true, .. })] => ResidualGradient::Accumulate(values),
+            [Some(Target { values, add: false, .. })] => ResidualGradient::Write(values),
             _ => ResidualGradient::None,
         };
-        let Pass { weights, gradients, pool, scratch, .. } = pass;
+        let Pass { weights, gradients, scratch, .. } = pass;
         let norm = BatchNorm {
             weight: weights.get(self.weight),
             bias: weights.get(self.bias),
@@ -99,14 +99,23 @@ impl Layer for Normalization {
         let backward = |gx: &mut [f32]| {
             norm.backward(inputs[0], gradient, gx, residual, parameters, scratch);
         };
-        match &mut target[0] {
-            Some(target) => target.set(pool, backward),
-            None => {
-                let mut unread = pool.take(inputs[0].len());
-                backward(&mut unread);
-                pool.put(unread);
-            }
+        if let Some(target) = &mut target[0] {
+            target.set(backward);
         }
+    }
+
+    /// The residual leaves its mask.
+    fn reads(&self, input: usize) -> bool {
+        input == 0
+    }
+
+    fn adds(&self, input: usize) -> bool {
+        input == 1
+    }
+
+    /// The parameters' gradients come in the same pass.
+    fn needs_target(&self, input: usize) -> bool {
+        input == 0
     }
 
     fn update_running(&self, weights: &mut Weights) {

@@ -19,7 +19,7 @@ use ec2t_ops::shape::PadShortcut;
 use super::convolution::Convolution;
 use super::layer::Layer;
 use super::normalization::Normalization;
-use super::pointwise::{Activate, Add, Drop, Flatten, Multiply, Shortcut};
+use super::pointwise::{Activate, Add, Copy, Drop, Flatten, Multiply, Shortcut};
 use super::windows::{MaxPool, MeanPool};
 use crate::error::QuantError;
 use crate::weights::Weights;
@@ -28,9 +28,12 @@ use crate::weights::Weights;
 pub(super) struct Plan {
     pub(super) steps: Vec<Step>,
     pub(super) input_channels: usize,
+    /// Values of an image.
+    pub(super) input_len: usize,
     /// The node of the logits.
     pub(super) output: NodeId,
-    nodes: usize,
+    /// Number of nodes, with those that steps were added for.
+    pub(super) nodes: usize,
     /// Convolutions that leave sums, with their channels.
     summed: Vec<(NodeId, usize)>,
 }
@@ -38,9 +41,8 @@ pub(super) struct Plan {
 /// One layer, or several fused.
 pub(super) struct Step {
     pub(super) layer: Box<dyn Layer + Send>,
+    /// No node twice.
     pub(super) inputs: Vec<NodeId>,
-    /// For each input, the last step that reads it.
-    pub(super) last_use: Vec<usize>,
     /// The last of the fused nodes.
     pub(super) output: NodeId,
     /// Values of one image's output.
@@ -62,16 +64,14 @@ impl Plan {
             };
             steps.push(step);
         }
-        for index in 0..steps.len() {
-            let last = |node: &NodeId| steps.iter().rposition(|step| step.inputs.contains(node));
-            let last_use = steps[index].inputs.iter().filter_map(last).collect();
-            steps[index].last_use = last_use;
-        }
+        let mut nodes = graph.nodes.len();
+        let steps = steps.into_iter().flat_map(|step| builder.without_repetition(step, &mut nodes));
         Ok(Self {
-            steps,
+            steps: steps.collect(),
             input_channels: graph.input.channels,
+            input_len: graph.input.numel(),
             output: NodeId(graph.nodes.len() as u32 - 1),
-            nodes: graph.nodes.len(),
+            nodes,
             summed,
         })
     }
@@ -294,7 +294,26 @@ impl Builder<'_> {
 
     fn step(&self, output: NodeId, inputs: Vec<NodeId>, layer: Box<dyn Layer + Send>) -> Step {
         let len = self.shape(output).numel();
-        Step { layer, inputs, last_use: Vec::new(), output, len }
+        Step { layer, inputs, output, len }
+    }
+
+    /// A step that reads a node twice reads a copy of it the second time, so
+    /// that every gradient has a place of its own.
+    fn without_repetition(&self, mut step: Step, nodes: &mut usize) -> Vec<Step> {
+        let mut steps = Vec::new();
+        for position in 1..step.inputs.len() {
+            let (before, rest) = step.inputs.split_at_mut(position);
+            if before.contains(&rest[0]) {
+                let (node, copy) = (rest[0], NodeId(*nodes as u32));
+                let len = self.shape(node).numel();
+                let layer = Box::new(Copy);
+                steps.push(Step { layer, inputs: vec![node], output: copy, len });
+                rest[0] = copy;
+                *nodes += 1;
+            }
+        }
+        steps.push(step);
+        steps
     }
 
     fn position(&self, node: NodeId, kind: ParamKind) -> Result<usize, QuantError> {

@@ -27,6 +27,14 @@ impl Layer for Activate {
         activation::backward(self.0, inputs[0], g);
         pass_on(targets, g);
     }
+
+    fn reads(&self, _: usize) -> bool {
+        true
+    }
+
+    fn adds(&self, _: usize) -> bool {
+        true
+    }
 }
 
 /// Sum of two values.
@@ -45,6 +53,41 @@ impl Layer for Add {
         targets: &mut [Option<Target>],
     ) {
         pass_on(targets, g);
+    }
+
+    fn reads(&self, _: usize) -> bool {
+        false
+    }
+
+    fn adds(&self, _: usize) -> bool {
+        true
+    }
+}
+
+/// The same values again, for a layer that reads them twice.
+pub(super) struct Copy;
+
+impl Layer for Copy {
+    fn forward(&mut self, _: &mut Pass, _: &mut Mode, inputs: &[&[f32]], y: &mut [f32]) {
+        y.copy_from_slice(inputs[0]);
+    }
+
+    fn backward(
+        &mut self,
+        _: &mut Pass,
+        _: &[&[f32]],
+        g: &mut [f32],
+        targets: &mut [Option<Target>],
+    ) {
+        pass_on(targets, g);
+    }
+
+    fn reads(&self, _: usize) -> bool {
+        false
+    }
+
+    fn adds(&self, _: usize) -> bool {
+        true
     }
 }
 
@@ -74,15 +117,24 @@ impl Layer for Multiply {
         g: &mut [f32],
         targets: &mut [Option<Target>],
     ) {
-        let [x, factor] = [inputs[0], inputs[1]];
-        let mut gx = pass.pool.take(x.len());
-        let mut gfactor = pass.pool.take(factor.len());
+        let [Some(x), Some(factor)] = targets else { return };
         let images = self.images(pass.batch);
-        elementwise::multiply_backward(images, [x, factor], g, [&mut gx, &mut gfactor]);
-        pass_on(&mut targets[..1], &gx);
-        pass_on(&mut targets[1..], &gfactor);
-        pass.pool.put(gx);
-        pass.pool.put(gfactor);
+        let operands = [inputs[0], inputs[1]];
+        elementwise::multiply_backward(images, operands, g, [x.room(), factor.room()]);
+        x.settle();
+        factor.settle();
+    }
+
+    fn reads(&self, _: usize) -> bool {
+        true
+    }
+
+    fn adds(&self, _: usize) -> bool {
+        false
+    }
+
+    fn needs_target(&self, _: usize) -> bool {
+        true
     }
 }
 
@@ -112,6 +164,14 @@ impl Layer for Drop {
         self.dropout.apply(&self.mask, g);
         pass_on(targets, g);
     }
+
+    fn reads(&self, _: usize) -> bool {
+        false
+    }
+
+    fn adds(&self, _: usize) -> bool {
+        true
+    }
 }
 
 /// Option-A shortcut.
@@ -130,8 +190,16 @@ impl Layer for Shortcut {
         targets: &mut [Option<Target>],
     ) {
         if let Some(target) = &mut targets[0] {
-            target.set(pass.pool, |gx| self.0.backward(pass.batch, g, gx));
+            target.set(|gx| self.0.backward(pass.batch, g, gx));
         }
+    }
+
+    fn reads(&self, _: usize) -> bool {
+        false
+    }
+
+    fn adds(&self, _: usize) -> bool {
+        false
     }
 }
 
@@ -156,8 +224,16 @@ impl Layer for Flatten {
         targets: &mut [Option<Target>],
     ) {
         if let Some(target) = &mut targets[0] {
-            target.set(pass.pool, |gx| nchw_to_nhwc(pass.batch, self.channels, g, gx));
+            target.set(|gx| nchw_to_nhwc(pass.batch, self.channels, g, gx));
         }
+    }
+
+    fn reads(&self, _: usize) -> bool {
+        false
+    }
+
+    fn adds(&self, _: usize) -> bool {
+        false
     }
 }
 

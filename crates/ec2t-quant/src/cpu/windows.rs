@@ -26,8 +26,16 @@ impl Layer for MaxPool {
     ) {
         if let Some(target) = &mut targets[0] {
             let (windows, taps) = (&self.windows, &self.taps);
-            target.set(pass.pool, |gx| windows.max_backward(pass.batch, taps, g, gx));
+            target.set(|gx| windows.max_backward(pass.batch, taps, g, gx));
         }
+    }
+
+    fn reads(&self, _: usize) -> bool {
+        false
+    }
+
+    fn adds(&self, _: usize) -> bool {
+        false
     }
 }
 
@@ -47,7 +55,15 @@ impl Layer for MeanPool {
         targets: &mut [Option<Target>],
     ) {
         if let Some(target) = &mut targets[0] {
-            target.set(pass.pool, |gx| self.0.mean_backward(pass.batch, g, gx));
+            target.set(|gx| self.0.mean_backward(pass.batch, g, gx));
         }
+    }
+
+    fn reads(&self, _: usize) -> bool {
+        false
+    }
+
+    fn adds(&self, _: usize) -> bool {
+        false
     }
 }

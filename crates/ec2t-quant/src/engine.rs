@@ -47,7 +47,7 @@ use crate::weights::Weights;
 /// let (images, labels) = ([[0.0f32; 16], [1.0; 16]].concat(), [0, 1]);
 /// let mut losses = Vec::new();
 /// for _ in 0..10 {
-///     losses.push(engine.train(&mut weights, &images, &labels, &mut rng)?.mean);
+///     losses.push(engine.train(&mut weights, &images, &labels, 0.0, &mut rng)?.mean);
 ///     for (position, gradient) in engine.gradients().iter() {
 ///         let values = weights.get_mut(position).iter_mut();
 ///         values.zip(gradient).for_each(|(value, gradient)| *value -= 0.1 * gradient);
@@ -127,8 +127,9 @@ impl Engine {
     }
 
     /// Runs one batch forward and backward, and moves the running statistics of
-    /// batch normalisation. `images` are `[N, C, H, W]`, with a class each; `rng`
-    /// decides what dropout zeroes.
+    /// batch normalisation. `images` are `[N, C, H, W]`, with a class each; the
+    /// loss is cross entropy with labels smoothed by `smoothing`; `rng` decides what
+    /// dropout zeroes.
     ///
     /// # Errors
     /// Where images and labels do not fit each other or the network, or the
@@ -138,6 +139,7 @@ impl Engine {
         weights: &mut Weights,
         images: &[f32],
         labels: &[u32],
+        smoothing: f32,
         rng: &mut ChaCha8Rng,
     ) -> Result<Loss, QuantError> {
         self.check(images, labels.len())?;
@@ -148,7 +150,7 @@ impl Engine {
         }
         let outputs = self.kind.forward(weights, images, labels.len(), rng)?;
         self.gradient.resize(outputs.len(), 0.0);
-        let loss = cross_entropy(outputs, labels, 0.0, &mut self.gradient);
+        let loss = cross_entropy(outputs, labels, smoothing, &mut self.gradient);
         self.kind.backward(weights, &self.gradient)?;
         Ok(loss)
     }
@@ -302,7 +304,7 @@ mod tests {
         for ((mut engine, mut weights), (mut other, mut others)) in
             engines().into_iter().zip(engines())
         {
-            let loss = other.train(&mut others, &IMAGES, &LABELS, &mut rng()).unwrap();
+            let loss = other.train(&mut others, &IMAGES, &LABELS, 0.0, &mut rng()).unwrap();
 
             // One batch that goes no further leaves no trace but in running statistics.
             let mut unused = weights.clone();
@@ -335,7 +337,7 @@ mod tests {
     fn batches_that_do_not_fit_are_refused() {
         for (mut engine, mut weights) in engines() {
             let mut refused = |images: &[f32], labels: &[u32], words: &str| {
-                let result = engine.train(&mut weights, images, labels, &mut rng());
+                let result = engine.train(&mut weights, images, labels, 0.0, &mut rng());
                 let error = result.unwrap_err().to_string();
                 assert!(error.contains(words), "{error}");
             };

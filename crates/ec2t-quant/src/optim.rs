@@ -21,12 +21,17 @@ pub enum OptimizerKind {
 
 /// How the learning rate changes over the steps.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
+#[serde(rename_all = "kebab-case")]
 pub enum Schedule {
     /// It stays.
     Constant,
     /// Half a cosine from the full rate to 0.
     Cosine,
+    /// Half a cosine up from a 25th of the full rate, over three tenths of the
+    /// steps, and half a cosine down to a 250,000th: PyTorch's `OneCycleLR` with
+    /// its defaults, but for the momentum, which stays (L. N. Smith, N. Topin,
+    /// "Super-Convergence", 2017).
+    OneCycle,
 }
 
 impl Schedule {
@@ -34,12 +39,26 @@ impl Schedule {
     pub fn factor(self, step: u64, total: u64) -> f32 {
         match self {
             Schedule::Constant => 1.0,
-            Schedule::Cosine => {
-                let progress = step as f64 / total.max(1) as f64;
-                (0.5 * (1.0 + (std::f64::consts::PI * progress).cos())) as f32
-            }
+            Schedule::Cosine => anneal(1.0, 0.0, step as f64 / total.max(1) as f64),
+            Schedule::OneCycle => one_cycle(step as f64, total as f64),
         }
     }
+}
+
+fn one_cycle(step: f64, total: f64) -> f32 {
+    const FIRST: f64 = 1.0 / 25.0;
+    const LAST: f64 = FIRST / 1e4;
+    // The highest rate lies between two steps, and before the first one of few.
+    let top = 0.3 * total - 1.0;
+    match step <= top {
+        true => anneal(FIRST, 1.0, step / top),
+        false => anneal(1.0, LAST, ((step - top) / (total - 1.0 - top)).min(1.0)),
+    }
+}
+
+/// Half a cosine between two values, at `progress` from 0 to 1.
+fn anneal(from: f64, to: f64, progress: f64) -> f32 {
+    (to + 0.5 * (from - to) * (1.0 + (std::f64::consts::PI * progress).cos())) as f32
 }
 
 /// Learning rate and weight decay of one step.
@@ -197,6 +216,24 @@ mod tests {
         assert_eq!(Schedule::Cosine.factor(50, 100), 0.5);
         assert!(Schedule::Cosine.factor(100, 100).abs() < 1e-7);
         assert_eq!(Schedule::Constant.factor(99, 100), 1.0);
+    }
+
+    /// Numbers printed by `torch.optim.lr_scheduler.OneCycleLR(max_lr,
+    /// total_steps, cycle_momentum=False)`, as parts of `max_lr`.
+    #[test]
+    fn one_cycle_is_that_of_pytorch() {
+        let of_seven = [0.04, 0.980_557, 0.919_044, 0.672_684, 0.357_739, 0.099_297, 4e-6];
+        let of_eight =
+            [0.04, 0.819_275, 0.971_942, 0.811_746, 0.555_984, 0.283_061, 0.076_642, 4e-6];
+        for (total, expected) in [(7, &of_seven[..]), (8, &of_eight)] {
+            let found = (0..total).map(|step| Schedule::OneCycle.factor(step, total));
+            assert_close(&found.collect::<Vec<_>>(), expected);
+        }
+        let of_hundred = [(0, 0.04), (15, 0.545_987), (29, 1.0), (64, 0.500_002), (99, 4e-6)];
+        for (step, expected) in of_hundred {
+            assert_close(&[Schedule::OneCycle.factor(step, 100)], &[expected]);
+        }
+        assert_close(&[Schedule::OneCycle.factor(0, 1)], &[4e-6]);
     }
 
     fn assert_close(found: &[f32], expected: &[f32]) {

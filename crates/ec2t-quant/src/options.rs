@@ -16,10 +16,12 @@ pub struct LoopOptions {
     pub epochs: usize,
     /// Images per step.
     pub batch: usize,
-    /// Learning rate at the start.
+    /// The full learning rate, of which the schedule takes a part.
     pub lr: f32,
     /// How the learning rate changes.
     pub schedule: Schedule,
+    /// Share of each label that is spread over all classes.
+    pub label_smoothing: f32,
     /// Random variation of the training images.
     #[serde(flatten)]
     pub augment: AugmentOptions,
@@ -102,7 +104,10 @@ impl LoopOptions {
     fn validate(&self) -> Result<(), QuantError> {
         check("epochs", self.epochs, self.epochs >= 1, "at least 1")?;
         check("batch", self.batch, self.batch >= 1, "at least 1")?;
-        not_negative("lr", self.lr)
+        not_negative("lr", self.lr)?;
+        let smoothing = self.label_smoothing;
+        let valid = (0.0..1.0).contains(&smoothing);
+        check("label_smoothing", smoothing, valid, "from 0 to below 1")
     }
 }
 
@@ -131,8 +136,15 @@ mod tests {
     #[test]
     fn each_number_is_checked_by_name() {
         let (augment, schedule) = (AugmentOptions::default(), Schedule::Cosine);
-        let common =
-            LoopOptions { epochs: 1, batch: 1, lr: 0.1, schedule, augment, checkpoint_steps: 0 };
+        let common = LoopOptions {
+            epochs: 1,
+            batch: 1,
+            lr: 0.1,
+            schedule,
+            label_smoothing: 0.1,
+            augment,
+            checkpoint_steps: 0,
+        };
         let good = PretrainOptions {
             common,
             optimizer: OptimizerKind::Sgd,
@@ -141,10 +153,13 @@ mod tests {
         };
         good.validate().unwrap();
         type Spoil = fn(&mut PretrainOptions);
-        let spoils: [(&str, Spoil); 6] = [
+        let spoils: [(&str, Spoil); 7] = [
             ("`epochs`: must be at least 1, found 0", |o| o.common.epochs = 0),
             ("`batch`: must be at least 1, found 0", |o| o.common.batch = 0),
             ("`lr`: must be finite and not negative, found NaN", |o| o.common.lr = f32::NAN),
+            ("`label_smoothing`: must be from 0 to below 1, found 1", |o| {
+                o.common.label_smoothing = 1.0;
+            }),
             ("`momentum`: must be from 0 to below 1, found 1", |o| o.momentum = 1.0),
             ("`momentum`: must be from 0 to below 1, found NaN", |o| o.momentum = f32::NAN),
             ("`weight_decay`: must be finite and not negative", |o| o.weight_decay = -1.0),

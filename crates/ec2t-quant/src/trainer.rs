@@ -222,9 +222,9 @@ impl<'a, P: Phase> Trainer<'a, '_, P> {
 
     fn train_batch(&mut self, batch: &Batch) -> Result<(), QuantError> {
         let factor = self.common.schedule.factor(self.steps_done(), self.total_steps());
-        let mut rng = self.dropout_rng();
+        let (mut rng, smoothing) = (self.dropout_rng(), self.common.label_smoothing);
         let weights = self.phase.weights_mut();
-        let step = self.engine.train(weights, &batch.images, &batch.labels, &mut rng)?;
+        let step = self.engine.train(weights, &batch.images, &batch.labels, smoothing, &mut rng)?;
         if !step.mean.is_finite() {
             return Err(self.diverged(format!("the loss is {}", step.mean)));
         }

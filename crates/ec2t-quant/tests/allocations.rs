@@ -117,8 +117,16 @@ fn noise(images: usize) -> Dataset {
 
 fn common() -> LoopOptions {
     let augment = AugmentOptions { crop_pad: 4, ..AugmentOptions::default() };
-    let schedule = Schedule::Constant;
-    LoopOptions { epochs: EPOCHS, batch: BATCH, lr: 1e-3, schedule, augment, checkpoint_steps: 0 }
+    let schedule = Schedule::OneCycle;
+    LoopOptions {
+        epochs: EPOCHS,
+        batch: BATCH,
+        lr: 1e-3,
+        schedule,
+        label_smoothing: 0.1,
+        augment,
+        checkpoint_steps: 0,
+    }
 }
 
 /// Every layer that ResNet-20 lacks.

@@ -28,7 +28,15 @@ fn graph() -> Graph {
 fn common(epochs: usize, lr: f32) -> LoopOptions {
     let augment = AugmentOptions { crop_pad: 1, ..AugmentOptions::default() };
     let schedule = Schedule::Cosine;
-    LoopOptions { epochs, batch: 64, lr, schedule, augment, checkpoint_steps: 0 }
+    LoopOptions {
+        epochs,
+        batch: 64,
+        lr,
+        schedule,
+        label_smoothing: 0.0,
+        augment,
+        checkpoint_steps: 0,
+    }
 }
 
 fn pretrain_options() -> PretrainOptions {

@@ -47,7 +47,7 @@ fn step(graph: &Graph, batch: usize) -> Result<Work, Box<dyn Error>> {
     let run = move || {
         timed(|| {
             let Training { engine, weights, images, labels, rng } = &mut training;
-            engine.train(weights, images, labels, rng)?;
+            engine.train(weights, images, labels, 0.0, rng)?;
             for (position, gradient) in engine.gradients().iter() {
                 SGD.step(gradient, weights.get_mut(position), &mut velocity[position]);
             }

@@ -45,7 +45,15 @@ pub(super) fn ec2t_step() -> Result<Work, Box<dyn Error>> {
 
 fn common() -> LoopOptions {
     let (augment, schedule) = (AugmentOptions::default(), Schedule::Constant);
-    LoopOptions { epochs: 1, batch: BATCH, lr: 1e-4, schedule, augment, checkpoint_steps: 0 }
+    LoopOptions {
+        epochs: 1,
+        batch: BATCH,
+        lr: 1e-4,
+        schedule,
+        label_smoothing: 0.0,
+        augment,
+        checkpoint_steps: 0,
+    }
 }
 
 /// The first steps of a stage.

@@ -89,7 +89,7 @@ impl CpuEngine {
         Ok(())
     }
 
-    /// Logits of the network in its evaluation form, `[N, classes]`.
+    /// See [`Engine::logits`](crate::engine::Engine::logits).
     pub(crate) fn logits(&mut self, weights: &Weights, images: &[f32], batch: usize) -> Vec<f32> {
         self.waiting = 0;
         let mut run = self.run(weights, batch, false);

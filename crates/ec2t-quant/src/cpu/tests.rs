@@ -1,12 +1,15 @@
 //! The engine as a whole: graphs of unusual form, batches of changing size.
 
 use candle_core::Device;
+use ec2t_format::Graph;
 use ec2t_format::graph::{Activation, GraphBuilder, Op, Pool2d, Shape};
+use rand_chacha::ChaCha8Rng;
 use rand_chacha::rand_core::SeedableRng;
 
-use super::*;
-use crate::candle::CandleEngine;
+use crate::engine::Engine;
 use crate::initialize;
+use crate::session::Backend;
+use crate::weights::Weights;
 
 /// Nodes that are read twice, by one layer and by several; a normalisation of
 /// the images themselves; values of which some readers add to the gradient and
@@ -45,9 +48,10 @@ fn labels(batch: usize) -> Vec<u32> {
 }
 
 /// Loss and gradients of a step, one after the other.
-fn step(engine: &mut CpuEngine, weights: &Weights, batch: usize) -> Vec<f32> {
+fn step(engine: &mut Engine, weights: &Weights, batch: usize) -> Vec<f32> {
     let rng = &mut ChaCha8Rng::seed_from_u64(0);
-    let loss = engine.train(&mut weights.clone(), &images(batch), &labels(batch), rng);
+    let loss =
+        engine.train(&mut weights.clone(), &images(batch), &labels(batch), 0.1, rng).unwrap();
     let gradients = engine.gradients().iter().flat_map(|(_, gradient)| gradient);
     [loss.mean as f32].iter().chain(gradients).copied().collect()
 }
@@ -56,11 +60,11 @@ fn step(engine: &mut CpuEngine, weights: &Weights, batch: usize) -> Vec<f32> {
 fn gradients_of_a_tangled_graph_are_those_of_candle() {
     let graph = tangled();
     let weights = Weights::from_network(&initialize(&graph, 1).unwrap());
-    let mut engine = CpuEngine::new(&graph, &weights).unwrap();
+    let mut engine = Engine::new(Backend::Cpu, &graph, &weights).unwrap();
     let found = step(&mut engine, &weights, 7);
-    let mut candle = CandleEngine::new(&graph, &weights, Device::Cpu);
+    let mut candle = Engine::candle(&graph, &weights, Device::Cpu).unwrap();
     let rng = &mut ChaCha8Rng::seed_from_u64(0);
-    let loss = candle.train(&mut weights.clone(), &images(7), &labels(7), rng).unwrap();
+    let loss = candle.train(&mut weights.clone(), &images(7), &labels(7), 0.1, rng).unwrap();
     assert!((f64::from(found[0]) - loss.mean).abs() < 1e-5, "{} {}", found[0], loss.mean);
     let mut found = &found[1..];
     for (position, expected) in candle.gradients().iter() {
@@ -72,7 +76,7 @@ fn gradients_of_a_tangled_graph_are_those_of_candle() {
         }
         found = rest;
     }
-    let logits = engine.logits(&weights, &images(7), 7);
+    let logits = engine.logits(&weights, &images(7), 7).unwrap();
     let expected = candle.logits(&weights, &images(7), 7).unwrap();
     assert!(logits.iter().zip(&expected).all(|(a, b)| (a - b).abs() < 1e-4), "{logits:?}");
 }
@@ -82,11 +86,11 @@ fn gradients_of_a_tangled_graph_are_those_of_candle() {
 fn memory_is_shared_by_batches_of_any_size() {
     let graph = tangled();
     let weights = Weights::from_network(&initialize(&graph, 1).unwrap());
-    let new = || CpuEngine::new(&graph, &weights).unwrap();
+    let new = || Engine::new(Backend::Cpu, &graph, &weights).unwrap();
     let mut used = new();
     for batch in [5, 2, 9, 1, 5] {
         assert_eq!(step(&mut used, &weights, batch), step(&mut new(), &weights, batch));
-        let evaluated = |engine: &mut CpuEngine| engine.logits(&weights, &images(20), 20);
+        let evaluated = |engine: &mut Engine| engine.logits(&weights, &images(20), 20).unwrap();
         assert_eq!(evaluated(&mut used), evaluated(&mut new()));
     }
 }

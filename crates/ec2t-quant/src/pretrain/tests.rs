@@ -131,7 +131,15 @@ fn options(optimizer: OptimizerKind) -> PretrainOptions {
 
 fn common(lr: f32) -> LoopOptions {
     let (augment, schedule) = (AugmentOptions::default(), Schedule::Constant);
-    LoopOptions { epochs: 3, batch: BATCH, lr, schedule, augment, checkpoint_steps: 0 }
+    LoopOptions {
+        epochs: 3,
+        batch: BATCH,
+        lr,
+        schedule,
+        label_smoothing: 0.0,
+        augment,
+        checkpoint_steps: 0,
+    }
 }
 
 /// A residual network of all operations that `digits-cnn` lacks, on an image of
@@ -193,7 +201,7 @@ fn check_engine(mut engine: Engine, mut phase: Pretrain, graph: &Graph, expected
 
     let mut rng = ChaCha8Rng::seed_from_u64(0);
     for loss in expected.losses {
-        let step = engine.train(phase.weights_mut(), &images, &labels, &mut rng).unwrap();
+        let step = engine.train(phase.weights_mut(), &images, &labels, 0.0, &mut rng).unwrap();
         assert_close("loss", step.mean, loss, 2e-6);
         phase.update(engine.gradients(), 1.0).unwrap();
     }

@@ -89,7 +89,15 @@ fn splits(train: usize) -> Splits {
 
 fn options(batch: usize) -> LoopOptions {
     let (augment, schedule) = (AugmentOptions::default(), Schedule::Constant);
-    LoopOptions { epochs: 2, batch, lr: 0.1, schedule, augment, checkpoint_steps: 1 }
+    LoopOptions {
+        epochs: 2,
+        batch,
+        lr: 0.1,
+        schedule,
+        label_smoothing: 0.0,
+        augment,
+        checkpoint_steps: 1,
+    }
 }
 
 /// Sets the stop flag after a number of steps, and notes the last step.

@@ -113,11 +113,11 @@ fn check_pass(expected: &Expected) {
     let labels: Vec<u32> = (0..BATCH as u32).map(|i| i * 3 % 10).collect();
 
     let mut rng = ChaCha8Rng::seed_from_u64(0);
-    let loss = engine.train(phase.weights_mut(), images.clone(), &labels, &mut rng).unwrap();
+    let loss = engine.train(phase.weights_mut(), &images, &labels, 0.0, &mut rng).unwrap();
     assert_close(expected.network, loss.mean, expected.loss, 2e-5);
     check_gradients(&engine.gradients().clone(), phase.weights(), expected);
 
-    let logits = engine.logits(phase.weights(), images.clone(), BATCH).unwrap();
+    let logits = engine.logits(phase.weights(), &images, BATCH).unwrap();
     for (&found, expected) in logits.iter().zip(expected.logits) {
         assert_close("logit", f64::from(found), expected, 1e-5);
     }

@@ -6,7 +6,8 @@
 //! [`LINE`] elements, a whole number of vectors of every instruction set, share
 //! a word.
 
-use std::{array, ops::Range};
+use std::array;
+use std::ops::{Deref, Range};
 
 use ec2t_kernels::arch::{Operation, Simd, dispatch};
 use rayon::prelude::*;
@@ -95,7 +96,7 @@ pub(crate) fn apply<F: Pointwise<I, O>, const I: usize, const O: usize>(
 }
 
 /// Values that one thread deals with sooner than others wake up.
-const SERIAL: usize = 1 << 14;
+pub(crate) const SERIAL: usize = 1 << 14;
 
 struct Sweep<'a, F, const I: usize, const O: usize> {
     function: F,
@@ -121,10 +122,26 @@ pub(crate) fn sweep<S: Simd, F: Pointwise<I, O>, const I: usize, const O: usize>
     mut outputs: [&mut [f32]; O],
 ) {
     for at in (0..outputs[0].len()).step_by(S::LANES) {
-        let old = array::from_fn(|i| get(simd, outputs[i], at));
-        let new = function.eval(simd, array::from_fn(|i| get(simd, inputs[i], at)), old);
+        let new = function.eval(simd, get_each(simd, &inputs, at), get_each(simd, &outputs, at));
         for (output, v) in outputs.iter_mut().zip(new) {
             put(simd, v, output, at);
         }
     }
+}
+
+/// The vectors of several slices at `at`.
+///
+/// A loop, because closures of [`array::from_fn`] are compiled on their own at
+/// times, without the vector instructions.
+#[inline(always)]
+pub(crate) fn get_each<S: Simd, T: Deref<Target = [f32]>, const N: usize>(
+    simd: S,
+    slices: &[T; N],
+    at: usize,
+) -> [S::F32; N] {
+    let mut vectors = [simd.splat(0.0); N];
+    for (vector, values) in vectors.iter_mut().zip(slices) {
+        *vector = get(simd, values, at);
+    }
+    vectors
 }

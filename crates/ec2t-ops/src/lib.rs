@@ -18,6 +18,7 @@
 //! | [`shape`] | the option-A shortcut, the order of dimensions |
 //! | [`loss`] | softmax cross entropy |
 //! | [`optim`] | steps of gradient descent and Adam |
+//! | [`ternary`] | passes over a ternary layer's weights |
 //!
 //! Results do not depend on the number of threads: a batch is cut into parts by
 //! its size alone, and partial sums are added in the order of the parts. They
@@ -40,6 +41,7 @@ pub mod scratch;
 pub mod shape;
 mod shares;
 mod sums;
+pub mod ternary;
 #[cfg(test)]
 mod testing;
 

@@ -58,10 +58,10 @@ impl Pointwise<1, 2> for Sgd {
 /// One step of Adam (Kingma & Ba 2015), β = (0.9, 0.999), ε = 1e-8.
 ///
 /// ```
-/// use ec2t_ops::optim::Adam;
+/// use ec2t_ops::optim::{Adam, Moments};
 ///
-/// let (mut values, mut mean, mut square) = ([1.0], [0.0], [0.0]);
-/// Adam::new(1, 0.1, 0.0).step(&[5.0], &mut values, &mut mean, &mut square);
+/// let (mut values, mut moments) = ([1.0], Moments::new(1));
+/// Adam::new(1, 0.1, 0.0).step(&[5.0], &mut values, &mut moments);
 /// assert!((values[0] - 0.9).abs() < 1e-6); // the first step is one learning rate
 /// ```
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -88,14 +88,30 @@ impl Adam {
         }
     }
 
-    /// Steps values, and the means of their gradients and of the squares, which
-    /// start at 0.
+    /// Steps values and their moments.
     ///
     /// # Panics
     ///
     /// If lengths differ.
-    pub fn step(&self, gradient: &[f32], values: &mut [f32], mean: &mut [f32], square: &mut [f32]) {
+    pub fn step(&self, gradient: &[f32], values: &mut [f32], moments: &mut Moments) {
+        let Moments { mean, square } = moments;
         apply(*self, [gradient], [values, mean, square]);
+    }
+}
+
+/// What Adam remembers of a parameter's gradients.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Moments {
+    /// Running mean of the gradient.
+    pub mean: Vec<f32>,
+    /// Running mean of its square.
+    pub square: Vec<f32>,
+}
+
+impl Moments {
+    /// Zeros, before the first step of `len` values.
+    pub fn new(len: usize) -> Self {
+        Self { mean: vec![0.0; len], square: vec![0.0; len] }
     }
 }
 
@@ -142,9 +158,9 @@ mod tests {
     /// same three gradients.
     #[test]
     fn adam_steps_as_pytorch_does() {
-        let (mut values, mut mean, mut square) = ([1.0f32, -2.0], [0.0; 2], [0.0; 2]);
+        let (mut values, mut moments) = ([1.0f32, -2.0], Moments::new(2));
         for (gradient, step) in GRADIENTS.into_iter().zip(1..) {
-            Adam::new(step, 0.1, 0.01).step(&gradient, &mut values, &mut mean, &mut square);
+            Adam::new(step, 0.1, 0.01).step(&gradient, &mut values, &mut moments);
         }
         assert_within(5e-7, &values, &[0.810_521_5, -1.795_639_3]);
     }
@@ -155,18 +171,21 @@ mod tests {
         let gradient = random(50_003, 1);
         let sgd = Sgd { lr: 0.1, momentum: 0.9, decay: 0.01 };
         let adam = Adam::new(3, 0.1, 0.01);
+        let mut start = [2, 3, 4, 5].map(|seed| random(gradient.len(), seed));
+        start[3].iter_mut().for_each(|square| *square *= *square);
         let run = |piece: usize| {
-            let mut state = [2, 3, 4, 5].map(|seed| random(gradient.len(), seed));
-            state[3].iter_mut().for_each(|square| *square *= *square);
-            for (i, gradient) in gradient.chunks(piece).enumerate() {
-                let [values, velocity, mean, square] = state
-                    .each_mut()
-                    .map(|values| &mut values[i * piece..i * piece + gradient.len()]);
-                sgd.step(gradient, values, velocity);
-                adam.step(gradient, values, mean, square);
-            }
-            state
+            let pieces = gradient.chunks(piece).enumerate().map(|(i, gradient)| {
+                let part = |values: &Vec<f32>| values[i * piece..][..gradient.len()].to_vec();
+                let [mut values, mut velocity, mean, square] = start.each_ref().map(part);
+                let mut moments = Moments { mean, square };
+                sgd.step(gradient, &mut values, &mut velocity);
+                adam.step(gradient, &mut values, &mut moments);
+                [values, velocity, moments.mean, moments.square]
+            });
+            let pieces: Vec<[Vec<f32>; 4]> = pieces.collect();
+            [0, 1, 2, 3].map(|i| pieces.iter().flat_map(|piece| piece[i].clone()).collect())
         };
-        assert_eq!(in_pools(|| run(gradient.len())), run(999));
+        let expected: [Vec<f32>; 4] = run(999);
+        assert_eq!(in_pools(|| run(gradient.len())), expected);
     }
 }

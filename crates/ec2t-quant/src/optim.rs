@@ -1,9 +1,10 @@
 //! Optimizers and learning-rate schedules, with PyTorch's definitions.
 //!
-//! An optimizer keeps its state in slots, one for each list of values that it
-//! steps. All arithmetic is f32 on the host.
+//! An optimizer steps many lists of values at once, on all threads, and keeps its
+//! state in as many. All arithmetic is f32 on the host.
 
-use ec2t_ops::optim;
+use ec2t_ops::optim::{self, Moments};
+use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
 
 use crate::checkpoint::Checkpoint;
@@ -86,19 +87,31 @@ pub(crate) struct Sgd {
 impl Sgd {
     /// An optimizer for lists of these sizes.
     pub(crate) fn new(momentum: f32, sizes: &[usize]) -> Self {
-        Self { momentum, velocity: zeros(sizes) }
+        Self { momentum, velocity: sizes.iter().map(|&size| vec![0.0; size]).collect() }
     }
 
-    /// One step of the values in `slot`.
-    pub(crate) fn step(&mut self, slot: usize, rate: Rate, values: &mut [f32], gradient: &[f32]) {
+    /// One step of all lists that have a gradient.
+    pub(crate) fn step(
+        &mut self,
+        rate: Rate,
+        values: &mut [Vec<f32>],
+        gradients: &[Option<Vec<f32>>],
+    ) {
         let Rate { lr, decay } = rate;
-        let step = optim::Sgd { lr, momentum: self.momentum, decay };
-        step.step(gradient, values, &mut self.velocity[slot]);
+        let sgd = optim::Sgd { lr, momentum: self.momentum, decay };
+        let lists = (values, gradients, &mut self.velocity).into_par_iter();
+        lists.for_each(|(values, gradient, velocity)| {
+            if let Some(gradient) = gradient {
+                sgd.step(gradient, values, velocity);
+            }
+        });
     }
 
-    /// Writes the state under `prefix`, a name for each slot.
+    /// Writes the state under `prefix`, a name for each list.
     pub(crate) fn save(&self, checkpoint: &mut Checkpoint, prefix: &str, names: &[String]) {
-        put_all(checkpoint, &format!("{prefix}.velocity"), names, &self.velocity);
+        for (name, velocity) in names.iter().zip(&self.velocity) {
+            checkpoint.put(&format!("{prefix}.velocity/{name}"), velocity);
+        }
     }
 
     /// Reads what [`save`](Self::save) wrote.
@@ -108,7 +121,10 @@ impl Sgd {
         prefix: &str,
         names: &[String],
     ) -> Result<(), QuantError> {
-        load_all(checkpoint, &format!("{prefix}.velocity"), names, &mut self.velocity)
+        for (name, velocity) in names.iter().zip(&mut self.velocity) {
+            checkpoint.load(&format!("{prefix}.velocity/{name}"), velocity)?;
+        }
+        Ok(())
     }
 }
 
@@ -116,32 +132,47 @@ impl Sgd {
 #[derive(Clone, Debug)]
 pub(crate) struct Adam {
     steps: u64,
-    mean: Vec<Vec<f32>>,
-    square: Vec<Vec<f32>>,
+    /// None of lists that are not its to step.
+    moments: Vec<Option<Moments>>,
 }
 
 impl Adam {
-    /// An optimizer for lists of these sizes.
-    pub(crate) fn new(sizes: &[usize]) -> Self {
-        Self { steps: 0, mean: zeros(sizes), square: zeros(sizes) }
+    /// An optimizer for lists of these sizes, but for those without one.
+    pub(crate) fn new(sizes: impl IntoIterator<Item = Option<usize>>) -> Self {
+        let moments = sizes.into_iter().map(|size| size.map(Moments::new)).collect();
+        Self { steps: 0, moments }
     }
 
-    /// Counts a step; [`step`](Self::step) of each slot follows.
-    pub(crate) fn begin(&mut self) {
+    /// The last step at another rate, for lists that are stepped elsewhere.
+    pub(crate) fn at(&self, rate: Rate) -> optim::Adam {
+        optim::Adam::new(self.steps, rate.lr, rate.decay)
+    }
+
+    /// One step of all its lists that have a gradient.
+    pub(crate) fn step(
+        &mut self,
+        rate: Rate,
+        values: &mut [Vec<f32>],
+        gradients: &[Option<Vec<f32>>],
+    ) {
         self.steps += 1;
+        let adam = self.at(rate);
+        let lists = (values, gradients, &mut self.moments).into_par_iter();
+        lists.for_each(|(values, gradient, moments)| {
+            if let (Some(gradient), Some(moments)) = (gradient, moments) {
+                adam.step(gradient, values, moments);
+            }
+        });
     }
 
-    /// One step of the values in `slot`.
-    pub(crate) fn step(&mut self, slot: usize, rate: Rate, values: &mut [f32], gradient: &[f32]) {
-        let step = optim::Adam::new(self.steps, rate.lr, rate.decay);
-        step.step(gradient, values, &mut self.mean[slot], &mut self.square[slot]);
-    }
-
-    /// Writes the state under `prefix`, a name for each slot.
+    /// Writes the state under `prefix`, a name for each list.
     pub(crate) fn save(&self, checkpoint: &mut Checkpoint, prefix: &str, names: &[String]) {
         checkpoint.put_count(&format!("{prefix}.steps"), self.steps);
-        put_all(checkpoint, &format!("{prefix}.mean"), names, &self.mean);
-        put_all(checkpoint, &format!("{prefix}.square"), names, &self.square);
+        for (name, moments) in names.iter().zip(&self.moments) {
+            if let Some(moments) = moments {
+                save_moments(checkpoint, prefix, name, moments);
+            }
+        }
     }
 
     /// Reads what [`save`](Self::save) wrote.
@@ -152,62 +183,92 @@ impl Adam {
         names: &[String],
     ) -> Result<(), QuantError> {
         self.steps = checkpoint.count(&format!("{prefix}.steps"))?;
-        load_all(checkpoint, &format!("{prefix}.mean"), names, &mut self.mean)?;
-        load_all(checkpoint, &format!("{prefix}.square"), names, &mut self.square)
+        for (name, moments) in names.iter().zip(&mut self.moments) {
+            if let Some(moments) = moments {
+                load_moments(checkpoint, prefix, name, moments)?;
+            }
+        }
+        Ok(())
     }
 }
 
-fn zeros(sizes: &[usize]) -> Vec<Vec<f32>> {
-    sizes.iter().map(|&size| vec![0.0; size]).collect()
+/// Writes what Adam remembers of a list.
+pub(crate) fn save_moments(
+    checkpoint: &mut Checkpoint,
+    prefix: &str,
+    name: &str,
+    moments: &Moments,
+) {
+    checkpoint.put(&format!("{prefix}.mean/{name}"), &moments.mean);
+    checkpoint.put(&format!("{prefix}.square/{name}"), &moments.square);
 }
 
-fn put_all(checkpoint: &mut Checkpoint, prefix: &str, names: &[String], slots: &[Vec<f32>]) {
-    for (name, values) in names.iter().zip(slots) {
-        checkpoint.put(&format!("{prefix}/{name}"), values);
-    }
-}
-
-fn load_all(
+/// Reads what [`save_moments`] wrote.
+pub(crate) fn load_moments(
     checkpoint: &Checkpoint,
     prefix: &str,
-    names: &[String],
-    slots: &mut [Vec<f32>],
+    name: &str,
+    moments: &mut Moments,
 ) -> Result<(), QuantError> {
-    for (name, values) in names.iter().zip(slots) {
-        checkpoint.load(&format!("{prefix}/{name}"), values)?;
-    }
-    Ok(())
+    checkpoint.load(&format!("{prefix}.mean/{name}"), &mut moments.mean)?;
+    checkpoint.load(&format!("{prefix}.square/{name}"), &mut moments.square)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    const GRADIENTS: [[f32; 2]; 3] = [[0.1, -0.2], [0.3, 0.05], [-0.4, 0.0]];
+    const RATE: Rate = Rate { lr: 0.1, decay: 0.01 };
 
-    /// Numbers printed by `torch.optim.SGD(lr=0.1, momentum=0.9, nesterov=True,
-    /// weight_decay=0.01)` on the same three gradients.
-    #[test]
-    fn sgd_steps_as_pytorch_does() {
-        let mut values = [1.0f32, -2.0];
-        let mut sgd = Sgd::new(0.9, &[2]);
-        for gradient in GRADIENTS {
-            sgd.step(0, Rate { lr: 0.1, decay: 0.01 }, &mut values, &gradient);
-        }
-        assert_close(&values, &[0.952_486_1, -1.928_887_5]);
+    /// Lists with and without a gradient.
+    fn lists() -> (Vec<Vec<f32>>, Vec<Option<Vec<f32>>>) {
+        let list = |len: usize| -> Vec<f32> { (0..len).map(|i| (i as f32).sin()).collect() };
+        let gradients = [Some(3), None, Some(20_000), Some(5)];
+        ([3, 7, 20_000, 5].map(list).into(), gradients.map(|len| len.map(list)).into())
     }
 
-    /// Numbers printed by `torch.optim.Adam(lr=0.1, weight_decay=0.01)` on the
-    /// same three gradients.
+    /// Every list steps as if it were the only one; those without a gradient rest.
     #[test]
-    fn adam_steps_as_pytorch_does() {
-        let mut values = [1.0f32, -2.0];
-        let mut adam = Adam::new(&[2]);
-        for gradient in GRADIENTS {
-            adam.begin();
-            adam.step(0, Rate { lr: 0.1, decay: 0.01 }, &mut values, &gradient);
+    fn all_lists_step_at_once() {
+        let (start, gradients) = lists();
+        let (mut by_sgd, mut by_adam) = (start.clone(), start.clone());
+        let mut sgd = Sgd::new(0.9, &[3, 7, 20_000, 5]);
+        let mut adam = Adam::new([Some(3), Some(7), Some(20_000), None]);
+        for _ in 0..2 {
+            sgd.step(RATE, &mut by_sgd, &gradients);
+            adam.step(RATE, &mut by_adam, &gradients);
         }
-        assert_close(&values, &[0.810_521_5, -1.795_639_3]);
+        for (i, (start, gradient)) in start.into_iter().zip(gradients).enumerate() {
+            let (mut expected, mut velocity) = (start.clone(), vec![0.0; start.len()]);
+            let (mut adapted, mut moments) = (start.clone(), Moments::new(start.len()));
+            for step in [1, 2] {
+                if let Some(gradient) = &gradient {
+                    let sgd = optim::Sgd { lr: 0.1, momentum: 0.9, decay: 0.01 };
+                    sgd.step(gradient, &mut expected, &mut velocity);
+                    optim::Adam::new(step, 0.1, 0.01).step(gradient, &mut adapted, &mut moments);
+                }
+            }
+            assert_eq!(by_sgd[i], expected);
+            assert_eq!(by_adam[i], if i == 3 { start } else { adapted });
+        }
+    }
+
+    /// An optimizer that is written and read back goes on as the one that was not.
+    #[test]
+    fn state_survives_a_checkpoint() {
+        let names = ["a", "b", "c", "d"].map(String::from);
+        let (start, gradients) = lists();
+        let sizes = [Some(3), None, Some(20_000), None];
+        let (mut values, mut adam) = (start, Adam::new(sizes));
+        adam.step(RATE, &mut values, &gradients);
+        let mut checkpoint = Checkpoint::default();
+        adam.save(&mut checkpoint, "adam", &names);
+        let mut again = (values.clone(), Adam::new(sizes));
+        again.1.load(&checkpoint, "adam", &names).unwrap();
+        for (values, adam) in [(&mut values, &mut adam), (&mut again.0, &mut again.1)] {
+            adam.step(RATE, values, &gradients);
+        }
+        assert_eq!(values, again.0);
     }
 
     #[test]

@@ -47,7 +47,7 @@ impl Pretrain {
             weights,
             optimizer: match options.optimizer {
                 OptimizerKind::Sgd => Optimizer::Sgd(Sgd::new(options.momentum, &sizes)),
-                OptimizerKind::Adam => Optimizer::Adam(Adam::new(&sizes)),
+                OptimizerKind::Adam => Optimizer::Adam(Adam::new(sizes.into_iter().map(Some))),
             },
             rate: Rate { lr: options.common.lr, decay: options.weight_decay },
         }
@@ -69,15 +69,10 @@ impl Phase for Pretrain {
 
     fn update(&mut self, gradients: &mut Gradients, factor: f32) -> Result<(), QuantError> {
         let rate = self.rate.scaled(factor);
-        if let Optimizer::Adam(adam) = &mut self.optimizer {
-            adam.begin();
-        }
-        for (position, gradient) in gradients.iter() {
-            let values = self.weights.get_mut(position);
-            match &mut self.optimizer {
-                Optimizer::Sgd(sgd) => sgd.step(position, rate, values, gradient),
-                Optimizer::Adam(adam) => adam.step(position, rate, values, gradient),
-            }
+        let (values, gradients) = (self.weights.lists_mut(), &gradients.0);
+        match &mut self.optimizer {
+            Optimizer::Sgd(sgd) => sgd.step(rate, values, gradients),
+            Optimizer::Adam(adam) => adam.step(rate, values, gradients),
         }
         Ok(())
     }

@@ -59,6 +59,11 @@ impl Weights {
         &mut self.values[position]
     }
 
+    /// Values of every parameter.
+    pub(crate) fn lists_mut(&mut self) -> &mut [Vec<f32>] {
+        &mut self.values
+    }
+
     /// Position of a node's parameter.
     pub fn position(&self, node: NodeId, kind: ParamKind) -> Option<usize> {
         self.params.iter().position(|param| param.node == node && param.kind == kind)

@@ -83,9 +83,9 @@ pub fn assign(weights: &[f32], thresholds: Thresholds, codes: &mut [i8]) -> Tern
     TernaryCounts { neg, zero: weights.len() - neg - pos, pos }
 }
 
-/// How a layer was assigned.
+/// The entropy constraint on a layer's assignment.
 #[derive(Clone, Copy, Debug, PartialEq)]
-pub struct Requantized {
+pub struct Constraint {
     /// Shares of the preliminary nearest-neighbour assignment, the zeros' raised
     /// to one half.
     pub shares: Shares,
@@ -93,16 +93,41 @@ pub struct Requantized {
     pub lambda: f64,
     /// The thresholds that follow.
     pub thresholds: Thresholds,
+}
+
+impl Constraint {
+    /// The constraint at `λ = strength·λ_max` (thesis, eq. 4.8), where `strength`
+    /// is `γ·δ`.
+    ///
+    /// `nearest` counts what [`Thresholds::nearest`] makes of the same weights as
+    /// `statistics` are of; it is not iterated.
+    pub fn new(
+        nearest: TernaryCounts,
+        statistics: &WeightStatistics,
+        centroids: Centroids,
+        strength: f64,
+    ) -> Self {
+        let shares = Shares::of(nearest).with_zero_raised();
+        let information = shares.information();
+        let lambda = strength * lambda_max(statistics, centroids, information);
+        let thresholds = Thresholds::constrained(centroids, information, lambda);
+        Self { shares, lambda, thresholds }
+    }
+}
+
+/// How a layer was assigned.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Requantized {
+    /// What decided on the codes.
+    pub constraint: Constraint,
     /// How many weights got which code.
     pub counts: TernaryCounts,
 }
 
-/// Assigns the weights anew at `λ = strength·λ_max` (thesis, eq. 4.8), where
-/// `strength` is `γ·δ`.
+/// Assigns the weights anew under the [`Constraint`] of a strength `γ·δ`.
 ///
-/// Shares come from one preliminary assignment, by nearest neighbour, of the
-/// same weights; it is not iterated. `weights` and `codes` have the same length,
-/// and `statistics` are those of `weights`.
+/// `weights` and `codes` have the same length, and `statistics` are those of
+/// `weights`.
 pub fn requantize(
     weights: &[f32],
     statistics: &WeightStatistics,
@@ -111,12 +136,9 @@ pub fn requantize(
     codes: &mut [i8],
 ) -> Requantized {
     let nearest = assign(weights, Thresholds::nearest(centroids), codes);
-    let shares = Shares::of(nearest).with_zero_raised();
-    let information = shares.information();
-    let lambda = strength * lambda_max(statistics, centroids, information);
-    let thresholds = Thresholds::constrained(centroids, information, lambda);
-    let counts = assign(weights, thresholds, codes);
-    Requantized { shares, lambda, thresholds, counts }
+    let constraint = Constraint::new(nearest, statistics, centroids, strength);
+    let counts = assign(weights, constraint.thresholds, codes);
+    Requantized { constraint, counts }
 }
 
 #[cfg(test)]
@@ -149,9 +171,9 @@ mod tests {
 
         /// Costs of the codes −1, 0 and 1 for a weight.
         fn costs(&self, weight: f32) -> [f64; 3] {
-            let Information { neg, zero, pos } = self.result.shares.information();
+            let Information { neg, zero, pos } = self.result.constraint.shares.information();
             let cost = |centroid: f64, information: f64| {
-                (f64::from(weight) - centroid).powi(2) + self.result.lambda * information
+                (f64::from(weight) - centroid).powi(2) + self.result.constraint.lambda * information
             };
             let (a_n, a_p) = (f64::from(self.centroids.neg), f64::from(self.centroids.pos));
             [cost(-a_n, neg), cost(0.0, zero), cost(a_p, pos)]
@@ -216,7 +238,7 @@ mod tests {
     #[test]
     fn few_zeros_are_counted_as_half() {
         let weights = [-1.0, -1.0, -1.0, -1.0, 0.0, 0.0, 1.0, 1.0, 1.0, 1.0];
-        let shares = Case::new(&weights, 0.15).result.shares;
+        let shares = Case::new(&weights, 0.15).result.constraint.shares;
         assert_close(shares.neg, 0.25, 1e-15);
         assert_close(shares.zero, 0.5, 1e-15);
         assert_close(shares.pos, 0.25, 1e-15);
@@ -230,8 +252,8 @@ mod tests {
             let case = Case::new(&weights, strength);
             let Centroids { neg, pos } = case.centroids;
             let sides = [
-                (case.result.thresholds.neg, neg, case.statistics.extreme_neg()),
-                (case.result.thresholds.pos, pos, case.statistics.extreme_pos()),
+                (case.result.constraint.thresholds.neg, neg, case.statistics.extreme_neg),
+                (case.result.constraint.thresholds.pos, pos, case.statistics.extreme_pos),
             ];
             // The limiting side is where the threshold is nearest to the extreme.
             let used = sides.into_iter().filter(|&(_, centroid, _)| centroid > 0.0);

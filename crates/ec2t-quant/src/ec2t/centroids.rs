@@ -35,7 +35,7 @@ impl Centroids {
     /// centroid among no weights is of no use, so it is 0 here.
     pub fn max_scaling(statistics: &WeightStatistics, scale: f64) -> Self {
         let scaled = |extreme: f32| (f64::from(extreme) * scale) as f32;
-        Self { neg: scaled(statistics.extreme_neg()), pos: scaled(statistics.extreme_pos()) }
+        Self { neg: scaled(statistics.extreme_neg), pos: scaled(statistics.extreme_pos) }
     }
 
     /// The best three centroids in the least-squares sense, one fixed at 0.

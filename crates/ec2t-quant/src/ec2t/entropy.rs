@@ -103,8 +103,8 @@ pub fn lambda_max(
     centroids: Centroids,
     information: Information,
 ) -> f64 {
-    let neg = side_bound(statistics.extreme_neg(), centroids.neg, information.excess_neg());
-    let pos = side_bound(statistics.extreme_pos(), centroids.pos, information.excess_pos());
+    let neg = side_bound(statistics.extreme_neg, centroids.neg, information.excess_neg());
+    let pos = side_bound(statistics.extreme_pos, centroids.pos, information.excess_pos());
     [neg, pos].into_iter().flatten().reduce(f64::min).unwrap_or(0.0)
 }
 

@@ -13,9 +13,12 @@
 //! 5. [`write_ternary`](TernaryLayer::write_ternary) gives the next step's `T`.
 //!
 //! With frozen assignment the background weights rest, and
-//! [`floor_centroids`](TernaryLayer::floor_centroids) takes the place of
+//! [`raise_centroids`](TernaryLayer::raise_centroids) takes the place of
 //! `requantize`: codes never change. The reference floors there by weights left
 //! over from the last learning epoch; here they are those of the codes.
+//!
+//! Training does steps 2 to 5 in one call, [`learn`](TernaryLayer::learn) or
+//! [`tune`](TernaryLayer::tune); the methods above are what that is tested against.
 //!
 //! ```
 //! use ec2t_quant::ec2t::{Ec2tOptions, TernaryLayer, size_decay};
@@ -37,6 +40,10 @@
 //! assert_eq!(result.counts, layer.counts());
 //! # Ok::<_, ec2t_quant::ec2t::Ec2tError>(())
 //! ```
+
+mod fused;
+
+pub use fused::{LayerMoments, LearningStep};
 
 use ec2t_format::tensor::TernaryCounts;
 
@@ -150,12 +157,9 @@ impl TernaryLayer {
         options: &Ec2tOptions,
         delta: f64,
     ) -> Result<Requantized, Ec2tError> {
-        if !(0.0..=1.0).contains(&delta) {
-            let range = "from 0 to 1";
-            return Err(Ec2tError::OutOfRange { name: "delta", value: delta, range });
-        }
-        let statistics = self.floor_centroids(options)?;
-        let strength = options.gamma * delta;
+        let strength = options.strength(delta)?;
+        let statistics = WeightStatistics::of(&self.weights)?;
+        self.raise_centroids(options.floor(&statistics))?;
         let centroids = self.centroids();
         let result =
             assign::requantize(&self.weights, &statistics, centroids, strength, &mut self.codes);
@@ -163,23 +167,16 @@ impl TernaryLayer {
         Ok(result)
     }
 
-    /// Raises the centroids to their floor, and leaves the codes alone; returns
-    /// the statistics of the background weights.
+    /// Raises the centroids to at least `floor`, and leaves the codes alone; see
+    /// [`Ec2tOptions::floor`].
     ///
     /// # Errors
-    /// Where training has made a weight or centroid infinite or not a number, or
-    /// an option is out of range.
-    pub fn floor_centroids(
-        &mut self,
-        options: &Ec2tOptions,
-    ) -> Result<WeightStatistics, Ec2tError> {
-        options.validate()?;
-        let statistics = WeightStatistics::of(&self.weights)?;
-        let floor = (options.centroid_floor * statistics.std) as f32;
+    /// Where training has made a centroid infinite or not a number.
+    pub fn raise_centroids(&mut self, floor: f32) -> Result<(), Ec2tError> {
         let raised = self.centroids().raised_to(floor);
         raised.validate()?;
         self.centroids = [raised.neg, raised.pos];
-        Ok(statistics)
+        Ok(())
     }
 
     /// Writes the ternary weights: −`a_n`, 0 or +`a_p` for each.
@@ -237,7 +234,8 @@ mod tests {
             *centroid -= rate * slope;
         }
         if frozen {
-            layer.floor_centroids(&options()).unwrap();
+            let statistics = WeightStatistics::of(layer.weights()).unwrap();
+            layer.raise_centroids(options().floor(&statistics)).unwrap();
         } else {
             for (weight, slope) in layer.weights_mut().iter_mut().zip(&gradient) {
                 *weight -= rate * slope;
@@ -271,7 +269,7 @@ mod tests {
     fn constraint_is_in_proportion_to_gamma_and_delta() {
         let lambda = |gamma, delta| {
             let options = Ec2tOptions { gamma, ..options() };
-            normal_layer(18).requantize(&options, delta).unwrap().lambda
+            normal_layer(18).requantize(&options, delta).unwrap().constraint.lambda
         };
         assert!(lambda(1.0, 1.0) > 0.0);
         assert_eq!(lambda(0.5, 1.0), 0.5 * lambda(1.0, 1.0));
@@ -343,7 +341,8 @@ mod tests {
     fn collapsing_centroids_are_floored() {
         let mut layer = normal_layer(14);
         *layer.centroids_mut() = [-3.0, 1e-9];
-        let statistics = layer.floor_centroids(&options()).unwrap();
+        let statistics = WeightStatistics::of(layer.weights()).unwrap();
+        layer.requantize(&options(), 1.0).unwrap();
         let floor = (0.675 * statistics.std) as f32;
         assert_eq!(layer.centroids(), Centroids { neg: floor, pos: floor });
     }

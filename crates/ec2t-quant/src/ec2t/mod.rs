@@ -18,7 +18,7 @@
 //! | module | what it does | source |
 //! |---|---|---|
 //! | [`options`](Ec2tOptions) | hyper-parameters and their ranges | |
-//! | [`statistics`](WeightStatistics) | extremes, mean, deviation of `W` | |
+//! | [`statistics`](WeightStatistics) | extremes and deviation of `W` | |
 //! | [`centroids`](Centroids) | initial centroids, their floor | eq. 4.16 |
 //! | [`entropy`](Shares) | cluster shares, information, λ, δ | eqs. 4.8, 4.9, 4.12–4.14 |
 //! | [`assign`](Thresholds) | thresholds and codes, in closed form | eq. 4.4 |
@@ -27,7 +27,9 @@
 //!
 //! Codes are −1, 0 and +1 as in [`ec2t_format::TernaryTensor`], in the order of
 //! the weights; shapes do not matter here. Sums and thresholds are computed in
-//! `f64`, and every result depends on the input alone.
+//! `f64`, and every result depends on the input alone. The plain functions are
+//! the definition; training calls [`TernaryLayer::learn`] and
+//! [`TernaryLayer::tune`], which do the same in fewer passes, with vectors.
 //!
 //! Sources: D. Becking, master's thesis, 2020, whose equation numbers are used
 //! throughout; A. Marban, D. Becking, S. Wiedemann and W. Samek, *Learning
@@ -46,11 +48,11 @@ mod statistics;
 #[cfg(test)]
 mod testing;
 
-pub use assign::{Requantized, Thresholds, assign, requantize};
+pub use assign::{Constraint, Requantized, Thresholds, assign, requantize};
 pub use centroids::Centroids;
 pub use entropy::{Information, Shares, lambda_max, size_decay};
 pub use error::Ec2tError;
 pub use gradient::{background_gradient, centroid_gradient};
-pub use layer::TernaryLayer;
+pub use layer::{LayerMoments, LearningStep, TernaryLayer};
 pub use options::{Ec2tOptions, InitRule};
 pub use statistics::WeightStatistics;

@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::Ec2tError;
+use super::{Ec2tError, WeightStatistics};
 
 /// How the centroids of a layer begin.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -86,6 +86,27 @@ impl Ec2tOptions {
             Some((name, value, _, range)) => Err(Ec2tError::OutOfRange { name, value, range }),
             None => Ok(()),
         }
+    }
+
+    /// γ·`delta`: strength of the constraint on a layer, as a part of its maximum.
+    ///
+    /// # Errors
+    /// [`Ec2tError::OutOfRange`] where `delta` is not from 0 to 1, or an option is
+    /// out of range.
+    pub fn strength(&self, delta: f64) -> Result<f64, Ec2tError> {
+        self.validate()?;
+        match (0.0..=1.0).contains(&delta) {
+            true => Ok(self.gamma * delta),
+            false => {
+                let range = "from 0 to 1";
+                Err(Ec2tError::OutOfRange { name: "delta", value: delta, range })
+            }
+        }
+    }
+
+    /// Least magnitude of a centroid in a layer.
+    pub fn floor(&self, statistics: &WeightStatistics) -> f32 {
+        (self.centroid_floor * statistics.std) as f32
     }
 }
 

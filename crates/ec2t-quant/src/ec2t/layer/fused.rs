@@ -1,0 +1,146 @@
+//! Whole steps of a layer, in as few passes over its weights as they need.
+//!
+//! [`TernaryLayer::learn`] makes three: the first turns the gradient into that of
+//! background weights and centroids, steps the former and sums up what the floor
+//! needs to know; the second counts the clusters of nearest-neighbour assignment;
+//! the third writes codes and ternary weights. [`TernaryLayer::tune`], with frozen
+//! assignment, makes two. The passes are those of [`ec2t_ops::ternary`], and use
+//! vectors and all threads.
+//!
+//! Both do what the plain methods do one after the other, and are tested against
+//! them. Sums of floats may differ in the last digits: the centroids then do, but
+//! not the codes of given weights and centroids.
+
+use ec2t_format::tensor::TernaryCounts;
+use ec2t_ops::optim::{Adam, Moments};
+use ec2t_ops::ternary as passes;
+
+use super::TernaryLayer;
+use crate::ec2t::assign::{Constraint, Requantized, Thresholds};
+use crate::ec2t::error::check_length;
+use crate::ec2t::{Ec2tError, Ec2tOptions, WeightStatistics};
+
+/// What a step of the learning phase does to a layer.
+#[derive(Clone, Copy, Debug)]
+pub struct LearningStep<'a> {
+    /// Steps the background weights.
+    pub background: Adam,
+    /// Steps the centroids.
+    pub centroids: Adam,
+    /// Hyper-parameters of the method.
+    pub options: &'a Ec2tOptions,
+    /// δ: the layer's share of the constraint; see [`size_decay`](crate::ec2t::size_decay).
+    pub delta: f64,
+}
+
+/// What optimizers remember of a layer.
+#[derive(Clone, Debug, PartialEq)]
+pub struct LayerMoments {
+    /// Of the background weights.
+    pub background: Moments,
+    /// Of the centroids, `[a_n, a_p]`.
+    pub centroids: Moments,
+}
+
+impl LayerMoments {
+    /// Zeros, before the first step of a layer of `len` weights.
+    pub fn new(len: usize) -> Self {
+        Self { background: Moments::new(len), centroids: Moments::new(2) }
+    }
+}
+
+impl TernaryLayer {
+    /// One step of the learning phase, by `∂loss/∂T`; leaves the next ternary
+    /// weights in `ternary`.
+    ///
+    /// The same as [`gradients`](Self::gradients), a step of both optimizers,
+    /// [`requantize`](Self::requantize) and [`write_ternary`](Self::write_ternary).
+    ///
+    /// # Errors
+    /// As these. Where the step has made a weight or centroid infinite or not a
+    /// number, the codes are those of before.
+    ///
+    /// # Panics
+    /// If `moments` are not those of a layer of this length.
+    pub fn learn(
+        &mut self,
+        gradient: &[f32],
+        step: &LearningStep,
+        moments: &mut LayerMoments,
+        ternary: &mut [f32],
+    ) -> Result<Requantized, Ec2tError> {
+        check_length("gradient", self.len(), gradient.len())?;
+        check_length("ternary weights", self.len(), ternary.len())?;
+        let strength = step.options.strength(step.delta)?;
+        let LayerMoments { background, centroids } = moments;
+
+        let (codes, magnitudes) = (&self.codes, self.centroids);
+        let weights = &mut self.weights;
+        let found =
+            passes::descend(step.background, gradient, codes, magnitudes, weights, background);
+        self.step_centroids(found.gradient, step.centroids, centroids);
+        let statistics = WeightStatistics::after(&found, &self.weights)?;
+        self.raise_centroids(step.options.floor(&statistics))?;
+
+        let nearest = self.count(Thresholds::nearest(self.centroids()));
+        let constraint = Constraint::new(nearest, &statistics, self.centroids(), strength);
+        let Thresholds { neg, pos } = constraint.thresholds;
+        let (weights, codes) = (&self.weights, &mut self.codes);
+        let counts = passes::assign(weights, [neg, pos], self.centroids, codes, ternary);
+        self.counts = self.of_sides(counts);
+        Ok(Requantized { constraint, counts: self.counts })
+    }
+
+    /// One step with frozen assignment, by `∂loss/∂T`: steps the centroids and
+    /// raises them to `floor`; leaves the next ternary weights in `ternary`.
+    ///
+    /// # Errors
+    /// Where slices have not one value per weight, or the step has made a centroid
+    /// infinite or not a number.
+    ///
+    /// # Panics
+    /// If `moments` are not those of two values.
+    pub fn tune(
+        &mut self,
+        gradient: &[f32],
+        adam: Adam,
+        floor: f32,
+        moments: &mut Moments,
+        ternary: &mut [f32],
+    ) -> Result<(), Ec2tError> {
+        check_length("gradient", self.len(), gradient.len())?;
+        let sums = passes::sum_by_code(gradient, &self.codes);
+        self.step_centroids(sums, adam, moments);
+        self.raise_centroids(floor)?;
+        self.write_ternary(ternary)
+    }
+
+    /// The constraint of strength γ·`delta` on the weights as they are: that of the
+    /// last step, if it was of the same strength.
+    ///
+    /// # Errors
+    /// As [`requantize`](Self::requantize).
+    pub fn constraint(&self, options: &Ec2tOptions, delta: f64) -> Result<Constraint, Ec2tError> {
+        let strength = options.strength(delta)?;
+        let statistics = WeightStatistics::of(&self.weights)?;
+        let nearest = self.count(Thresholds::nearest(self.centroids()));
+        Ok(Constraint::new(nearest, &statistics, self.centroids(), strength))
+    }
+
+    /// Steps the centroids by the sums of `∂loss/∂T` over both clusters.
+    fn step_centroids(&mut self, [neg, pos]: [f64; 2], adam: Adam, moments: &mut Moments) {
+        adam.step(&[-neg as f32, pos as f32], &mut self.centroids, moments);
+    }
+
+    fn count(&self, Thresholds { neg, pos }: Thresholds) -> TernaryCounts {
+        self.of_sides(passes::count(&self.weights, [neg, pos]))
+    }
+
+    /// Counts of all codes from those of −1 and 1.
+    fn of_sides(&self, [neg, pos]: [usize; 2]) -> TernaryCounts {
+        TernaryCounts { neg, zero: self.len() - neg - pos, pos }
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -11,6 +11,8 @@ use std::time::Instant;
 
 use ec2t_ops::optim::{Adam, Moments};
 use ec2t_quant::ec2t::{Ec2tOptions, LayerMoments, LearningStep, TernaryLayer};
+use rand_chacha::ChaCha8Rng;
+use rand_chacha::rand_core::{Rng, SeedableRng};
 use rayon::prelude::*;
 
 /// Layers and the number of weights of each.
@@ -63,12 +65,14 @@ struct Layer {
 impl Layer {
     fn new(len: usize) -> Self {
         let options = Ec2tOptions::default();
-        let bell = |i: usize| {
-            let uniform = |step: usize| (i * step % 1009) as f32 / 1009.0 - 0.5;
-            uniform(7919) + uniform(104_729) + uniform(1_299_709)
+        // Nothing that repeats, which branches would learn.
+        let mut rng = ChaCha8Rng::seed_from_u64(len as u64);
+        let mut bell = |scale: f32| {
+            let uniforms = [(); 4].map(|()| rng.next_u32() as f32 / 2f32.powi(32) - 0.5);
+            scale * uniforms.iter().sum::<f32>()
         };
-        let weights: Vec<f32> = (0..len).map(|i| 0.05 * bell(i)).collect();
-        let gradient: Vec<f32> = (0..len).map(|i| 1e-3 * bell(7 * i + 3)).collect();
+        let weights: Vec<f32> = (0..len).map(|_| bell(0.05)).collect();
+        let gradient: Vec<f32> = (0..len).map(|_| bell(1e-3)).collect();
         let layer = TernaryLayer::new(weights.clone(), &options).expect("finite weights");
         Self {
             options,

@@ -84,6 +84,12 @@ impl Simd for Avx512 {
     }
 
     #[inline(always)]
+    fn prefetch(self, values: &[f32]) {
+        // SAFETY: a prefetch may name any address; SSE is part of x86-64.
+        unsafe { _mm_prefetch::<_MM_HINT_T0>(values.as_ptr().cast()) }
+    }
+
+    #[inline(always)]
     fn store(self, v: __m512, to: &mut [f32]) {
         let to: &mut [f32; LANES] = to.first_chunk_mut().expect("place for a whole vector");
         // SAFETY: the reference spans LANES values; the token proves AVX-512 F.

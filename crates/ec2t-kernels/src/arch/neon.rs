@@ -84,6 +84,9 @@ impl Simd for Neon {
     }
 
     #[inline(always)]
+    fn prefetch(self, _: &[f32]) {}
+
+    #[inline(always)]
     fn store(self, v: float32x4_t, to: &mut [f32]) {
         let to: &mut [f32; LANES] = to.first_chunk_mut().expect("place for a whole vector");
         // SAFETY: the reference spans LANES values; the token proves NEON.

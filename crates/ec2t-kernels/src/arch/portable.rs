@@ -70,6 +70,9 @@ impl Simd for Portable {
     }
 
     #[inline(always)]
+    fn prefetch(self, _: &[f32]) {}
+
+    #[inline(always)]
     fn store(self, v: Lanes, to: &mut [f32]) {
         *to.first_chunk_mut().expect("place for a whole vector") = v.0;
     }

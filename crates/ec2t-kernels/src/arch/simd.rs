@@ -48,6 +48,9 @@ pub trait Simd: Copy + Send + Sync + 'static + super::sealed::Sealed {
     /// lanes beyond.
     fn load_partial(self, from: &[f32]) -> Self::F32;
 
+    /// Asks for a line of the cache that will be read, if there are values: a hint.
+    fn prefetch(self, values: &[f32]);
+
     /// Writes all lanes to the first [`LANES`](Self::LANES) places.
     ///
     /// # Panics

@@ -6,6 +6,7 @@
 //! are `[N, H, W, C]`; that of the input and the gradient of the output are given.
 
 use ec2t_kernels::ConvShape;
+use ec2t_ops::conv::Backward;
 use ec2t_ops::norm::{
     AffineGradient, BatchNorm, OutputGradient, Rectifier, ResidualGradient, Statistics,
 };
@@ -38,12 +39,12 @@ pub(super) fn mobilenet_block() -> Work {
             project.forward(&filter.z, Some(&x), &mut scratch);
 
             let residual = ResidualGradient::Write(&mut gx);
-            project.backward(&filter.z, &gradient, residual, &mut scratch);
-            project.input_gradient(&mut gfiltered, false, &mut scratch);
-            filter.backward(&expand.z, &gfiltered, ResidualGradient::None, &mut scratch);
-            filter.input_gradient(&mut gexpanded, false, &mut scratch);
-            expand.backward(&x, &gexpanded, ResidualGradient::None, &mut scratch);
-            expand.input_gradient(&mut gx, true, &mut scratch);
+            project.norm_backward(&gradient, residual, &mut scratch);
+            project.conv_backward(&filter.z, &mut gfiltered, false, &mut scratch);
+            filter.norm_backward(&gfiltered, ResidualGradient::None, &mut scratch);
+            filter.conv_backward(&expand.z, &mut gexpanded, false, &mut scratch);
+            expand.norm_backward(&gexpanded, ResidualGradient::None, &mut scratch);
+            expand.conv_backward(&x, &mut gx, true, &mut scratch);
             Ok(())
         })
     };
@@ -64,8 +65,9 @@ pub(super) fn depthwise(kernel: usize) -> Work {
     let run = move || {
         timed(|| {
             conv.forward(BATCH, &x, &w, &mut y, None, &mut scratch);
-            conv.input_gradient(BATCH, &gy, &w, &mut gx, false, &mut scratch);
-            conv.weight_gradient(BATCH, &x, &gy, &mut gw, &mut scratch);
+            let (gx, gw) = (&mut gx, &mut gw);
+            let operands = Backward { x: &x, gy: &gy, w: &w, gx, accumulate: false, gw };
+            conv.backward(BATCH, operands, &mut scratch);
             Ok(())
         })
     };
@@ -160,14 +162,8 @@ impl Unit {
         norm.forward(&self.y, residual, self.rectifier, &mut self.z, mask, scratch);
     }
 
-    /// Gradients of the parameters and of the convolution's output.
-    fn backward(
-        &mut self,
-        x: &[f32],
-        gz: &[f32],
-        residual: ResidualGradient<'_>,
-        scratch: &mut Scratch,
-    ) {
+    /// Gradients of the normalisation's parameters and of its input.
+    fn norm_backward(&mut self, gz: &[f32], residual: ResidualGradient<'_>, scratch: &mut Scratch) {
         let mask = (self.rectifier != Rectifier::Identity).then_some(self.mask.as_slice());
         let gradient = OutputGradient { values: gz, mask };
         let (weight, bias) = (&self.weight.values, &self.bias.values);
@@ -175,11 +171,19 @@ impl Unit {
         let (weight, bias) = (&mut self.weight.gradient, &mut self.bias.gradient);
         let parameters = AffineGradient { weight, bias };
         norm.backward(&self.y, gradient, &mut self.gy, residual, parameters, scratch);
-        self.conv.weight_gradient(BATCH, x, &self.gy, &mut self.kernel.gradient, scratch);
     }
 
-    /// The gradient of the input, after [`backward`](Self::backward).
-    fn input_gradient(&self, gx: &mut [f32], accumulate: bool, scratch: &mut Scratch) {
-        self.conv.input_gradient(BATCH, &self.gy, &self.kernel.values, gx, accumulate, scratch);
+    /// Gradients of the kernel and of the input, after
+    /// [`norm_backward`](Self::norm_backward).
+    fn conv_backward(
+        &mut self,
+        x: &[f32],
+        gx: &mut [f32],
+        accumulate: bool,
+        scratch: &mut Scratch,
+    ) {
+        let (w, gw) = (&self.kernel.values, &mut self.kernel.gradient);
+        let operands = Backward { x, gy: &self.gy, w, gx, accumulate, gw };
+        self.conv.backward(BATCH, operands, scratch);
     }
 }

@@ -2,6 +2,7 @@
 
 use ec2t_format::graph::NodeId;
 use ec2t_kernels::ConvShape;
+use ec2t_ops::conv::Backward;
 use ec2t_ops::{ChannelSums, Conv};
 
 use super::layer::{Layer, Mode, Pass, Target};
@@ -47,15 +48,21 @@ impl Layer for Convolution {
         targets: &mut [Option<Target>],
     ) {
         let Pass { batch, weights, gradients, scratch, .. } = pass;
-        if let Some(gradient) = gradients.get_mut(self.weight) {
-            self.conv.weight_gradient(*batch, inputs[0], g, gradient, scratch);
-        }
         if let Some(gradient) = self.bias.and_then(|bias| gradients.get_mut(bias)) {
             self.sums.measure(g, scratch);
             gradient.iter_mut().zip(&self.sums.sums).for_each(|(bias, sum)| *bias = *sum as f32);
         }
-        if let Some(Target { values, add, .. }) = &mut targets[0] {
-            self.conv.input_gradient(*batch, g, weights.get(self.weight), values, *add, scratch);
+        let (x, w, target) = (inputs[0], weights.get(self.weight), targets[0].as_mut());
+        match (gradients.get_mut(self.weight), target) {
+            (Some(gw), Some(&mut Target { ref mut values, add: accumulate, .. })) => {
+                let operands = Backward { x, gy: g, w, gx: values, accumulate, gw };
+                self.conv.backward(*batch, operands, scratch);
+            }
+            (Some(gw), None) => self.conv.weight_gradient(*batch, x, g, gw, scratch),
+            (None, Some(&mut Target { ref mut values, add, .. })) => {
+                self.conv.input_gradient(*batch, g, w, values, add, scratch);
+            }
+            (None, None) => {}
         }
     }
 

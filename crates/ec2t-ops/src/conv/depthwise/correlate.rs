@@ -6,7 +6,7 @@ use ec2t_kernels::ConvShape;
 use ec2t_kernels::arch::{Operation, Simd, strided};
 
 use super::super::axis::Run;
-use super::{Plane, neighbours};
+use super::{Plane, neighbours, prefetch};
 
 /// The weights' gradient of one image, added to `sums`, `[tap][channel]`.
 pub(super) struct Correlate<'a> {
@@ -27,8 +27,12 @@ impl Operation for Correlate<'_> {
     fn eval<S: Simd>(mut self, simd: S) {
         let (plane, channels) = (self.plane, self.shape.in_channels);
         let block = plane.block_rows(channels);
-        for first in (0..plane.rows.len()).step_by(block) {
-            let rows = first..plane.rows.len().min(first + block);
+        let height = plane.rows.len();
+        for first in (0..height).step_by(block) {
+            let rows = first..height.min(first + block);
+            for values in [self.x, self.gy] {
+                prefetch(simd, values, rows.end..rows.end + block, height);
+            }
             for channel in (0..channels).step_by(S::LANES) {
                 for run in &plane.columns {
                     for ky in 0..self.shape.kernel[0] {

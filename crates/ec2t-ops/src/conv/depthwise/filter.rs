@@ -3,7 +3,7 @@
 use ec2t_kernels::arch::{Operation, Simd, strided};
 
 use super::super::axis::Run;
-use super::{LANES, Plane, neighbours};
+use super::{LANES, Plane, neighbours, prefetch};
 
 /// One image of a forward pass or an input gradient.
 pub(super) struct Filter<'a> {
@@ -21,8 +21,12 @@ impl Operation for Filter<'_> {
 
     #[inline(always)]
     fn eval<S: Simd>(mut self, simd: S) {
-        let Self { plane, channels, .. } = self;
+        let Self { plane, channels, source, .. } = self;
         for row in 0..plane.rows.len() {
+            // In the order of memory: taps jump too much for the hardware to guess.
+            if let Some(&(_, next)) = plane.rows.get(row + 1).and_then(|taps| taps.last()) {
+                prefetch(simd, source, next..next + 1, plane.source_height);
+            }
             for (run, taps) in plane.columns.iter().zip(plane.taps(row)) {
                 let mut at = Place { run, taps, row, pixel: 0, channel: 0 };
                 while at.pixel < run.len {

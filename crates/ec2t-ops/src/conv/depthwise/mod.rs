@@ -15,7 +15,7 @@ use self::{correlate::Correlate, filter::Filter};
 use super::axis::{Axis, Run};
 use crate::{
     chunks::{CHUNKS, split, split_mut, split_scratch},
-    conv::ChannelSums,
+    conv::{Backward, ChannelSums},
     scratch::Scratch,
 };
 use ec2t_kernels::{
@@ -23,9 +23,10 @@ use ec2t_kernels::{
     arch::{Isa, Operation, Simd},
 };
 use rayon::prelude::*;
+use std::ops::Range;
 
 /// Values of a block of rows, which stay in the cache while its channels pass by.
-const BLOCK_VALUES: usize = 1 << 14;
+const BLOCK_VALUES: usize = 1 << 13;
 
 /// Channels are filled up to a multiple of this in weights and their gradient:
 /// the longest vector.
@@ -51,10 +52,12 @@ struct Plane {
     taps: Vec<Vec<(usize, usize)>>,
     /// Columns of the target.
     width: usize,
+    /// Rows of the source.
+    source_height: usize,
 }
 
 impl Plane {
-    fn new([rows, columns]: [Axis; 2], source_width: usize) -> Self {
+    fn new([rows, columns]: [Axis; 2], [source_height, source_width]: [usize; 2]) -> Self {
         let (kernel_width, width) = (columns.taps(), columns.len());
         let rows: Vec<Vec<_>> = (0..rows.len()).map(|row| rows.inside(row).collect()).collect();
         let mut columns = columns.runs();
@@ -73,7 +76,7 @@ impl Plane {
                 row.iter().flat_map(across).collect()
             }));
         }
-        Self { rows, columns, taps, width }
+        Self { rows, columns, taps, width, source_height }
     }
 
     /// Rows of the target whose values fill the cache.
@@ -94,6 +97,15 @@ fn neighbours(run: &Run) -> Option<usize> {
     side_by_side.then_some(run.source_step)
 }
 
+/// Asks for a part of some values, counted in parts of which there are `of`.
+#[inline(always)]
+fn prefetch<S: Simd>(simd: S, values: &[f32], part: Range<usize>, of: usize) {
+    let place = |part: usize| values.len() * part / of.max(1);
+    for at in (place(part.start)..place(part.end.min(of))).step_by(LANES) {
+        simd.prefetch(&values[at..]);
+    }
+}
+
 /// Whether every channel is a group of its own.
 pub(super) fn is_depthwise(shape: &ConvShape) -> bool {
     shape.groups == shape.in_channels && shape.groups == shape.out_channels
@@ -101,8 +113,8 @@ pub(super) fn is_depthwise(shape: &ConvShape) -> bool {
 
 impl Depthwise {
     pub(super) fn new(shape: ConvShape, isa: Isa) -> Self {
-        let forward = Plane::new([0, 1].map(|dim| Axis::forward(&shape, dim)), shape.input[1]);
-        let backward = Plane::new([0, 1].map(|dim| Axis::backward(&shape, dim)), shape.output[1]);
+        let forward = Plane::new([0, 1].map(|dim| Axis::forward(&shape, dim)), shape.input);
+        let backward = Plane::new([0, 1].map(|dim| Axis::backward(&shape, dim)), shape.output);
         Self { shape, isa, forward, backward }
     }
 
@@ -148,11 +160,7 @@ impl Depthwise {
         let (floats, totals) = scratch.take(packed + CHUNKS * summed, CHUNKS * summed);
         let (packed, image_sums) = floats.split_at_mut(packed);
         totals.fill(0.0);
-        for (tap, packed) in packed.chunks_exact_mut(self.padded()).enumerate() {
-            let weights = weights[tap..].iter().step_by(self.shape.taps());
-            packed.iter_mut().zip(weights).for_each(|(to, from)| *to = *from);
-        }
-
+        self.pack(weights, packed);
         let weights = &*packed;
         let target_image = plane.rows.len() * plane.width * channels;
         let source_image = self.shape.input_len() + self.shape.output_len() - target_image;
@@ -215,8 +223,46 @@ impl Depthwise {
                     self.isa.run(Correlate { plane, shape, padded, x, gy, sums });
                 }
             });
-        let (total, others) = sums.split_at_mut(len);
-        for part in others.chunks_exact(len) {
+        self.reduce(sums, gw);
+    }
+
+    /// Both gradients, image by image: the second finds `gy` in the cache.
+    pub(super) fn backward(&self, batch: usize, operands: Backward<'_>, scratch: &mut Scratch) {
+        let Backward { x, gy, w, gx, accumulate, gw } = operands;
+        let (channels, len) = (self.shape.in_channels, self.padded() * self.shape.taps());
+        let (floats, _) = scratch.take(len + CHUNKS * len, 0);
+        let (weights, sums) = floats.split_at_mut(len);
+        self.pack(w, weights);
+        sums.fill(0.0);
+        let weights = &*weights;
+        (split(x, batch), split(gy, batch), split_mut(gx, batch), split_scratch(sums, len))
+            .into_par_iter()
+            .with_max_len(1)
+            .for_each(|(x, gy, gx, sums)| {
+                let inputs = self.shape.input_len();
+                let images = x.chunks_exact(inputs).zip(gx.chunks_exact_mut(inputs));
+                for ((x, target), gy) in images.zip(gy.chunks_exact(self.shape.output_len())) {
+                    let (plane, source) = (&self.backward, gy);
+                    self.isa.run(Filter { plane, channels, source, weights, target, accumulate });
+                    let (shape, padded, plane) = (&self.shape, self.padded(), &self.forward);
+                    self.isa.run(Correlate { plane, shape, padded, x, gy, sums });
+                }
+            });
+        self.reduce(sums, gw);
+    }
+
+    /// Weights `[C, 1, KH, KW]` as `[tap][channel]`, channels filled up.
+    fn pack(&self, weights: &[f32], packed: &mut [f32]) {
+        for (tap, packed) in packed.chunks_exact_mut(self.padded()).enumerate() {
+            let weights = weights[tap..].iter().step_by(self.shape.taps());
+            packed.iter_mut().zip(weights).for_each(|(to, from)| *to = *from);
+        }
+    }
+
+    /// Adds the chunks' sums, `[tap][channel]`, in order.
+    fn reduce(&self, sums: &mut [f32], gw: &mut [f32]) {
+        let (total, others) = sums.split_at_mut(sums.len() / CHUNKS);
+        for part in others.chunks_exact(total.len()) {
             total.iter_mut().zip(part).for_each(|(total, part)| *total += part);
         }
         for (channel, gw) in gw.chunks_exact_mut(self.shape.taps()).enumerate() {

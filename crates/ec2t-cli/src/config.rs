@@ -1,11 +1,14 @@
 //! Settings of a run: the file `config.toml` in its folder.
 
+use std::collections::BTreeMap;
 use std::path::Path;
 
 use anyhow::{Context, Result};
+use ec2t_data::LoadOptions;
 use ec2t_format::tensor::Storage;
 use ec2t_quant::{FinetuneOptions, PretrainOptions, TernarizeOptions};
 use serde::{Deserialize, Serialize};
+use toml::{Spanned, Value};
 
 use crate::exit::Usage;
 
@@ -106,7 +109,18 @@ impl Config {
         Self::parse(&text).map_err(|reason| Usage(format!("{}: {reason}", path.display())).into())
     }
 
-    fn parse(text: &str) -> Result<Self, String> {
+    /// How the dataset is found and split.
+    pub(crate) fn load_options(&self, data_dir: Option<&Path>) -> LoadOptions {
+        LoadOptions {
+            data_dir: data_dir.map(Path::to_owned),
+            validation: self.data.validation,
+            seed: self.run.seed,
+            image_size: self.data.image_size,
+        }
+    }
+
+    /// Reads the text of a file.
+    pub(crate) fn parse(text: &str) -> Result<Self, String> {
         let table: toml::Table = text.parse().map_err(|error| format!("{error}"))?;
         let config: Config = table.clone().try_into().map_err(|error| format!("{error}"))?;
         // Flattened structs can't refuse unknown keys themselves: whatever
@@ -116,6 +130,36 @@ impl Config {
             Some(key) => Err(format!("unknown key `{key}`")),
             None => Ok(config),
         }
+    }
+}
+
+/// One value of one section.
+pub(crate) struct Setting {
+    pub(crate) section: &'static str,
+    pub(crate) key: &'static str,
+    pub(crate) value: Value,
+}
+
+impl Setting {
+    pub(crate) fn new(section: &'static str, key: &'static str, value: impl Into<Value>) -> Self {
+        Self { section, key, value: value.into() }
+    }
+
+    /// The section and the key.
+    pub(crate) fn name(&self) -> String {
+        format!("{}.{}", self.section, self.key)
+    }
+
+    /// Puts the value into the text of a file, which keeps its order and its
+    /// comments; gives the old one.
+    pub(crate) fn replace_in(&self, text: &mut String) -> Result<Value, String> {
+        type Sections = BTreeMap<String, BTreeMap<String, Spanned<Value>>>;
+        let mut sections: Sections = toml::from_str(text).map_err(|error| format!("{error}"))?;
+        let section = sections.get_mut(self.section);
+        let old = section.and_then(|section| section.remove(self.key));
+        let old = old.ok_or_else(|| format!("no setting `{}`", self.name()))?;
+        text.replace_range(old.span(), &self.value.to_string());
+        Ok(old.into_inner())
     }
 }
 

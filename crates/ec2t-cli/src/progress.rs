@@ -104,7 +104,7 @@ impl Observer for TrainingProgress {
         let Some(progress) = &self.0 else { return };
         progress.line(&format!(
             "{} {}/{}: loss {:.4}, training {:.2} %, validation {:.2} % (best {:.2} %), \
-             zeros {:.1} %, {:.0} s, {:.0} ms without images",
+             zeros {:.1} %, {:.0} s ({:.0} ms waiting for images)",
             report.stage,
             report.epoch,
             report.epochs,

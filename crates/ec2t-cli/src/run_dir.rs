@@ -37,7 +37,7 @@ pub(crate) struct RunDir {
 }
 
 impl RunDir {
-    fn open(path: &Path, data_dir: Option<PathBuf>) -> Result<Self> {
+    pub(crate) fn open(path: &Path, data_dir: Option<PathBuf>) -> Result<Self> {
         let config = Config::read(&path.join("config.toml"))?;
         rayon::ThreadPoolBuilder::new().num_threads(config.run.threads).build_global()?;
         Ok(Self { path: path.to_owned(), data_dir, config })
@@ -55,12 +55,7 @@ impl RunDir {
 
     /// How the dataset is found and split.
     pub(crate) fn load_options(&self) -> LoadOptions {
-        LoadOptions {
-            data_dir: self.data_dir.clone(),
-            validation: self.config.data.validation,
-            seed: self.config.run.seed,
-            image_size: self.config.data.image_size,
-        }
+        self.config.load_options(self.data_dir.as_deref())
     }
 
     /// What `ec2t data prepare` wrote.

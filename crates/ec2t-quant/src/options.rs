@@ -72,7 +72,10 @@ pub struct FinetuneOptions {
 
 impl PretrainOptions {
     /// Checks that every number is in its range.
-    pub(crate) fn validate(&self) -> Result<(), QuantError> {
+    ///
+    /// # Errors
+    /// [`QuantError::Option`] with the name of the first that is not.
+    pub fn validate(&self) -> Result<(), QuantError> {
         let momentum = self.momentum;
         let valid = (0.0..1.0).contains(&momentum);
         self.common.validate()?;

@@ -68,22 +68,24 @@ impl DatasetArgs {
     }
 }
 
-/// Writes the summary of a run's dataset; downloads it first where no place on
-/// this machine has it.
+/// Writes the summary of a run's dataset.
 fn prepare(args: RunArgs) -> Result<()> {
-    let data_dir = args.data_dir.clone();
     let run = args.open()?;
-    let (name, options) = (&run.config.data.dataset, run.load_options());
-    let summary = match ec2t_data::verify(name, &options) {
-        Err(missing @ DataError::NotFound { .. }) => {
-            fetch(name, data_dir.as_deref())
-                .map_err(|failed| BadFile(format!("{missing}; the download failed: {failed}")))?;
-            ec2t_data::verify(name, &options)?
-        }
-        found => found?,
-    };
+    let summary = find(&run.config.data.dataset, &run.load_options())?;
     write_json(&run.join("data.json"), &summary)?;
     print(&describe(&summary))
+}
+
+/// Checks a dataset; downloads it first where no place on this machine has it.
+pub(crate) fn find(name: &str, options: &LoadOptions) -> Result<Summary> {
+    match ec2t_data::verify(name, options) {
+        Err(missing @ DataError::NotFound { .. }) => {
+            fetch(name, options.data_dir.as_deref())
+                .map_err(|failed| BadFile(format!("{missing}; the download failed: {failed}")))?;
+            Ok(ec2t_data::verify(name, options)?)
+        }
+        found => Ok(found?),
+    }
 }
 
 fn fetch(name: &str, data_dir: Option<&Path>) -> Result<PathBuf, DataError> {

@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use anyhow::Result;
 use clap::Args;
 use ec2t_data::{Dataset, LoadOptions};
+use ec2t_format::Network;
 use ec2t_format::graph::Shape;
 use ec2t_infer::{Evaluation, Model, evaluate};
 use serde::Serialize;
@@ -114,6 +115,11 @@ fn evaluate_run(run: &RunDir, json: bool) -> Result<()> {
         return print_json(&result);
     }
     print(&format!("float:   {}\nternary: {}", describe(&result.float), describe(&result.ternary)))
+}
+
+/// How good a network is on a run's test images, in words.
+pub(super) fn describe_test(run: &RunDir, network: Network) -> Result<String> {
+    Ok(describe(&measure(&Model::new(network)?, &run.splits()?.test)?))
 }
 
 fn describe(accuracy: &Accuracy) -> String {

@@ -1,13 +1,13 @@
 //! The commands, one file each.
 
-mod data;
+pub(crate) mod data;
 mod eval;
 mod export;
 mod import;
 mod inspect;
 mod report;
 mod run;
-mod scale;
+pub(crate) mod scale;
 mod train;
 
 use anyhow::Result;

@@ -4,14 +4,15 @@ use std::path::PathBuf;
 
 use anyhow::Result;
 use clap::Args;
+use ec2t_data::Summary;
 use ec2t_format::Graph;
 use ec2t_format::graph::{Preprocess, Shape};
 use ec2t_scale::{ArchOptions, CostTable, Scaling};
 
-use crate::config::Preprocessing;
+use crate::config::{Arch, Preprocessing};
 use crate::exit::Usage;
 use crate::output::{print, print_json, write_json};
-use crate::run_dir::{RunArgs, RunDir};
+use crate::run_dir::RunArgs;
 
 /// Build an architecture and count its costs.
 #[derive(Args)]
@@ -48,7 +49,7 @@ impl ScaleArgs {
             Some(run_dir) => {
                 let args = RunArgs { run_dir: run_dir.clone(), data_dir: None };
                 let run = args.open()?;
-                (run_graph(&run)?, Some(run.join("arch.json")))
+                (run_graph(&run.config.arch, &run.data()?)?, Some(run.join("arch.json")))
             }
             None => (self.named_graph()?, self.output.clone()),
         };
@@ -71,8 +72,7 @@ impl ScaleArgs {
 }
 
 /// The architecture of a run, for its images and with their class names.
-fn run_graph(run: &RunDir) -> Result<Graph> {
-    let (arch, data) = (&run.config.arch, run.data()?);
+pub(crate) fn run_graph(arch: &Arch, data: &Summary) -> Result<Graph> {
     let [channels, height, width] = data.shape;
     let scaling = Scaling { depth: arch.depth, width: arch.width, phi: arch.phi };
     let input = Some(Shape::new(channels, height, width));
@@ -83,7 +83,7 @@ fn run_graph(run: &RunDir) -> Result<Graph> {
         let text = format!("arch.classes is {}, but {name} has {expected} classes", arch.classes);
         return Err(Usage(text).into());
     }
-    graph.classes = data.classes;
+    graph.classes = data.classes.clone();
     graph.preprocess = match arch.preprocess {
         Preprocessing::Measured => Preprocess {
             mean: data.stats.mean.iter().map(|&mean| mean as f32).collect(),

@@ -10,26 +10,43 @@ use ec2t_infer::{Model, evaluate};
 use ec2t_quant::{Backend, Best, Outcome, QuantError, Session};
 use serde::Serialize;
 
-use crate::output::{tell, write_json};
+use super::eval::describe_test;
+use crate::new_run::NewRunArgs;
+use crate::output::{print, tell, write_json};
 use crate::progress::{TrainingProgress, stop_on_interrupt};
 use crate::run_dir::{RunArgs, RunDir};
 
 /// Train a network in floats, or take one from a checkpoint.
 #[derive(Args)]
 pub(crate) struct TrainArgs {
+    /// Folder of the run; holds config.toml.
+    #[arg(long, required_unless_present = "arch", value_name = "DIR")]
+    run_dir: Option<PathBuf>,
+    /// Folder that holds the dataset's own folder.
+    #[arg(long, value_name = "DIR")]
+    data_dir: Option<PathBuf>,
     #[command(flatten)]
-    stage: StageArgs,
+    how: HowArgs,
     /// Take the weights from this PyTorch or safetensors checkpoint and train
     /// nothing.
     #[arg(long, value_name = "FILE")]
     init: Option<PathBuf>,
+    #[command(flatten)]
+    new: NewRunArgs,
 }
 
-/// What all training stages take.
+/// What the other training stages take.
 #[derive(Args)]
 pub(crate) struct StageArgs {
     #[command(flatten)]
     run: RunArgs,
+    #[command(flatten)]
+    how: HowArgs,
+}
+
+/// How to train.
+#[derive(Args)]
+struct HowArgs {
     /// Where to compute: cpu, cuda or cuda:NUMBER.
     #[arg(long, default_value = "cpu", value_name = "DEVICE")]
     device: Backend,
@@ -55,44 +72,55 @@ struct StageSummary<'a> {
 
 impl TrainArgs {
     pub(crate) fn run(self) -> Result<()> {
-        let Some(init) = self.init else {
-            return self.stage.run_stage("pretrain", |run, session| {
+        let run = self.new.open(self.run_dir, self.data_dir, self.how.restart)?;
+        let best = match &self.init {
+            Some(init) => take_checkpoint(&run, init)?,
+            None => self.how.run_stage(&run, "pretrain", |session| {
                 let initial = ec2t_quant::initialize(&run.graph()?, run.config.run.seed)?;
                 let options = &run.config.pretrain;
                 let outcome = ec2t_quant::pretrain(&initial, &run.splits()?, options, session)?;
                 Ok((outcome, options.common.epochs))
-            });
+            })?,
         };
-        take_checkpoint(&self.stage.run.open()?, &init)
+        match self.new.arch {
+            Some(_) => print_accuracy(&run, best),
+            None => Ok(()),
+        }
     }
 }
 
 impl StageArgs {
     pub(crate) fn ternarize(self) -> Result<()> {
-        self.run_stage("ternarize", |run, session| {
+        let run = self.run.open()?;
+        self.how.run_stage(&run, "ternarize", |session| {
             let float = run.network("pretrain", "train")?;
             let options = &run.config.ternarize;
             let outcome = ec2t_quant::ternarize(&float, &run.splits()?, options, session)?;
             Ok((outcome, options.common.epochs))
-        })
+        })?;
+        Ok(())
     }
 
     pub(crate) fn finetune(self) -> Result<()> {
-        self.run_stage("finetune", |run, session| {
+        let run = self.run.open()?;
+        self.how.run_stage(&run, "finetune", |session| {
             let ternary = run.network("ternarize", "ternarize")?;
             let options = &run.config.finetune;
             let outcome = ec2t_quant::finetune(&ternary, &run.splits()?, options, session)?;
             Ok((outcome, options.common.epochs))
-        })
+        })?;
+        Ok(())
     }
+}
 
-    /// Opens the run, trains, and writes the summary.
+impl HowArgs {
+    /// Trains, and writes the summary.
     fn run_stage(
-        self,
+        &self,
+        run: &RunDir,
         stage: &str,
-        train: impl FnOnce(&RunDir, &mut Session) -> Result<(Outcome, usize)>,
-    ) -> Result<()> {
-        let run = self.run.open()?;
+        train: impl FnOnce(&mut Session) -> Result<(Outcome, usize)>,
+    ) -> Result<Best> {
         let stop = stop_on_interrupt()?;
         let mut observer = TrainingProgress::new();
         let mut session = Session {
@@ -104,7 +132,7 @@ impl StageArgs {
             stop: &stop as &AtomicBool,
             observer: &mut observer,
         };
-        let (outcome, epochs) = train(&run, &mut session)?;
+        let (outcome, epochs) = train(&mut session)?;
         let network = ec2t_interop::import(&outcome.network, run.graph()?)?.network;
         let summary = StageSummary {
             stage,
@@ -114,12 +142,20 @@ impl StageArgs {
             sparsity: network.sparsity(),
             seconds: outcome.seconds,
         };
-        write_json(&run.join(stage).join("summary.json"), &summary)
+        write_json(&run.join(stage).join("summary.json"), &summary)?;
+        Ok(outcome.best)
     }
 }
 
+/// Prints how good the network of the best epoch is. Nothing depends on the
+/// test images any more.
+fn print_accuracy(run: &RunDir, best: Best) -> Result<()> {
+    let test = describe_test(run, run.network("pretrain", "train")?)?;
+    print(&format!("validation {:.2} %; {test}", best.top1))
+}
+
 /// Takes a float network from a checkpoint in place of training one.
-fn take_checkpoint(run: &RunDir, init: &Path) -> Result<()> {
+fn take_checkpoint(run: &RunDir, init: &Path) -> Result<Best> {
     let started = std::time::Instant::now();
     let network = ec2t_interop::import(init, run.graph()?)?.network;
     let top1 = validation_top1(run, &network)?;
@@ -127,16 +163,18 @@ fn take_checkpoint(run: &RunDir, init: &Path) -> Result<()> {
     let folder = run.join("pretrain");
     forget_training(&folder.join("last.safetensors"))?;
     ec2t_quant::save_network(&folder.join("best.safetensors"), &network)?;
+    let best = Best { epoch: 0, top1 };
     let name = init.file_name().unwrap_or(init.as_os_str()).to_string_lossy().into_owned();
     let summary = StageSummary {
         stage: "pretrain",
         epochs: None,
         init: Some(name),
-        best: Best { epoch: 0, top1 },
+        best,
         sparsity: network.sparsity(),
         seconds: started.elapsed().as_secs_f64(),
     };
-    write_json(&folder.join("summary.json"), &summary)
+    write_json(&folder.join("summary.json"), &summary)?;
+    Ok(best)
 }
 
 /// Removes the checkpoint of a training whose network is being replaced, so

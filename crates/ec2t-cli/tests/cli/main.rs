@@ -6,6 +6,7 @@ mod cifar10;
 mod contract;
 mod digits;
 mod interrupted;
+mod new_run;
 mod run_dir;
 mod streams;
 mod util;

@@ -1,0 +1,72 @@
+//! `ec2t train --arch`: a run without a preset.
+
+use crate::util::{Sandbox, assert_has};
+
+const USAGE: i32 = 2;
+const TRAIN: &str = "train --arch digits-cnn --dataset digits --batch 64";
+
+#[test]
+fn one_command_trains_and_tests() {
+    let sandbox = Sandbox::new();
+    let said = sandbox.good(&format!("{TRAIN} --epochs 3"));
+    assert_has(&said.stderr, &["settings: runs/digits-cnn-digits/config.toml", "pretrain 3/3"]);
+    assert_has(&said.stdout, &["validation ", " %; top-1 ", " % of 360 test images"]);
+    let top1: f64 = said.stdout.split_whitespace().nth(4).unwrap().parse().unwrap();
+    assert!(top1 > 80.0, "{}", said.stdout);
+    let run = |file: &str| format!("runs/digits-cnn-digits/{file}");
+    let settings = sandbox.read_text(&run("config.toml"));
+    assert_has(&settings, &["# Images per step.\nbatch = 64", "schedule = \"one-cycle\""]);
+    assert_eq!(sandbox.read_json(&run("pretrain/summary.json"))["epochs"], 3);
+
+    let network = sandbox.read(&run("pretrain/best.safetensors"));
+    for again in [TRAIN, "train --arch digits-cnn --dataset digits --lr 0.2 --epochs 3"] {
+        let said_again = sandbox.good(again);
+        assert_has(&said_again.stderr, &["continues at step 60 of 60"]);
+        let accuracy = |text: &str| text.split(" test images").next().map(str::to_owned);
+        assert_eq!(accuracy(&said_again.stdout), accuracy(&said.stdout));
+    }
+    assert_eq!(sandbox.read(&run("pretrain/best.safetensors")), network);
+    the_run_is_as_any_other(&sandbox);
+}
+
+fn the_run_is_as_any_other(sandbox: &Sandbox) {
+    sandbox.good("train --run-dir runs/digits-cnn-digits");
+    let data = sandbox.read_json("runs/digits-cnn-digits/data.json");
+    sandbox.good("data prepare --run-dir runs/digits-cnn-digits");
+    assert_eq!(sandbox.read_json("runs/digits-cnn-digits/data.json"), data);
+    let arch = sandbox.read("runs/digits-cnn-digits/arch.json");
+    sandbox.good("scale --run-dir runs/digits-cnn-digits");
+    assert_eq!(sandbox.read("runs/digits-cnn-digits/arch.json"), arch);
+}
+
+#[test]
+fn other_settings_begin_another_run() {
+    let sandbox = Sandbox::new();
+    sandbox.good(&format!("{TRAIN} --epochs 1 --run-dir mine"));
+    let stderr = sandbox.fail(USAGE, &format!("{TRAIN} --epochs 2 --seed 3 --run-dir mine"));
+    let differences = "(pretrain.epochs: 1 → 2, run.seed: 1 → 3)";
+    assert_has(&stderr, &["mine/config.toml", differences, "--restart", "--run-dir"]);
+    let network = sandbox.read("mine/pretrain/best.safetensors");
+    sandbox.good(&format!("{TRAIN} --epochs 1 --seed 3 --run-dir mine --restart"));
+    assert_ne!(sandbox.read("mine/pretrain/best.safetensors"), network);
+    sandbox.good(&format!("{TRAIN} --seed 3 --run-dir mine"));
+}
+
+/// Nothing is left of a run that can't begin.
+#[test]
+fn what_can_not_be_trained_is_refused() {
+    let sandbox = Sandbox::new();
+    for (words, part) in [
+        ("train", "--run-dir <DIR>"),
+        ("train --run-dir run --epochs 3", "--arch <ARCH>"),
+        ("train --arch digits-cnn", "--dataset <NAME>"),
+        ("train --arch digit --dataset digits", "digits-cnn"),
+        ("train --arch digits-cnn --dataset digit", "known are digits"),
+        ("train --arch digits-cnn --dataset digits --lr=-1", "`lr`: must be finite and not"),
+        ("train --arch digits-cnn --dataset digits --epochs 0", "`epochs`: must be at least 1"),
+        ("train --arch digits-cnn --dataset digits --schedule linear", "one-cycle"),
+        ("train --arch digits-cnn --dataset digits --label-smoothing 1", "`label_smoothing`"),
+    ] {
+        assert_has(&sandbox.fail(USAGE, words), &[part]);
+    }
+}

@@ -11,7 +11,7 @@
 
 use candle_core::Device;
 use ec2t_format::Graph;
-use ec2t_format::graph::GraphError;
+use ec2t_format::graph::{GraphError, NodeId};
 use ec2t_ops::loss::{Loss, cross_entropy};
 use rand_chacha::ChaCha8Rng;
 
@@ -187,6 +187,21 @@ impl Engine {
         match &mut self.kind {
             Kind::Cpu(engine) => engine.gradients(),
             Kind::Candle(engine) => engine.gradients(),
+        }
+    }
+
+    /// The first node whose values, in a forward pass of training, are not all
+    /// finite: where a loss that is not finite comes from.
+    pub(crate) fn not_finite(
+        &mut self,
+        weights: &Weights,
+        images: &[f32],
+        batch: usize,
+        rng: &mut ChaCha8Rng,
+    ) -> Result<Option<NodeId>, QuantError> {
+        match &mut self.kind {
+            Kind::Cpu(engine) => Ok(engine.not_finite(weights, images, batch, rng)),
+            Kind::Candle(engine) => engine.not_finite(weights, images, batch, rng),
         }
     }
 

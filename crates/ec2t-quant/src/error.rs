@@ -1,6 +1,6 @@
 //! What can go wrong in training.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use ec2t_data::DataError;
 use ec2t_format::graph::GraphError;
@@ -78,14 +78,19 @@ pub enum QuantError {
         source: std::io::Error,
     },
     /// The loss or a weight is no longer finite; the last checkpoint is kept.
-    #[error("training diverged in epoch {epoch}, step {step}: {what}; try a smaller learning rate")]
+    #[error(
+        "training diverged in epoch {epoch}, step {step}: {what}; {}; try a smaller learning rate",
+        last_checkpoint(checkpoint.as_deref())
+    )]
     Diverged {
         /// Epoch, from 1.
         epoch: usize,
         /// Step inside the epoch, from 1.
         step: usize,
-        /// The value that is not finite.
+        /// The value that is not finite, and the layer where it began.
         what: String,
+        /// The last checkpoint, from before this step, if there is one.
+        checkpoint: Option<PathBuf>,
     },
     /// The run was asked to stop; its checkpoint is saved.
     #[error("interrupted; the same command continues from {}", .0.display())]
@@ -102,6 +107,13 @@ pub enum QuantError {
     /// An operator failed.
     #[error(transparent)]
     Operator(#[from] candle_core::Error),
+}
+
+fn last_checkpoint(path: Option<&Path>) -> String {
+    match path {
+        Some(path) => format!("the last good checkpoint is {}", path.display()),
+        None => "there is no checkpoint yet".to_owned(),
+    }
 }
 
 impl QuantError {

@@ -13,6 +13,7 @@ use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
 use ec2t_data::{Batch, BatchOptions, Batches, Dataset, Loader, Splits};
+use ec2t_format::graph::NodeId;
 use ec2t_format::{Graph, Network};
 use rand_chacha::ChaCha8Rng;
 use rand_chacha::rand_core::SeedableRng;
@@ -226,7 +227,7 @@ impl<'a, P: Phase> Trainer<'a, '_, P> {
         let weights = self.phase.weights_mut();
         let step = self.engine.train(weights, &batch.images, &batch.labels, smoothing, &mut rng)?;
         if !step.mean.is_finite() {
-            return Err(self.diverged(format!("the loss is {}", step.mean)));
+            return Err(self.lost(batch, step.mean));
         }
         let updated = self.phase.update(self.engine.gradients(), factor);
         updated.map_err(|error| self.diverged(error))?;
@@ -247,10 +248,26 @@ impl<'a, P: Phase> Trainer<'a, '_, P> {
         rng
     }
 
+    /// The error of a loss that is not finite.
+    fn lost(&mut self, batch: &Batch, loss: f64) -> QuantError {
+        let (mut rng, images) = (self.dropout_rng(), batch.labels.len());
+        let node = self.engine.not_finite(self.phase.weights(), &batch.images, images, &mut rng);
+        let name = |node: NodeId| self.graph.nodes.get(node.index()).map(|node| &node.name);
+        match node.map(|node| node.and_then(name)) {
+            Ok(Some(layer)) => {
+                self.diverged(format!("the loss is {loss}, from layer `{layer}` on"))
+            }
+            Ok(None) => self.diverged(format!("the loss is {loss}")),
+            Err(error) => error,
+        }
+    }
+
     /// The error of the step after those that are done.
     fn diverged(&self, what: impl ToString) -> QuantError {
         let Progress { epoch, step, .. } = self.progress;
-        QuantError::Diverged { epoch: epoch + 1, step: step + 1, what: what.to_string() }
+        let (epoch, step, what) = (epoch + 1, step + 1, what.to_string());
+        let checkpoint = Some(self.last()).filter(|last| last.exists());
+        QuantError::Diverged { epoch, step, what, checkpoint }
     }
 
     fn report_step(&mut self) {

@@ -127,6 +127,27 @@ impl CandleEngine {
         &mut self.gradients
     }
 
+    /// See [`Engine::not_finite`](crate::engine::Engine::not_finite).
+    pub(crate) fn not_finite(
+        &self,
+        weights: &Weights,
+        images: &[f32],
+        batch: usize,
+        rng: &mut ChaCha8Rng,
+    ) -> Result<Option<NodeId>, QuantError> {
+        let images = self.tensor(images, batch)?;
+        let leaves = Leaves::constants(weights, &self.device)?;
+        let mut mode = Mode::Train { rng, statistics: &mut Vec::new() };
+        let outputs = outputs(&self.graph, &leaves, &images, &mut mode)?;
+        for ((node, _), output) in self.graph.iter().zip(outputs) {
+            let values = output.flatten_all()?.to_vec1::<f32>()?;
+            if !values.iter().all(|value| value.is_finite()) {
+                return Ok(Some(node));
+            }
+        }
+        Ok(None)
+    }
+
     /// See [`Engine::logits`](crate::engine::Engine::logits).
     pub(crate) fn logits(
         &self,
@@ -152,19 +173,31 @@ enum Mode<'a> {
     Eval,
 }
 
+/// The logits.
 fn forward(
     graph: &Graph,
     leaves: &Leaves,
     images: &Tensor,
     mode: &mut Mode,
 ) -> Result<Tensor, QuantError> {
+    let logits = outputs(graph, leaves, images, mode)?.pop();
+    let logits = logits.ok_or_else(|| QuantError::Data("the graph is empty".into()))?;
+    Ok(logits.flatten_from(1)?)
+}
+
+/// The output of every node.
+fn outputs(
+    graph: &Graph,
+    leaves: &Leaves,
+    images: &Tensor,
+    mode: &mut Mode,
+) -> Result<Vec<Tensor>, QuantError> {
     let mut outputs: Vec<Tensor> = Vec::with_capacity(graph.nodes.len());
     for (id, node) in graph.iter() {
         let output = apply(id, node, leaves.of(id), images, &outputs, mode);
         outputs.push(output.map_err(|e| e.context(format!("layer `{}`", node.name)))?);
     }
-    let logits = outputs.pop().ok_or_else(|| QuantError::Data("the graph is empty".into()))?;
-    Ok(logits.flatten_from(1)?)
+    Ok(outputs)
 }
 
 /// Output of one node; the one that has no inputs reads the images.

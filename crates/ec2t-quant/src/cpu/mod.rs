@@ -17,6 +17,7 @@ mod pointwise;
 mod windows;
 
 use ec2t_format::Graph;
+use ec2t_format::graph::NodeId;
 use ec2t_ops::shape::nchw_to_nhwc;
 use ec2t_ops::{ChannelSums, Scratch};
 use rand_chacha::ChaCha8Rng;
@@ -89,6 +90,26 @@ impl CpuEngine {
         Ok(())
     }
 
+    /// See [`Engine::not_finite`](crate::engine::Engine::not_finite). Of fused
+    /// nodes, it is the normalisation.
+    pub(crate) fn not_finite(
+        &mut self,
+        weights: &Weights,
+        images: &[f32],
+        batch: usize,
+        rng: &mut ChaCha8Rng,
+    ) -> Option<NodeId> {
+        self.waiting = 0;
+        let mut found = None;
+        let watch = |node, values: &[f32]| {
+            if found.is_none() && !values.iter().all(|value| value.is_finite()) {
+                found = Some(node);
+            }
+        };
+        self.run(weights, batch, true).forward_watched(images, Mode::Train(rng), watch);
+        found
+    }
+
     /// See [`Engine::logits`](crate::engine::Engine::logits).
     pub(crate) fn logits(&mut self, weights: &Weights, images: &[f32], batch: usize) -> Vec<f32> {
         self.waiting = 0;
@@ -129,9 +150,20 @@ impl Run<'_> {
         self.layout.split(self.memory, self.pass.batch, values)
     }
 
-    fn forward(&mut self, images: &[f32], mut mode: Mode) {
+    fn forward(&mut self, images: &[f32], mode: Mode) {
+        self.forward_watched(images, mode, |_, _| ());
+    }
+
+    /// Shows every value as soon as it is there, with its node.
+    fn forward_watched(
+        &mut self,
+        images: &[f32],
+        mut mode: Mode,
+        mut watch: impl FnMut(NodeId, &[f32]),
+    ) {
         let Layout { images: input, forward, .. } = self.layout;
         let (batch, channels) = (self.pass.batch, self.plan.input_channels);
+        watch(NodeId::INPUT, images);
         nchw_to_nhwc(batch, channels, images, self.parts([*input]).take(*input));
         for (step, values) in self.plan.steps.iter_mut().zip(forward) {
             let mut parts = self.layout.split(self.memory, batch, values.values());
@@ -139,6 +171,7 @@ impl Run<'_> {
             let inputs: Vec<&[f32]> =
                 values.inputs.iter().map(|&input| &*parts.take(input)).collect();
             step.layer.forward(&mut self.pass, &mut mode, &inputs, y);
+            watch(step.node, y);
         }
     }
 

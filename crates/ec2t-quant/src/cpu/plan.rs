@@ -40,6 +40,8 @@ pub(super) struct Plan {
 
 /// One layer, or several fused.
 pub(super) struct Step {
+    /// The node that is computed; of fused ones, the first.
+    pub(super) node: NodeId,
     pub(super) layer: Box<dyn Layer + Send>,
     /// No node twice.
     pub(super) inputs: Vec<NodeId>,
@@ -184,7 +186,7 @@ impl Builder<'_> {
         let layer = self.normalization(fusion, norm, producer)?;
         let residual = fusion.sum.map(|(_, other)| other);
         let inputs = Some(input).into_iter().chain(residual).collect();
-        Ok(self.step(fusion.last(), inputs, Box::new(layer)))
+        Ok(Step { node: fusion.norm, ..self.step(fusion.last(), inputs, Box::new(layer)) })
     }
 
     fn normalization(
@@ -294,7 +296,7 @@ impl Builder<'_> {
 
     fn step(&self, output: NodeId, inputs: Vec<NodeId>, layer: Box<dyn Layer + Send>) -> Step {
         let len = self.shape(output).numel();
-        Step { layer, inputs, output, len }
+        Step { node: output, layer, inputs, output, len }
     }
 
     /// A step that reads a node twice reads a copy of it the second time, so
@@ -307,7 +309,7 @@ impl Builder<'_> {
                 let (node, copy) = (rest[0], NodeId(*nodes as u32));
                 let len = self.shape(node).numel();
                 let layer = Box::new(Copy);
-                steps.push(Step { layer, inputs: vec![node], output: copy, len });
+                steps.push(Step { node, layer, inputs: vec![node], output: copy, len });
                 rest[0] = copy;
                 *nodes += 1;
             }

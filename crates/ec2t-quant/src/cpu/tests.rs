@@ -2,7 +2,7 @@
 
 use candle_core::Device;
 use ec2t_format::Graph;
-use ec2t_format::graph::{Activation, GraphBuilder, Op, Pool2d, Shape};
+use ec2t_format::graph::{Activation, GraphBuilder, NodeId, Op, Pool2d, Shape};
 use rand_chacha::ChaCha8Rng;
 use rand_chacha::rand_core::SeedableRng;
 
@@ -93,4 +93,29 @@ fn memory_is_shared_by_batches_of_any_size() {
         let evaluated = |engine: &mut Engine| engine.logits(&weights, &images(20), 20).unwrap();
         assert_eq!(evaluated(&mut used), evaluated(&mut new()));
     }
+}
+
+/// Both engines name the same layer.
+#[test]
+fn the_first_layer_that_is_not_finite_is_found() {
+    let graph = tangled();
+    let weights = Weights::from_network(&initialize(&graph, 1).unwrap());
+    for name in ["bn0", "conv1", "bn1", "conv2", "bn2", "linear"] {
+        let mut weights = weights.clone();
+        let of = |param: &ec2t_format::graph::Param| graph.nodes[param.node.index()].name == name;
+        let position = weights.params().iter().position(of).unwrap();
+        weights.get_mut(position).fill(f32::INFINITY);
+        let rng = &mut ChaCha8Rng::seed_from_u64(0);
+        let mut engine = Engine::new(Backend::Cpu, &graph, &weights).unwrap();
+        let found = engine.not_finite(&weights, &images(3), 3, rng).unwrap().unwrap();
+        assert_eq!(graph.nodes[found.index()].name, name);
+        let mut candle = Engine::candle(&graph, &weights, Device::Cpu).unwrap();
+        assert_eq!(candle.not_finite(&weights, &images(3), 3, rng).unwrap(), Some(found));
+    }
+    let rng = &mut ChaCha8Rng::seed_from_u64(0);
+    let mut engine = Engine::new(Backend::Cpu, &graph, &weights).unwrap();
+    assert_eq!(engine.not_finite(&weights, &images(3), 3, rng).unwrap(), None);
+    let mut images = images(3);
+    images[7] = f32::NAN;
+    assert_eq!(engine.not_finite(&weights, &images, 3, rng).unwrap(), Some(NodeId::INPUT));
 }

@@ -147,26 +147,42 @@ fn checkpoint(folder: &Path) -> Checkpoint {
     Checkpoint::read(&folder.join("last.safetensors")).unwrap().unwrap()
 }
 
+/// A step that leaves values far too large, one whose values are no numbers.
 #[test]
 fn divergence_leaves_the_last_checkpoint() {
     let folder = tempfile::tempdir().unwrap();
-    for (value, at, reason) in
-        [(f32::MAX, 3, "the loss is NaN"), (f32::NAN, 2, "`fc1.weight` is not finite")]
-    {
-        let phase = Descent { spoilt: Some((2, value)), ..Descent::new(&graph()) };
-        let error =
-            train(folder.path(), phase, &splits(10), &options(4), u64::MAX, true).unwrap_err();
-        match error {
-            QuantError::Diverged { epoch: 1, step, what } => {
-                assert_eq!((step, what.as_str()), (at, reason));
-            }
-            other => panic!("{other}"),
-        }
-        let last = checkpoint(folder.path());
-        assert_eq!((last.progress.epoch, last.progress.step), (0, at - 1));
-        let mut weights = Descent::new(&graph()).weights;
-        weights.load(&last).unwrap();
-        assert_eq!(weights.not_finite(), None);
+    let last = folder.path().join("last.safetensors");
+    let options = LoopOptions { checkpoint_steps: 0, ..options(4) };
+    let train = |phase, steps, restart| {
+        train(folder.path(), phase, &splits(10), &options, steps, restart).unwrap_err()
+    };
+    for (value, at, reason) in [
+        (f32::MAX, 3, "the loss is NaN, from layer `fc1` on"),
+        (f32::NAN, 2, "`fc1.weight` is not finite"),
+    ] {
+        train(Descent::new(&graph()), 1, true);
+        let before = std::fs::read(&last).unwrap();
+        // The phase counts its own steps: its first is the second.
+        let spoilt = Descent { spoilt: Some((1, value)), ..Descent::new(&graph()) };
+        let error = train(spoilt, u64::MAX, false);
+        let told = format!("in epoch 1, step {at}: {reason}; the last good checkpoint is ");
+        let told = told + &last.display().to_string();
+        assert!(error.to_string().contains(&told), "{error}");
+        assert!(matches!(error, QuantError::Diverged { epoch: 1, step, .. } if step == at));
+        assert!(before == std::fs::read(&last).unwrap(), "overwritten");
+    }
+}
+
+#[test]
+fn divergence_in_the_first_step_has_no_checkpoint() {
+    let folder = tempfile::tempdir().unwrap();
+    for (layer, position) in [("fc1", 0), ("fc2", 6)] {
+        let mut phase = Descent::new(&graph());
+        phase.weights.get_mut(position).fill(f32::MAX);
+        let error = train(folder.path(), phase, &splits(10), &options(4), 9, true).unwrap_err();
+        let told = format!("step 1: the loss is NaN, from layer `{layer}` on; there is no check");
+        assert!(error.to_string().contains(&told), "{error}");
+        assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 0);
     }
 }
 

@@ -16,7 +16,9 @@ mod run_dir;
 
 use std::process::ExitCode;
 
+use anyhow::Result;
 use clap::Parser;
+use ec2t_kernels::arch::{ISA_VARIABLE, Isa};
 use tracing::level_filters::LevelFilter;
 
 /// Sparse ternary convolutional networks: train, ternarize, store, run.
@@ -34,8 +36,14 @@ fn main() -> ExitCode {
     let cli = Cli::parse();
     let level = if cli.verbose { LevelFilter::DEBUG } else { LevelFilter::WARN };
     tracing_subscriber::fmt().with_max_level(level).with_writer(std::io::stderr).init();
-    match cli.command.run() {
+    match check_instructions().and_then(|()| cli.command.run()) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => exit::report(&error),
     }
+}
+
+/// Refuses an instruction set that can't be used, which libraries pass over.
+fn check_instructions() -> Result<()> {
+    Isa::from_env().map_err(|error| exit::Usage(format!("{ISA_VARIABLE}: {error}")))?;
+    Ok(())
 }

@@ -277,3 +277,18 @@ fn a_failed_download_leaves_nothing() {
     let stderr = sandbox.fail(BAD_FILE, "data fetch cifar10 --data-dir data");
     assert_has(&stderr, &["https://"]);
 }
+
+#[test]
+fn instructions_that_are_not_there_are_refused() {
+    let sandbox = Sandbox::with_model();
+    let inspect = |isa: &str| {
+        let output = sandbox.ec2t("inspect model.ec2t").env("EC2T_ISA", isa).output().unwrap();
+        (output.status.code(), String::from_utf8(output.stderr).unwrap())
+    };
+    for good in ["", "portable"] {
+        assert_eq!(inspect(good), (Some(0), String::new()));
+    }
+    let (code, stderr) = inspect("sse9");
+    assert_eq!(code, Some(USAGE), "{stderr}");
+    assert_has(&stderr, &["EC2T_ISA: unknown instruction set \"sse9\"; this CPU has portable"]);
+}

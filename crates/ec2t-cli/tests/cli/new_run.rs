@@ -52,6 +52,17 @@ fn other_settings_begin_another_run() {
     sandbox.good(&format!("{TRAIN} --seed 3 --run-dir mine"));
 }
 
+#[test]
+fn divergence_is_told() {
+    let sandbox = Sandbox::new();
+    let output = sandbox.ec2t(&format!("{TRAIN} --lr 1e30 --run-dir mine")).output().unwrap();
+    let stderr = String::from_utf8(output.stderr).unwrap();
+    assert_eq!(output.status.code(), Some(1), "{stderr}");
+    let what = "diverged in epoch 1, step 2: the loss is NaN, from layer `";
+    assert_has(&stderr, &[what, "` on; there is no checkpoint yet"]);
+    assert!(!sandbox.path("mine/pretrain").exists());
+}
+
 /// Nothing is left of a run that can't begin.
 #[test]
 fn what_can_not_be_trained_is_refused() {

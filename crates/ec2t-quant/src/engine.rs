@@ -68,7 +68,7 @@ pub struct Engine {
 
 enum Kind {
     Cpu(Box<CpuEngine>),
-    Candle(CandleEngine),
+    Candle(Box<CandleEngine>),
 }
 
 impl Kind {
@@ -112,7 +112,7 @@ impl Engine {
         weights: &Weights,
         device: Device,
     ) -> Result<Self, QuantError> {
-        Self::of(Kind::Candle(CandleEngine::new(graph, weights, device)), graph)
+        Self::of(Kind::Candle(Box::new(CandleEngine::new(graph, weights, device))), graph)
     }
 
     fn of(kind: Kind, graph: &Graph) -> Result<Self, QuantError> {

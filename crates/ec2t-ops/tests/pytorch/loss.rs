@@ -1,7 +1,7 @@
 //! Softmax cross entropy, and steps of the optimizers.
 
 use ec2t_ops::loss::cross_entropy;
-use ec2t_ops::optim::{Adam, Sgd};
+use ec2t_ops::optim::{Adam, Moments, Sgd};
 use serde::Deserialize;
 
 use crate::common::values;
@@ -37,23 +37,23 @@ fn optimizers() {
     }
     for (Case { kind, count, steps }, expected) in cases("optimizer") {
         let mut x = values(1, count);
-        let [mut first, mut second] = [(); 2].map(|()| vec![0.0; count]);
+        let (mut velocity, mut moments) = (vec![0.0; count], Moments::new(count));
         for step in 0..steps {
             let gradient = values(2 + step, count);
             if kind == "sgd" {
                 let sgd = Sgd { lr: 0.1, momentum: 0.9, decay: 5e-4 };
-                sgd.step(&gradient, &mut x, &mut first);
+                sgd.step(&gradient, &mut x, &mut velocity);
             } else {
                 let adam = Adam::new(step + 1, 0.01, 5e-4);
-                adam.step(&gradient, &mut x, &mut first, &mut second);
+                adam.step(&gradient, &mut x, &mut moments);
             }
         }
         expected.assert_close("x", &x, 1e-6);
         if kind == "sgd" {
-            expected.assert_close("momentum_buffer", &first, 1e-6);
+            expected.assert_close("momentum_buffer", &velocity, 1e-6);
         } else {
-            expected.assert_close("exp_avg", &first, 1e-6);
-            expected.assert_close("exp_avg_sq", &second, 1e-6);
+            expected.assert_close("exp_avg", &moments.mean, 1e-6);
+            expected.assert_close("exp_avg_sq", &moments.square, 1e-6);
         }
     }
 }

@@ -50,7 +50,7 @@ fn pretrain_options() -> PretrainOptions {
 
 fn ternarize_options() -> TernarizeOptions {
     let ec2t = Ec2tOptions { init_scale: 0.4, gamma: 0.2, ..Ec2tOptions::default() };
-    TernarizeOptions { common: common(2, 1e-3), centroid_lr: 1e-4, weight_decay: 5e-6, ec2t }
+    TernarizeOptions { common: common(3, 1e-3), centroid_lr: 1e-4, weight_decay: 5e-6, ec2t }
 }
 
 /// Sets the stop flag after a number of steps.

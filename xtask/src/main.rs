@@ -1,5 +1,5 @@
-//! Developer tasks of the workspace: `cargo xtask pipeline`, `bench`, `ci` and
-//! `tidy`.
+//! Developer tasks of the workspace: `cargo xtask pipeline`, `bench`, `ci`,
+//! `cross`, `cuda` and `tidy`.
 //!
 //! One file per command; this one only chooses. Nothing here computes: every
 //! task runs other programs, prints each of them as it could be typed, and
@@ -11,11 +11,15 @@
 #![allow(clippy::print_stdout, clippy::print_stderr)]
 
 mod bench;
+mod cache;
 mod cargo;
 mod ci;
+mod cross;
+mod cuda;
 mod pipeline;
 mod shell;
 mod tidy;
+mod venv;
 
 use std::process::ExitCode;
 
@@ -28,6 +32,8 @@ enum Cli {
     Pipeline(pipeline::Args),
     Bench(bench::Args),
     Ci(ci::Args),
+    Cross(cross::Args),
+    Cuda(cuda::Args),
     /// Check what compilers do not: module docs, sizes, stray words and paths.
     Tidy,
 }
@@ -37,6 +43,8 @@ fn main() -> ExitCode {
         Cli::Pipeline(args) => pipeline::run(&args),
         Cli::Bench(args) => bench::run(&args),
         Cli::Ci(args) => ci::run(&args),
+        Cli::Cross(args) => cross::run(&args),
+        Cli::Cuda(args) => cuda::run(&args),
         Cli::Tidy => tidy::run(),
     };
     outcome.unwrap_or_else(|error| {

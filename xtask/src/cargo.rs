@@ -1,4 +1,4 @@
-//! Programs that cargo builds.
+//! Programs that cargo builds, and where cargo finds ours.
 
 use std::env;
 use std::path::PathBuf;
@@ -8,6 +8,13 @@ use anyhow::{Context, Result, bail};
 use serde_json::Value;
 
 use crate::shell;
+
+/// The folder of this package. Cargo names it to the programs that it runs; the one
+/// in which this program was built may be another where clones share a target folder.
+pub(crate) fn package_folder() -> PathBuf {
+    let built = || env!("CARGO_MANIFEST_DIR").into();
+    env::var_os("CARGO_MANIFEST_DIR").map_or_else(built, PathBuf::from)
+}
 
 /// Runs cargo with these words, and gives the path of the program that it builds
 /// for `target`. The command is printed to stderr.

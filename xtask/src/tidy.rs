@@ -9,7 +9,7 @@ use std::process::ExitCode;
 
 use anyhow::{Context, Result};
 
-use crate::ci;
+use crate::{cargo, ci};
 
 /// The folders and single files to look at.
 const ROOTS: [&str; 12] = [
@@ -46,7 +46,8 @@ const MACHINE_FOLDERS: [&str; 5] = [
 ];
 
 pub(crate) fn run() -> Result<ExitCode> {
-    let workspace = Path::new(env!("CARGO_MANIFEST_DIR")).parent().context("xtask has a parent")?;
+    let package = cargo::package_folder();
+    let workspace = package.parent().context("xtask has a parent")?;
     let files = files(workspace)?;
     let mut faults = Vec::new();
     for file in &files {

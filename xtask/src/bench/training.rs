@@ -120,7 +120,7 @@ impl Bench {
         let python = torch::python(args.python.as_deref())?;
         let words = ["bench", "--package", "ec2t-quant", "--bench", "training", "--no-run"];
         let ec2t = cargo::build(&words, "training")?;
-        let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("peers/training.py");
+        let script = cargo::package_folder().join("peers/training.py");
         let rounds = args.rounds.get();
         Ok(Self { ec2t, python, script, threads, rounds, peers: BTreeMap::new() })
     }

@@ -12,6 +12,8 @@ use std::{fs, mem};
 use anyhow::{Context, Result, bail};
 use toml::{Spanned, Value};
 
+use crate::cargo;
+
 type Sections = BTreeMap<String, BTreeMap<String, Spanned<Value>>>;
 
 /// A preset, resolved or on its way there.
@@ -39,7 +41,7 @@ pub(crate) fn preset_file(preset: &str) -> Result<PathBuf> {
 
 /// The presets that come with the workspace, sorted by name.
 pub(crate) fn presets() -> Result<Vec<PathBuf>> {
-    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("pipelines");
+    let folder = cargo::package_folder().join("pipelines");
     let entries = fs::read_dir(&folder).with_context(|| folder.display().to_string())?;
     let mut files = entries.map(|e| Ok(e?.path())).collect::<Result<Vec<_>>>()?;
     files.sort();

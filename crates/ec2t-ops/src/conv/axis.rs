@@ -17,6 +17,8 @@ pub(super) struct Axis {
     /// How far apart two such positions' sources are.
     source_step: usize,
     taps: usize,
+    /// Number of source positions.
+    source_len: usize,
     /// `[position][tap]`; none outside the source.
     sources: Vec<Option<usize>>,
 }
@@ -47,33 +49,40 @@ pub(super) struct Class {
 impl Axis {
     /// Rows (`dim` 0) or columns (1) of the output, reading the input.
     pub(super) fn forward(shape: &ConvShape, dim: usize) -> Self {
-        let (stride, dilation) = (shape.stride[dim], shape.dilation[dim]);
-        Self::new(shape.output[dim], [1, stride], shape.kernel[dim], |position, tap| {
-            let padded = position * stride + tap * dilation;
-            padded.checked_sub(shape.padding[dim]).filter(|&source| source < shape.input[dim])
-        })
+        Self::clipped(Reads::forward(shape, dim), 0, shape.input[dim])
     }
 
     /// Rows (`dim` 0) or columns (1) of the input, reading the output.
     pub(super) fn backward(shape: &ConvShape, dim: usize) -> Self {
-        let (stride, dilation) = (shape.stride[dim], shape.dilation[dim]);
-        Self::new(shape.input[dim], [stride, 1], shape.kernel[dim], |position, tap| {
-            let start = (position + shape.padding[dim]).checked_sub(tap * dilation)?;
-            let source = start / stride;
-            (start % stride == 0 && source < shape.output[dim]).then_some(source)
-        })
+        Self::clipped(Reads::backward(shape, dim), 0, shape.output[dim])
     }
 
-    fn new(
-        positions: usize,
-        [period, source_step]: [usize; 2],
-        taps: usize,
-        source: impl Fn(usize, usize) -> Option<usize>,
-    ) -> Self {
-        let source = &source;
-        let sources =
-            (0..positions).flat_map(|p| (0..taps).map(move |tap| source(p, tap))).collect();
-        Self { period, source_step, taps, sources }
+    /// [`forward`](Self::forward) from an input with as many zeros around it as taps
+    /// reach; and how many are in front.
+    pub(super) fn forward_padded(shape: &ConvShape, dim: usize) -> (Self, usize) {
+        Self::padded(Reads::forward(shape, dim), shape.input[dim])
+    }
+
+    /// [`backward`](Self::backward) from an output with zeros around it; and how many
+    /// are in front.
+    pub(super) fn backward_padded(shape: &ConvShape, dim: usize) -> (Self, usize) {
+        Self::padded(Reads::backward(shape, dim), shape.output[dim])
+    }
+
+    fn padded(reads: Reads, source_len: usize) -> (Self, usize) {
+        let sources = reads.sources.iter().flatten();
+        let before = sources.clone().map(|source| (-source).max(0)).max().unwrap_or(0) as usize;
+        let end = sources.max().map_or(0, |last| last + 1).max(source_len as isize) as usize;
+        (Self::clipped(reads, before, before + end), before)
+    }
+
+    /// Sources, shifted, from 0 to `source_len`.
+    fn clipped(reads: Reads, shift: usize, source_len: usize) -> Self {
+        let Reads { period, source_step, taps, sources } = reads;
+        let place = |source: Option<isize>| source?.checked_add_unsigned(shift)?.try_into().ok();
+        let inside = |source| place(source).filter(|&source| source < source_len);
+        let sources = sources.into_iter().map(inside).collect();
+        Self { period, source_step, taps, source_len, sources }
     }
 
     /// Number of taps.
@@ -84,6 +93,11 @@ impl Axis {
     /// Number of target positions.
     pub(super) fn len(&self) -> usize {
         self.sources.len() / self.taps
+    }
+
+    /// Number of source positions.
+    pub(super) fn source_len(&self) -> usize {
+        self.source_len
     }
 
     /// What a position reads through a tap.
@@ -106,30 +120,58 @@ impl Axis {
         (0..self.taps).filter_map(move |tap| Some((tap, self.source(position, tap)?)))
     }
 
-    /// The positions, as runs: short ones at the borders, a long one between.
-    pub(super) fn runs(&self) -> Vec<Run> {
-        let mut runs: Vec<Run> = Vec::new();
-        for class in self.classes() {
-            let begin = runs.len();
-            for position in class.positions {
-                let taps: Vec<_> = self.inside(position).collect();
-                let same = |run: &&mut Run| {
-                    let taps = taps.iter().map(|(tap, _)| tap);
-                    run.taps.iter().map(|(tap, _)| tap).eq(taps)
-                };
-                match runs[begin..].last_mut().filter(same) {
-                    Some(run) => run.len += 1,
-                    None => runs.push(Run {
-                        first: position,
-                        step: self.period,
-                        source_step: self.source_step,
-                        len: 1,
-                        taps,
-                    }),
-                }
-            }
-        }
-        runs
+    /// The positions of a padded axis, as runs.
+    pub(super) fn runs(&self) -> impl Iterator<Item = Run> {
+        self.classes().map(|Class { positions, .. }| Run {
+            first: positions[0],
+            step: self.period,
+            source_step: self.source_step,
+            len: positions.len(),
+            taps: self.inside(positions[0]).collect(),
+        })
+    }
+}
+
+/// What taps read along an axis, inside the source or not.
+struct Reads {
+    period: usize,
+    source_step: usize,
+    taps: usize,
+    /// `[position][tap]`; none between the pixels of a strided output.
+    sources: Vec<Option<isize>>,
+}
+
+impl Reads {
+    fn forward(shape: &ConvShape, dim: usize) -> Self {
+        let [stride, dilation, padding] =
+            [shape.stride, shape.dilation, [shape.padding[0], shape.padding[1]]]
+                .map(|of| of[dim] as isize);
+        let source = |position, tap| Some(position * stride + tap * dilation - padding);
+        let steps = [1, shape.stride[dim]];
+        Self::new(shape.output[dim], steps, shape.kernel[dim], source)
+    }
+
+    fn backward(shape: &ConvShape, dim: usize) -> Self {
+        let [stride, dilation, padding] =
+            [shape.stride, shape.dilation, [shape.padding[0], shape.padding[1]]]
+                .map(|of| of[dim] as isize);
+        let source = |position, tap| {
+            let start = position + padding - tap * dilation;
+            (start % stride == 0).then_some(start / stride)
+        };
+        let steps = [shape.stride[dim], 1];
+        Self::new(shape.input[dim], steps, shape.kernel[dim], source)
+    }
+
+    fn new(
+        positions: usize,
+        [period, source_step]: [usize; 2],
+        taps: usize,
+        source: impl Fn(isize, isize) -> Option<isize>,
+    ) -> Self {
+        let places = (0..positions).flat_map(|p| (0..taps).map(move |tap| [p, tap]));
+        let sources = places.map(|[p, tap]| source(p as isize, tap as isize)).collect();
+        Self { period, source_step, taps, sources }
     }
 }
 
@@ -169,20 +211,33 @@ mod tests {
     }
 
     #[test]
-    fn runs_are_borders_and_a_middle() {
-        let runs = Axis::forward(&shape(16, 3, 1, 1), 1).runs();
-        let lengths: Vec<_> = runs.iter().map(|run| (run.first, run.len)).collect();
-        assert_eq!(lengths, [(0, 1), (1, 14), (15, 1)]);
-        assert_eq!(runs[1].taps, [(0, 0), (1, 1), (2, 2)]);
+    fn runs_of_a_padded_axis_read_through_the_same_taps() {
+        let (axis, before) = Axis::forward_padded(&shape(16, 3, 1, 1), 1);
+        assert_eq!([before, axis.source_len()], [1, 18]);
+        let runs: Vec<_> = axis.runs().collect();
+        let taps = vec![(0, 0), (1, 1), (2, 2)];
+        assert_eq!(runs, [Run { first: 0, step: 1, source_step: 1, len: 16, taps }]);
+    }
+
+    /// The last pixel reads behind the input, the first one does not read in front.
+    #[test]
+    fn zeros_are_where_taps_reach() {
+        let same = ConvShape { padding: [0, 0, 1, 1], output: [4; 2], ..shape(8, 3, 2, 0) };
+        let (axis, before) = Axis::forward_padded(&same, 0);
+        assert_eq!([before, axis.source_len()], [0, 9]);
+        let (axis, before) = Axis::backward_padded(&same, 0);
+        assert_eq!([before, axis.source_len()], [1, 5]);
     }
 
     #[test]
     fn runs_of_a_strided_gradient_cover_each_position_once() {
-        let runs = Axis::backward(&shape(9, 3, 2, 1), 1).runs();
+        let runs: Vec<_> = Axis::backward_padded(&shape(9, 3, 2, 1), 1).0.runs().collect();
         let mut positions: Vec<_> =
             runs.iter().flat_map(|run| (0..run.len).map(|i| run.first + i * run.step)).collect();
         positions.sort_unstable();
         assert_eq!(positions, (0..9).collect::<Vec<_>>());
+        let taps: Vec<_> = runs.iter().map(|run| run.taps.len()).collect();
+        assert_eq!(taps, [1, 2]);
     }
 
     #[test]

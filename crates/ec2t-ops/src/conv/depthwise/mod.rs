@@ -1,38 +1,38 @@
 //! Convolution of each channel by itself (`groups` = channels in = channels out).
 //!
-//! Lanes are channels, so padding, stride and dilation concern whole vectors: a
-//! row of pixels is cut into runs that read through the same taps, which needs no
-//! border code, and serves the input gradient as well, whose phases are runs with
-//! a step. Where a run's taps read three or five neighbours, as they do but at the
-//! borders, a few pixels share what they read in registers ([`filter`],
-//! [`correlate`]). A block of rows that fits into the cache is done for one vector
-//! of channels after the other.
+//! Lanes are channels, so stride and dilation concern whole vectors. A band of
+//! rows of the source is copied first, with zeros around it where taps reach beyond
+//! ([`band`]): the copy streams through memory in order and stays in the cache, and
+//! no pixel is a border then. Pixels of a row that read through the same taps are a
+//! run, which serves the input gradient as well, whose phases are runs with a step.
+//! Where taps read three or five neighbours, a few pixels share what they read in
+//! registers ([`filter`]). The gradient of the weights is joined from what the
+//! gradient of the input reads, so the two are one pass.
 
-mod correlate;
+mod band;
 mod filter;
 
-use self::{correlate::Correlate, filter::Filter};
-use super::axis::{Axis, Run};
+use self::{
+    band::Plane,
+    filter::{Correlation, Filter},
+};
 use crate::{
     chunks::{CHUNKS, split, split_mut, split_scratch},
     conv::{Backward, ChannelSums},
     scratch::Scratch,
+    shares::Shares,
 };
 use ec2t_kernels::{
     ConvShape,
     arch::{Isa, Operation, Simd},
 };
 use rayon::prelude::*;
-use std::ops::Range;
-
-/// Values of a block of rows, which stay in the cache while its channels pass by.
-const BLOCK_VALUES: usize = 1 << 13;
 
 /// Channels are filled up to a multiple of this in weights and their gradient:
 /// the longest vector.
 const LANES: usize = 16;
 
-/// Runs of one layer, for both directions.
+/// Both directions of one layer.
 #[derive(Clone, Debug)]
 pub(super) struct Depthwise {
     shape: ConvShape,
@@ -41,69 +41,14 @@ pub(super) struct Depthwise {
     backward: Plane,
 }
 
-/// What the pixels of a target plane read.
-#[derive(Clone, Debug)]
-struct Plane {
-    /// For each row, the kernel rows inside the source, each with what it reads.
-    rows: Vec<Vec<(usize, usize)>>,
-    columns: Vec<Run>,
-    /// `[row][run]`: the taps inside, each with the source pixel of the run's first,
-    /// by kernel row and then by source.
-    taps: Vec<Vec<(usize, usize)>>,
-    /// Columns of the target.
-    width: usize,
-    /// Rows of the source.
-    source_height: usize,
-}
-
-impl Plane {
-    fn new([rows, columns]: [Axis; 2], [source_height, source_width]: [usize; 2]) -> Self {
-        let (kernel_width, width) = (columns.taps(), columns.len());
-        let rows: Vec<Vec<_>> = (0..rows.len()).map(|row| rows.inside(row).collect()).collect();
-        let mut columns = columns.runs();
-        for run in &mut columns {
-            run.taps.sort_by_key(|&(_, source)| source);
-        }
-        let mut taps = Vec::with_capacity(rows.len() * columns.len());
-        for row in &rows {
-            taps.extend(columns.iter().map(|run| {
-                let across = |&(ky, y): &(usize, usize)| {
-                    let place = move |&(kx, x): &(usize, usize)| {
-                        (ky * kernel_width + kx, y * source_width + x)
-                    };
-                    run.taps.iter().map(place)
-                };
-                row.iter().flat_map(across).collect()
-            }));
-        }
-        Self { rows, columns, taps, width, source_height }
-    }
-
-    /// Rows of the target whose values fill the cache.
-    fn block_rows(&self, channels: usize) -> usize {
-        (BLOCK_VALUES / (self.width * channels).max(1)).max(1)
-    }
-
-    /// The taps of a row's runs.
-    fn taps(&self, row: usize) -> &[Vec<(usize, usize)>] {
-        &self.taps[row * self.columns.len()..][..self.columns.len()]
-    }
-}
-
-/// How far apart the sources of neighbouring pixels are, if the taps of a run read
-/// neighbouring sources.
-fn neighbours(run: &Run) -> Option<usize> {
-    let side_by_side = run.taps.windows(2).all(|pair| pair[1].1 == pair[0].1 + 1);
-    side_by_side.then_some(run.source_step)
-}
-
-/// Asks for a part of some values, counted in parts of which there are `of`.
-#[inline(always)]
-fn prefetch<S: Simd>(simd: S, values: &[f32], part: Range<usize>, of: usize) {
-    let place = |part: usize| values.len() * part / of.max(1);
-    for at in (place(part.start)..place(part.end.min(of))).step_by(LANES) {
-        simd.prefetch(&values[at..]);
-    }
+/// One image of a backward pass.
+struct Image<'a> {
+    x: &'a [f32],
+    /// The gradient of the output.
+    source: &'a [f32],
+    /// The gradient of the input.
+    target: &'a mut [f32],
+    band: &'a mut [f32],
 }
 
 /// Whether every channel is a group of its own.
@@ -113,8 +58,7 @@ pub(super) fn is_depthwise(shape: &ConvShape) -> bool {
 
 impl Depthwise {
     pub(super) fn new(shape: ConvShape, isa: Isa) -> Self {
-        let forward = Plane::new([0, 1].map(|dim| Axis::forward(&shape, dim)), shape.input);
-        let backward = Plane::new([0, 1].map(|dim| Axis::backward(&shape, dim)), shape.output);
+        let (forward, backward) = (Plane::forward(&shape), Plane::backward(&shape));
         Self { shape, isa, forward, backward }
     }
 
@@ -154,16 +98,16 @@ impl Depthwise {
         sums: Option<&mut ChannelSums>,
         scratch: &mut Scratch,
     ) {
-        let channels = self.shape.in_channels;
-        let summed = if sums.is_some() { 2 * channels } else { 0 };
+        let summed = if sums.is_some() { 2 * self.shape.in_channels } else { 0 };
         let packed = self.padded() * self.shape.taps();
-        let (floats, totals) = scratch.take(packed + CHUNKS * summed, CHUNKS * summed);
+        let fixed = packed + CHUNKS * summed;
+        let bands = Shares::count() * plane.band_len();
+        let (floats, totals) = scratch.take(fixed + bands, CHUNKS * summed);
+        let (floats, bands) = floats.split_at_mut(fixed);
         let (packed, image_sums) = floats.split_at_mut(packed);
         totals.fill(0.0);
         self.pack(weights, packed);
-        let weights = &*packed;
-        let target_image = plane.rows.len() * plane.width * channels;
-        let source_image = self.shape.input_len() + self.shape.output_len() - target_image;
+        let (weights, bands) = (&*packed, Shares::new(bands));
         (
             split_mut(target, batch),
             split(source, batch),
@@ -173,22 +117,25 @@ impl Depthwise {
             .into_par_iter()
             .with_max_len(1)
             .for_each(|(target, source, image_sums, totals)| {
-                let images = target.chunks_exact_mut(target_image);
-                for (target, source) in images.zip(source.chunks_exact(source_image)) {
-                    let y = &mut *target;
-                    self.isa.run(Filter {
-                        plane,
-                        channels,
-                        source,
-                        weights,
-                        target: y,
-                        accumulate,
+                let images = target.chunks_exact_mut(plane.target_len());
+                for (target, source) in images.zip(source.chunks_exact(plane.source_len())) {
+                    bands.with(|band| {
+                        let target = &mut *target;
+                        let correlation = None;
+                        self.isa.run(Filter {
+                            plane,
+                            source,
+                            band,
+                            weights,
+                            target,
+                            accumulate,
+                            correlation,
+                        });
                     });
                     if summed > 0 {
                         image_sums.fill(0.0);
                         self.isa.run(SumImage { y: target, sums: image_sums });
-                        let sums = totals.iter_mut().zip(&*image_sums);
-                        sums.for_each(|(total, sum)| *total += f64::from(*sum));
+                        add(image_sums, totals);
                     }
                 }
             });
@@ -210,45 +157,74 @@ impl Depthwise {
         gw: &mut [f32],
         scratch: &mut Scratch,
     ) {
-        let len = self.padded() * self.shape.taps();
-        let (sums, _) = scratch.take(CHUNKS * len, 0);
-        sums.fill(0.0);
-        (split_scratch(sums, len), split(x, batch), split(gy, batch))
+        let (len, inputs) = (self.padded() * self.shape.taps(), self.shape.input_len());
+        let (fixed, band) = (len + CHUNKS * len, self.backward.band_len());
+        let shares = Shares::count() * (band + inputs);
+        let (floats, totals) = scratch.take(fixed + shares, CHUNKS * len);
+        let (floats, shares) = floats.split_at_mut(fixed);
+        let (weights, sums) = floats.split_at_mut(len);
+        weights.fill(0.0); // nobody wants the gradient of the input
+        totals.fill(0.0);
+        let (weights, shares) = (&*weights, Shares::new(shares));
+        (split(x, batch), split(gy, batch), split_scratch(sums, len), split_scratch(totals, len))
             .into_par_iter()
             .with_max_len(1)
-            .for_each(|(sums, x, gy)| {
-                let xs = x.chunks_exact(self.shape.input_len());
-                for (x, gy) in xs.zip(gy.chunks_exact(self.shape.output_len())) {
-                    let (shape, padded, plane) = (&self.shape, self.padded(), &self.forward);
-                    self.isa.run(Correlate { plane, shape, padded, x, gy, sums });
+            .for_each(|(x, gy, sums, totals)| {
+                let gradients = gy.chunks_exact(self.shape.output_len());
+                for (x, source) in x.chunks_exact(inputs).zip(gradients) {
+                    shares.with(|share| {
+                        let (band, target) = share.split_at_mut(band);
+                        self.gradients(Image { x, source, target, band }, weights, false, sums);
+                    });
+                    add(sums, totals);
                 }
             });
-        self.reduce(sums, gw);
+        self.reduce(totals, gw);
     }
 
-    /// Both gradients, image by image: the second finds `gy` in the cache.
     pub(super) fn backward(&self, batch: usize, operands: Backward<'_>, scratch: &mut Scratch) {
         let Backward { x, gy, w, gx, accumulate, gw } = operands;
-        let (channels, len) = (self.shape.in_channels, self.padded() * self.shape.taps());
-        let (floats, _) = scratch.take(len + CHUNKS * len, 0);
+        let (len, inputs) = (self.padded() * self.shape.taps(), self.shape.input_len());
+        let (fixed, band) = (len + CHUNKS * len, self.backward.band_len());
+        let (floats, totals) = scratch.take(fixed + Shares::count() * band, CHUNKS * len);
+        let (floats, bands) = floats.split_at_mut(fixed);
         let (weights, sums) = floats.split_at_mut(len);
         self.pack(w, weights);
-        sums.fill(0.0);
-        let weights = &*weights;
-        (split(x, batch), split(gy, batch), split_mut(gx, batch), split_scratch(sums, len))
+        totals.fill(0.0);
+        let (weights, bands) = (&*weights, Shares::new(bands));
+        (
+            split(x, batch),
+            split(gy, batch),
+            split_mut(gx, batch),
+            split_scratch(sums, len),
+            split_scratch(totals, len),
+        )
             .into_par_iter()
             .with_max_len(1)
-            .for_each(|(x, gy, gx, sums)| {
-                let inputs = self.shape.input_len();
+            .for_each(|(x, gy, gx, sums, totals)| {
                 let images = x.chunks_exact(inputs).zip(gx.chunks_exact_mut(inputs));
-                for ((x, target), gy) in images.zip(gy.chunks_exact(self.shape.output_len())) {
-                    let (plane, source) = (&self.backward, gy);
-                    self.isa.run(Filter { plane, channels, source, weights, target, accumulate });
-                    let (shape, padded, plane) = (&self.shape, self.padded(), &self.forward);
-                    self.isa.run(Correlate { plane, shape, padded, x, gy, sums });
+                for ((x, target), source) in images.zip(gy.chunks_exact(self.shape.output_len())) {
+                    bands.with(|band| {
+                        let target = &mut *target;
+                        self.gradients(
+                            Image { x, source, target, band },
+                            weights,
+                            accumulate,
+                            sums,
+                        );
+                    });
+                    add(sums, totals);
                 }
             });
-        self.reduce(sums, gw);
+        self.reduce(totals, gw);
+    }
+
+    /// Both gradients of one image; that of the weights, `[tap][channel]`, to `sums`.
+    fn gradients(&self, image: Image<'_>, weights: &[f32], accumulate: bool, sums: &mut [f32]) {
+        sums.fill(0.0);
+        let Image { x, source, target, band } = image;
+        let (plane, correlation) = (&self.backward, Some(Correlation { x, sums }));
+        self.isa.run(Filter { plane, source, band, weights, target, accumulate, correlation });
     }
 
     /// Weights `[C, 1, KH, KW]` as `[tap][channel]`, channels filled up.
@@ -260,16 +236,21 @@ impl Depthwise {
     }
 
     /// Adds the chunks' sums, `[tap][channel]`, in order.
-    fn reduce(&self, sums: &mut [f32], gw: &mut [f32]) {
+    fn reduce(&self, sums: &mut [f64], gw: &mut [f32]) {
         let (total, others) = sums.split_at_mut(sums.len() / CHUNKS);
         for part in others.chunks_exact(total.len()) {
             total.iter_mut().zip(part).for_each(|(total, part)| *total += part);
         }
         for (channel, gw) in gw.chunks_exact_mut(self.shape.taps()).enumerate() {
             let total = total[channel..].iter().step_by(self.padded());
-            gw.iter_mut().zip(total).for_each(|(to, from)| *to = *from);
+            gw.iter_mut().zip(total).for_each(|(to, from)| *to = *from as f32);
         }
     }
+}
+
+/// Adds an image's sums to those of its chunk.
+fn add(sums: &[f32], totals: &mut [f64]) {
+    totals.iter_mut().zip(sums).for_each(|(total, sum)| *total += f64::from(*sum));
 }
 
 /// Adds an image's pixels, and their squares, to `[sums, squares]`.

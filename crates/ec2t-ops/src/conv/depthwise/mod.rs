@@ -32,6 +32,9 @@ use rayon::prelude::*;
 /// the longest vector.
 const LANES: usize = 16;
 
+/// Pixels whose sum in `f32` is added to a total.
+const SUM_PIXELS: usize = 256;
+
 /// Both directions of one layer.
 #[derive(Clone, Debug)]
 pub(super) struct Depthwise {
@@ -95,28 +98,28 @@ impl Depthwise {
         weights: &[f32],
         target: &mut [f32],
         accumulate: bool,
-        sums: Option<&mut ChannelSums>,
+        channel_sums: Option<&mut ChannelSums>,
         scratch: &mut Scratch,
     ) {
-        let summed = if sums.is_some() { 2 * self.shape.in_channels } else { 0 };
+        let summed = if channel_sums.is_some() { 2 * self.shape.in_channels } else { 0 };
         let packed = self.padded() * self.shape.taps();
         let fixed = packed + CHUNKS * summed;
         let bands = Shares::count() * plane.band_len();
         let (floats, totals) = scratch.take(fixed + bands, CHUNKS * summed);
         let (floats, bands) = floats.split_at_mut(fixed);
-        let (packed, image_sums) = floats.split_at_mut(packed);
+        let (packed, sums) = floats.split_at_mut(packed);
         totals.fill(0.0);
         self.pack(weights, packed);
         let (weights, bands) = (&*packed, Shares::new(bands));
         (
             split_mut(target, batch),
             split(source, batch),
-            split_scratch(image_sums, summed),
+            split_scratch(sums, summed),
             split_scratch(totals, summed),
         )
             .into_par_iter()
             .with_max_len(1)
-            .for_each(|(target, source, image_sums, totals)| {
+            .for_each(|(target, source, sums, totals)| {
                 let images = target.chunks_exact_mut(plane.target_len());
                 for (target, source) in images.zip(source.chunks_exact(plane.source_len())) {
                     bands.with(|band| {
@@ -133,14 +136,16 @@ impl Depthwise {
                         });
                     });
                     if summed > 0 {
-                        image_sums.fill(0.0);
-                        self.isa.run(SumImage { y: target, sums: image_sums });
-                        add(image_sums, totals);
+                        for y in target.chunks(SUM_PIXELS * self.shape.in_channels) {
+                            sums.fill(0.0);
+                            self.isa.run(SumPixels { y, sums });
+                            add(sums, totals);
+                        }
                     }
                 }
             });
-        if let Some(sums) = sums {
-            sums.reduce(totals);
+        if let Some(channel_sums) = channel_sums {
+            channel_sums.reduce(totals);
         }
     }
 
@@ -248,18 +253,18 @@ impl Depthwise {
     }
 }
 
-/// Adds an image's sums to those of its chunk.
+/// Adds sums to those of a chunk.
 fn add(sums: &[f32], totals: &mut [f64]) {
     totals.iter_mut().zip(sums).for_each(|(total, sum)| *total += f64::from(*sum));
 }
 
-/// Adds an image's pixels, and their squares, to `[sums, squares]`.
-struct SumImage<'a> {
+/// Adds pixels, and their squares, to `[sums, squares]`.
+struct SumPixels<'a> {
     y: &'a [f32],
     sums: &'a mut [f32],
 }
 
-impl Operation for SumImage<'_> {
+impl Operation for SumPixels<'_> {
     type Output = ();
 
     #[inline(always)]

@@ -1,11 +1,13 @@
-//! ResNet-20 on CIFAR-10 against PyTorch: one step from real weights.
+//! ResNet-20 on CIFAR-10 against PyTorch: one step from real weights, and the
+//! losses of 100 steps.
 //!
-//! `make_fixtures.py` beside this file does the same with PyTorch; `step.json` holds
-//! what it wrote. Needs `EC2T_DATA_DIR`, the folder of `cifar-10-batches-bin`, and
-//! `EC2T_MODELS_DIR`, the folder of `resnet20-12fca82f.th`. Where
-//! `EC2T_TORCH_PYTHON` names a Python that has PyTorch, the step is compared value
-//! by value.
+//! `make_fixtures.py` beside this file does the same with PyTorch; `step.json` and
+//! `losses.csv` hold what it wrote. Needs `EC2T_DATA_DIR`, the folder of
+//! `cifar-10-batches-bin`, and for the step `EC2T_MODELS_DIR`, the folder of
+//! `resnet20-12fca82f.th`. Where `EC2T_TORCH_PYTHON` names a Python that has
+//! PyTorch, the step is compared value by value.
 
+mod losses;
 mod step;
 
 use std::path::PathBuf;

@@ -2,7 +2,7 @@
 """Trains ResNet-20 on CIFAR-10 with PyTorch, to compare with.
 
     python make_fixtures.py step > step.json
-    python make_fixtures.py losses
+    python make_fixtures.py losses > losses.csv
 
 `step`: one step from akamaster's checkpoint, in float64: the loss, and of each
 tensor in the state after it the Euclidean norm and four products with random
@@ -31,7 +31,7 @@ from torch import nn
 
 MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 PRODUCTS = 4
-STEPS, BATCH = 100, 64
+STEPS, BATCH = 100, 32
 
 
 class Block(nn.Module):

@@ -2,7 +2,7 @@
 #![cfg(unix)]
 
 use std::os::unix::process::CommandExt;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::{Child, Command, Output, Stdio};
 use std::time::{Duration, Instant};
 use std::{fs, thread};
@@ -31,7 +31,8 @@ impl Sandbox {
 
     /// `cargo xtask pipeline digits ARGUMENTS…`, not yet started.
     fn pipeline(&self, arguments: &[&str]) -> Command {
-        let fake = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fake_ec2t.sh");
+        // Tests run in the folder of their package.
+        let fake = std::path::absolute("tests/fake_ec2t.sh").expect("a current folder");
         let mut command = Command::new(env!("CARGO_BIN_EXE_xtask"));
         command.current_dir(self.0.path()).env("EC2T_BIN", fake);
         command.args(["pipeline", "digits"]).args(arguments);
@@ -181,8 +182,7 @@ fn unknown_presets_are_refused_and_files_accepted() {
     assert_eq!(code(&refused), 2);
     assert!(stderr(&refused).contains("no preset `digit`; there are cifar10, digits"));
 
-    let preset = Path::new(env!("CARGO_MANIFEST_DIR")).join("pipelines/digits.toml");
-    fs::copy(preset, sandbox.0.path().join("mine.toml")).expect("a copy");
+    fs::copy("pipelines/digits.toml", sandbox.0.path().join("mine.toml")).expect("a copy");
     let accepted = pipeline("mine.toml");
     assert_eq!(code(&accepted), 0, "{}", stderr(&accepted));
     assert!(String::from_utf8_lossy(&accepted.stdout).contains("--run-dir runs/mine"));

@@ -18,6 +18,7 @@ pub(crate) struct Config {
     pub(crate) run: Run,
     pub(crate) data: Data,
     pub(crate) arch: Arch,
+    pub(crate) teacher: Teacher,
     pub(crate) pretrain: PretrainOptions,
     pub(crate) ternarize: TernarizeOptions,
     pub(crate) finetune: FinetuneOptions,
@@ -54,6 +55,13 @@ pub(crate) struct Arch {
     pub(crate) width: f64,
     pub(crate) phi: f64,
     pub(crate) preprocess: Preprocessing,
+}
+
+/// A network to learn from.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub(crate) struct Teacher {
+    /// Its architecture, where it is another than the run's own.
+    pub(crate) arch: String,
 }
 
 /// Where the mean and deviation come from that pixels are normalized with.

@@ -6,6 +6,7 @@ use anyhow::{Context, Result};
 use clap::Args;
 use ec2t_data::{LoadOptions, Splits, Summary};
 use ec2t_format::{Graph, Network};
+use ec2t_scale::{ArchOptions, Scaling};
 use serde::de::DeserializeOwned;
 
 use crate::config::Config;
@@ -69,6 +70,15 @@ impl RunDir {
         let path = self.join("arch.json");
         graph.validate().map_err(|error| BadFile(format!("{}: {error}", path.display())))?;
         Ok(graph)
+    }
+
+    /// The graph of a teacher that is no network of this run.
+    pub(crate) fn teacher_graph(&self) -> Result<Graph> {
+        let own = self.graph()?;
+        let scaling = Scaling::default();
+        let options = ArchOptions { classes: self.config.arch.classes, input: None, scaling };
+        let graph = ec2t_scale::build(&self.config.teacher.arch, &options)?;
+        Ok(Graph { preprocess: own.preprocess, classes: own.classes, ..graph })
     }
 
     /// The network that a training stage left, written by `command`.

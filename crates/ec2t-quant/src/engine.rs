@@ -12,7 +12,7 @@
 use candle_core::Device;
 use ec2t_format::Graph;
 use ec2t_format::graph::{GraphError, NodeId};
-use ec2t_ops::loss::{Loss, cross_entropy};
+use ec2t_ops::loss::{Loss, Target, cross_entropy};
 use rand_chacha::ChaCha8Rng;
 
 use crate::candle::CandleEngine;
@@ -28,7 +28,7 @@ use crate::weights::Weights;
 ///
 /// ```
 /// use ec2t_format::graph::{GraphBuilder, Shape};
-/// use ec2t_quant::{Backend, Engine, Weights, initialize};
+/// use ec2t_quant::{Backend, Engine, Target, Weights, initialize};
 /// use rand_chacha::{ChaCha8Rng, rand_core::SeedableRng};
 ///
 /// let mut g = GraphBuilder::new("tiny", Shape::new(1, 4, 4));
@@ -44,10 +44,10 @@ use crate::weights::Weights;
 /// let mut rng = ChaCha8Rng::seed_from_u64(7); // for dropout
 ///
 /// // Two images of 4×4 pixels, of the classes 0 and 1.
-/// let (images, labels) = ([[0.0f32; 16], [1.0; 16]].concat(), [0, 1]);
+/// let (images, target) = ([[0.0f32; 16], [1.0; 16]].concat(), Target::labels(&[0, 1]));
 /// let mut losses = Vec::new();
 /// for _ in 0..10 {
-///     losses.push(engine.train(&mut weights, &images, &labels, 0.0, &mut rng)?.mean);
+///     losses.push(engine.train(&mut weights, &images, &target, &mut rng)?.mean);
 ///     for (position, gradient) in engine.gradients().iter() {
 ///         let values = weights.get_mut(position).iter_mut();
 ///         values.zip(gradient).for_each(|(value, gradient)| *value -= 0.1 * gradient);
@@ -127,21 +127,20 @@ impl Engine {
     }
 
     /// Runs one batch forward and backward, and moves the running statistics of
-    /// batch normalisation. `images` are `[N, C, H, W]`, with a class each; the
-    /// loss is cross entropy with labels smoothed by `smoothing`; `rng` decides what
-    /// dropout zeroes.
+    /// batch normalisation. `images` are `[N, C, H, W]`; the loss is cross entropy
+    /// with the target; `rng` decides what dropout zeroes.
     ///
     /// # Errors
-    /// Where images and labels do not fit each other or the network, or the
+    /// Where images and target do not fit each other or the network, or the
     /// device fails.
     pub fn train(
         &mut self,
         weights: &mut Weights,
         images: &[f32],
-        labels: &[u32],
-        smoothing: f32,
+        target: &Target,
         rng: &mut ChaCha8Rng,
     ) -> Result<Loss, QuantError> {
+        let Target { labels, teacher, .. } = target;
         self.check(images, labels.len())?;
         if let Some(class) = labels.iter().find(|class| **class as usize >= self.outputs) {
             let outputs = self.outputs;
@@ -149,8 +148,13 @@ impl Engine {
             return Err(QuantError::Data(reason));
         }
         let outputs = self.kind.forward(weights, images, labels.len(), rng)?;
+        if let Some(found) = teacher.map(|t| t.logits.len()).filter(|len| *len != outputs.len()) {
+            let expected = outputs.len();
+            let reason = format!("expected {expected} answers of the teacher, found {found}");
+            return Err(QuantError::Data(reason));
+        }
         self.gradient.resize(outputs.len(), 0.0);
-        let loss = cross_entropy(outputs, labels, smoothing, &mut self.gradient);
+        let loss = cross_entropy(outputs, target, &mut self.gradient);
         self.kind.backward(weights, &self.gradient)?;
         Ok(loss)
     }
@@ -214,7 +218,7 @@ impl Engine {
         weights: &Weights,
         images: &[f32],
         batch: usize,
-    ) -> Result<Vec<f32>, QuantError> {
+    ) -> Result<&[f32], QuantError> {
         self.check(images, batch)?;
         match &mut self.kind {
             Kind::Cpu(engine) => Ok(engine.logits(weights, images, batch)),
@@ -290,10 +294,11 @@ impl Gradients {
 mod tests {
     use super::*;
     use ec2t_format::graph::{GraphBuilder, Shape};
+    use ec2t_ops::loss::Teacher;
     use rand_chacha::rand_core::SeedableRng;
 
     const IMAGES: [f32; 12] = [0.1, -0.4, 0.7, 1.3, -0.9, 0.2, 0.5, 0.8, -1.1, 0.0, 0.6, -0.3];
-    const LABELS: [u32; 3] = [1, 0, 1];
+    const TARGET: Target = Target { labels: &[1, 0, 1], smoothing: 0.0, teacher: None };
 
     /// Both engines for a small network, with its weights.
     fn engines() -> [(Engine, Weights); 2] {
@@ -319,14 +324,14 @@ mod tests {
         for ((mut engine, mut weights), (mut other, mut others)) in
             engines().into_iter().zip(engines())
         {
-            let loss = other.train(&mut others, &IMAGES, &LABELS, 0.0, &mut rng()).unwrap();
+            let loss = other.train(&mut others, &IMAGES, &TARGET, &mut rng()).unwrap();
 
             // One batch that goes no further leaves no trace but in running statistics.
             let mut unused = weights.clone();
             engine.forward(&mut unused, &IMAGES[..8], 2, &mut rng()).unwrap();
             let answers = engine.forward(&mut weights, &IMAGES, 3, &mut rng()).unwrap();
             let mut gradient = vec![0.0; 6];
-            assert_eq!(cross_entropy(answers, &LABELS, 0.0, &mut gradient), loss);
+            assert_eq!(cross_entropy(answers, &TARGET, &mut gradient), loss);
             engine.backward(&weights, &gradient).unwrap();
             assert!(engine.gradients().iter().eq(other.gradients().iter()));
             assert!(weights.iter().eq(others.iter()), "running statistics");
@@ -351,14 +356,19 @@ mod tests {
     #[test]
     fn batches_that_do_not_fit_are_refused() {
         for (mut engine, mut weights) in engines() {
-            let mut refused = |images: &[f32], labels: &[u32], words: &str| {
-                let result = engine.train(&mut weights, images, labels, 0.0, &mut rng());
+            let mut refused = |images: &[f32], target: &Target, words: &str| {
+                let result = engine.train(&mut weights, images, target, &mut rng());
                 let error = result.unwrap_err().to_string();
                 assert!(error.contains(words), "{error}");
             };
-            refused(&IMAGES, &[0, 1], "2 images of 4 values each, found 12 values");
-            refused(&[], &[], "at least one image");
-            refused(&IMAGES, &[0, 1, 2], "expected classes below 2, found 2");
+            let two = Target::labels(&[0, 1]);
+            refused(&IMAGES, &two, "2 images of 4 values each, found 12 values");
+            refused(&[], &Target::labels(&[]), "at least one image");
+            let three = Target::labels(&[0, 1, 2]);
+            refused(&IMAGES, &three, "expected classes below 2, found 2");
+            let teacher = Some(Teacher { logits: &[0.0; 4], share: 0.5, temperature: 1.0 });
+            let taught = Target { teacher, ..TARGET };
+            refused(&IMAGES, &taught, "expected 6 answers of the teacher, found 4");
         }
     }
 }

@@ -8,7 +8,7 @@
 use std::collections::BTreeSet;
 
 use ec2t_data::Splits;
-use ec2t_format::Graph;
+use ec2t_format::{Graph, Network};
 use serde::Serialize;
 use serde_json::{Map, Value};
 use sha2::{Digest, Sha256};
@@ -24,6 +24,9 @@ struct Fingerprint<'a, S> {
     labels: String,
     graph: String,
     initial_weights: String,
+    /// Graph and weights of the teacher, if there is one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    teacher: Option<String>,
     seed: u64,
     #[serde(flatten)]
     settings: S,
@@ -35,22 +38,33 @@ pub(crate) fn fingerprint(
     graph: &Graph,
     initial: &Weights,
     data: &Splits,
+    teacher: Option<&Network>,
     seed: u64,
 ) -> serde_json::Result<Value> {
     let labels = data.train.labels().iter().chain(data.validation.labels());
-    let values = initial.iter().flat_map(|(_, values)| values);
     let all = Fingerprint {
         dataset: data.train.name(),
         train_images: data.train.len(),
         validation_images: data.validation.len(),
         labels: digest(labels.map(|label| label.to_le_bytes())),
         graph: digest([serde_json::to_vec(graph)?]),
-        initial_weights: digest(values.map(|value| value.to_le_bytes())),
+        initial_weights: digest_of_weights(initial),
+        teacher: teacher.map(digest_of_network).transpose()?,
         seed,
         settings,
     };
     // As text, 0.1 in 32 bits stays 0.1; as a value it would become 0.10000000149.
     serde_json::from_str(&serde_json::to_string(&all)?)
+}
+
+fn digest_of_weights(weights: &Weights) -> String {
+    let values = weights.iter().flat_map(|(_, values)| values);
+    digest(values.map(|value| value.to_le_bytes()))
+}
+
+fn digest_of_network(network: &Network) -> serde_json::Result<String> {
+    let graph = digest([serde_json::to_vec(network.graph())?]);
+    Ok(digest([graph, digest_of_weights(&Weights::from_network(network))]))
 }
 
 /// `key: then → now` for every part that differs.
@@ -87,7 +101,7 @@ mod tests {
         let data = Splits { test: validation.clone(), train, validation };
         let initial = Weights::from_network(&crate::initialize(graph, weights).unwrap());
         let settings = json!({"lr": 0.05});
-        fingerprint(settings, graph, &initial, &data, seed).unwrap()
+        fingerprint(settings, graph, &initial, &data, None, seed).unwrap()
     }
 
     #[test]
@@ -112,6 +126,16 @@ mod tests {
             assert_eq!(found.len(), usize::from(key.is_some()), "{found:?}");
             assert!(key.is_none_or(|key| found[0].starts_with(key)), "{found:?}");
         }
+    }
+
+    #[test]
+    fn teachers_are_told_apart_by_their_weights() {
+        let mut g = GraphBuilder::new("t", Shape::new(1, 1, 1));
+        g.linear("fc", g.input(), 2);
+        let graph = g.finish().unwrap();
+        let digest = |seed| digest_of_network(&crate::initialize(&graph, seed).unwrap()).unwrap();
+        assert_eq!(digest(1), digest(1));
+        assert_ne!(digest(1), digest(2));
     }
 
     #[test]

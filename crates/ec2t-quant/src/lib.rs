@@ -36,17 +36,20 @@ mod optim;
 mod options;
 mod pretrain;
 mod session;
+mod teacher;
 mod ternarize;
 mod trainer;
 mod weights;
 
 pub use checkpoint::{Best, save_network};
-pub use ec2t_ops::loss::Loss;
+pub use ec2t_ops::loss::{Loss, Target, Teacher};
 pub use engine::{Engine, Gradients};
 pub use error::QuantError;
 pub use init::initialize;
 pub use optim::{OptimizerKind, Schedule};
-pub use options::{FinetuneOptions, LoopOptions, PretrainOptions, TernarizeOptions};
+pub use options::{
+    DistillOptions, FinetuneOptions, LoopOptions, PretrainOptions, TernarizeOptions,
+};
 pub use pretrain::pretrain;
 pub use session::{
     Backend, EpochReport, LayerReport, Observer, Outcome, Session, Silent, StepReport,

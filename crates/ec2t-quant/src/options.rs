@@ -22,11 +22,31 @@ pub struct LoopOptions {
     pub schedule: Schedule,
     /// Share of each label that is spread over all classes.
     pub label_smoothing: f32,
+    /// The teacher's part in the loss.
+    #[serde(flatten)]
+    pub distillation: DistillOptions,
     /// Random variation of the training images.
     #[serde(flatten)]
     pub augment: AugmentOptions,
     /// Steps between two checkpoints inside an epoch; 0 for none but at its end.
     pub checkpoint_steps: usize,
+}
+
+/// How much is learnt from a teacher, the network of
+/// [`Session::teacher`](crate::Session::teacher).
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+pub struct DistillOptions {
+    /// Share of the loss that is the distance from the teacher's answers; 0 is off.
+    pub distill: f32,
+    /// What logits of both are divided by: the higher, the more the order of wrong
+    /// classes counts.
+    pub temperature: f32,
+}
+
+impl Default for DistillOptions {
+    fn default() -> Self {
+        Self { distill: 0.0, temperature: 4.0 }
+    }
 }
 
 /// Settings of training in floats.
@@ -110,7 +130,11 @@ impl LoopOptions {
         not_negative("lr", self.lr)?;
         let smoothing = self.label_smoothing;
         let valid = (0.0..1.0).contains(&smoothing);
-        check("label_smoothing", smoothing, valid, "from 0 to below 1")
+        check("label_smoothing", smoothing, valid, "from 0 to below 1")?;
+        let DistillOptions { distill, temperature } = self.distillation;
+        check("distill", distill, (0.0..=1.0).contains(&distill), "from 0 to 1")?;
+        let valid = temperature.is_finite() && temperature > 0.0;
+        check("temperature", temperature, valid, "finite and above 0")
     }
 }
 
@@ -145,6 +169,7 @@ mod tests {
             lr: 0.1,
             schedule,
             label_smoothing: 0.1,
+            distillation: DistillOptions::default(),
             augment,
             checkpoint_steps: 0,
         };
@@ -156,12 +181,18 @@ mod tests {
         };
         good.validate().unwrap();
         type Spoil = fn(&mut PretrainOptions);
-        let spoils: [(&str, Spoil); 7] = [
+        let spoils: [(&str, Spoil); 9] = [
             ("`epochs`: must be at least 1, found 0", |o| o.common.epochs = 0),
             ("`batch`: must be at least 1, found 0", |o| o.common.batch = 0),
             ("`lr`: must be finite and not negative, found NaN", |o| o.common.lr = f32::NAN),
             ("`label_smoothing`: must be from 0 to below 1, found 1", |o| {
                 o.common.label_smoothing = 1.0;
+            }),
+            ("`distill`: must be from 0 to 1, found 1.5", |o| {
+                o.common.distillation.distill = 1.5;
+            }),
+            ("`temperature`: must be finite and above 0, found 0", |o| {
+                o.common.distillation.temperature = 0.0;
             }),
             ("`momentum`: must be from 0 to below 1, found 1", |o| o.momentum = 1.0),
             ("`momentum`: must be from 0 to below 1, found NaN", |o| o.momentum = f32::NAN),

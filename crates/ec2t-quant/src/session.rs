@@ -4,6 +4,7 @@ use std::path::PathBuf;
 use std::str::FromStr;
 use std::sync::atomic::AtomicBool;
 
+use ec2t_format::Network;
 use serde::Serialize;
 
 use crate::checkpoint::Best;
@@ -40,6 +41,9 @@ pub struct Session<'a> {
     pub events: Option<PathBuf>,
     /// Where to compute.
     pub backend: Backend,
+    /// A network that the trained one also learns from, as far as the settings of the
+    /// stage say.
+    pub teacher: Option<&'a Network>,
     /// Decides batch order, augmentation and dropout.
     pub seed: u64,
     /// Begin again, even where there is a checkpoint, which is removed.

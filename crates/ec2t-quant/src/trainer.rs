@@ -15,6 +15,7 @@ use std::time::{Duration, Instant};
 use ec2t_data::{Batch, BatchOptions, Batches, Dataset, Loader, Splits};
 use ec2t_format::graph::NodeId;
 use ec2t_format::{Graph, Network};
+use ec2t_ops::loss::Target;
 use rand_chacha::ChaCha8Rng;
 use rand_chacha::rand_core::SeedableRng;
 use serde::Serialize;
@@ -26,6 +27,7 @@ use crate::events;
 use crate::fingerprint::fingerprint;
 use crate::options::LoopOptions;
 use crate::session::{EpochReport, LayerReport, Outcome, Session, StepReport};
+use crate::teacher::TeacherNetwork;
 use crate::weights::Weights;
 
 /// Images per step of evaluation; bounds memory, does not change results.
@@ -73,11 +75,15 @@ pub(crate) fn run<P: Phase>(
     session: &mut Session,
 ) -> Result<Outcome, QuantError> {
     check_data(graph, data)?;
-    let settings = fingerprint(settings, graph, phase.weights(), data, session.seed)
+    let distillation = common.distillation;
+    let teacher = TeacherNetwork::new(session.backend, session.teacher, graph, distillation)?;
+    let known = teacher.is_some().then_some(session.teacher).flatten();
+    let settings = fingerprint(settings, graph, phase.weights(), data, known, session.seed)
         .map_err(|error| malformed(&session.folder, error))?;
     let trainer = Trainer {
         progress: Progress { stage: phase.stage().into(), settings, ..Progress::default() },
         engine: Engine::new(session.backend, graph, phase.weights())?,
+        teacher,
         phase,
         graph,
         data,
@@ -96,6 +102,7 @@ struct Trainer<'a, 's, P> {
     common: &'a LoopOptions,
     session: &'a mut Session<'s>,
     engine: Engine,
+    teacher: Option<TeacherNetwork>,
     progress: Progress,
     /// Seconds of the sessions before this one.
     earlier: f64,
@@ -224,8 +231,13 @@ impl<'a, P: Phase> Trainer<'a, '_, P> {
     fn train_batch(&mut self, batch: &Batch) -> Result<(), QuantError> {
         let factor = self.common.schedule.factor(self.steps_done(), self.total_steps());
         let (mut rng, smoothing) = (self.dropout_rng(), self.common.label_smoothing);
-        let weights = self.phase.weights_mut();
-        let step = self.engine.train(weights, &batch.images, &batch.labels, smoothing, &mut rng)?;
+        let Batch { images, labels } = batch;
+        let teacher = match &mut self.teacher {
+            Some(teacher) => Some(teacher.answer(images, labels.len())?),
+            None => None,
+        };
+        let target = Target { labels, smoothing, teacher };
+        let step = self.engine.train(self.phase.weights_mut(), images, &target, &mut rng)?;
         if !step.mean.is_finite() {
             return Err(self.lost(batch, step.mean));
         }
@@ -339,7 +351,7 @@ impl<'a, P: Phase> Trainer<'a, '_, P> {
         while batches.fill(&mut batch) {
             let Batch { images, labels } = &batch;
             let logits = self.engine.logits(self.phase.weights(), images, labels.len())?;
-            right += correct(&logits, labels);
+            right += correct(logits, labels);
         }
         Ok(percent(right, data.len()))
     }

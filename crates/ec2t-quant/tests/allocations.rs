@@ -11,8 +11,8 @@ use ec2t_format::Graph;
 use ec2t_format::graph::{Activation, Conv2d, GraphBuilder, Op, Padding, Pool2d, Shape};
 use ec2t_quant::ec2t::Ec2tOptions;
 use ec2t_quant::{
-    Backend, LoopOptions, Observer, OptimizerKind, Outcome, PretrainOptions, QuantError, Schedule,
-    Session, StepReport, TernarizeOptions, initialize, pretrain, ternarize,
+    Backend, DistillOptions, LoopOptions, Observer, OptimizerKind, Outcome, PretrainOptions,
+    QuantError, Schedule, Session, StepReport, TernarizeOptions, initialize, pretrain, ternarize,
 };
 
 /// The largest allocation that is allowed, in bytes.
@@ -98,6 +98,7 @@ fn watch(stage: &str, train: impl FnOnce(&Splits, &mut Session) -> Result<Outcom
         folder: folder.path().to_owned(),
         events: None,
         backend: Backend::Cpu,
+        teacher: None,
         seed: 1,
         restart: false,
         stop: &AtomicBool::new(false),
@@ -124,6 +125,7 @@ fn common() -> LoopOptions {
         lr: 1e-3,
         schedule,
         label_smoothing: 0.1,
+        distillation: DistillOptions::default(),
         augment,
         checkpoint_steps: 0,
     }

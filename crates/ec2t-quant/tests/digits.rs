@@ -7,9 +7,9 @@ use ec2t_data::{AugmentOptions, LoadOptions, Splits};
 use ec2t_format::{Graph, Network, Tensor};
 use ec2t_quant::ec2t::Ec2tOptions;
 use ec2t_quant::{
-    Backend, FinetuneOptions, LoopOptions, Observer, OptimizerKind, Outcome, PretrainOptions,
-    QuantError, Schedule, Session, StepReport, TernarizeOptions, finetune, initialize, pretrain,
-    ternarize,
+    Backend, DistillOptions, FinetuneOptions, LoopOptions, Observer, OptimizerKind, Outcome,
+    PretrainOptions, QuantError, Schedule, Session, StepReport, TernarizeOptions, finetune,
+    initialize, pretrain, ternarize,
 };
 use safetensors::SafeTensors;
 
@@ -34,6 +34,7 @@ fn common(epochs: usize, lr: f32) -> LoopOptions {
         lr,
         schedule,
         label_smoothing: 0.0,
+        distillation: DistillOptions::default(),
         augment,
         checkpoint_steps: 0,
     }
@@ -79,6 +80,7 @@ fn run(
         folder: folder.to_owned(),
         events: Some(folder.join("events.jsonl")),
         backend: Backend::Cpu,
+        teacher: None,
         seed: 5,
         restart: false,
         stop: &stop,

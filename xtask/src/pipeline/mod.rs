@@ -34,7 +34,7 @@ use clap::error::ErrorKind;
 use crate::shell;
 use config::Config;
 use lock::Lock;
-use run::{Outcome, Run};
+use run::{Checkpoints, Outcome, Run};
 use stage::STAGES;
 
 /// Run a whole pipeline: train, ternarize, fine-tune, export, evaluate, report.
@@ -55,9 +55,8 @@ pub(crate) struct Args {
     /// Where the images are, if ec2t should not look for them itself
     #[arg(long, value_name = "DIR")]
     data_dir: Option<PathBuf>,
-    /// Start from this checkpoint instead of pretraining
-    #[arg(long, value_name = "FILE")]
-    init: Option<PathBuf>,
+    #[command(flatten)]
+    checkpoints: Checkpoints,
     /// Run this stage and the later ones again, even where they are up to date
     #[arg(long, value_name = "STAGE", value_parser = stage_names())]
     from: Option<String>,
@@ -119,7 +118,7 @@ impl Args {
             folder: self.folder(&preset)?,
             config,
             data_dir: self.data_dir.clone(),
-            init: self.init.clone(),
+            checkpoints: self.checkpoints.clone(),
             stages: &STAGES[..=until],
             from,
         })

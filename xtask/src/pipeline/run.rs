@@ -32,11 +32,35 @@ pub(crate) struct Run {
     pub(crate) folder: PathBuf,
     pub(crate) config: Config,
     pub(crate) data_dir: Option<PathBuf>,
-    pub(crate) init: Option<PathBuf>,
+    pub(crate) checkpoints: Checkpoints,
     /// The stages up to the last one wanted.
     pub(crate) stages: &'static [Stage],
     /// Index of the first stage to start again in any case.
     pub(crate) from: usize,
+}
+
+/// Checkpoints that the user brings.
+#[derive(Clone, clap::Args)]
+pub(crate) struct Checkpoints {
+    /// Start from this checkpoint instead of pretraining
+    #[arg(long, value_name = "FILE")]
+    init: Option<PathBuf>,
+    /// Checkpoint of the teacher, where the settings give it a share of the loss
+    /// [default: the run's float network]
+    #[arg(long, value_name = "FILE")]
+    teacher: Option<PathBuf>,
+}
+
+impl Checkpoints {
+    /// Those that a stage takes, with their flags. What is not trained has no teacher.
+    pub(crate) fn of(&self, stage: &Stage) -> impl Iterator<Item = (&'static str, &Path)> {
+        let init = self.init.as_deref().filter(|_| stage.init);
+        let taught = stage.teacher && init.is_none();
+        let teacher = self.teacher.as_deref().filter(|_| taught);
+        [("--init", init), ("--teacher", teacher)]
+            .into_iter()
+            .filter_map(|(flag, file)| Some((flag, file?)))
+    }
 }
 
 /// How a run, or one of its stages, ended.
@@ -55,7 +79,7 @@ impl Run {
     pub(crate) fn execute(&self, ec2t: &Path, lock: &Lock) -> Result<Outcome> {
         ctrlc::set_handler(|| INTERRUPTED.store(true, Ordering::Relaxed))?;
         for (index, stage) in self.stages.iter().enumerate() {
-            let inputs = stage.inputs(&self.folder, &self.config, self.init.as_deref())?;
+            let inputs = stage.inputs(&self.folder, &self.config, &self.checkpoints)?;
             let state = self.state(index, &inputs)?;
             announce(stage, &state);
             if !matches!(state, State::Done(_)) {
@@ -81,7 +105,7 @@ impl Run {
         for (index, stage) in self.stages.iter().enumerate() {
             let state = match stage.reads.iter().find(|file| rewritten.contains(file)) {
                 None => {
-                    let inputs = stage.inputs(&self.folder, &self.config, self.init.as_deref())?;
+                    let inputs = stage.inputs(&self.folder, &self.config, &self.checkpoints)?;
                     self.state(index, &inputs)?
                 }
                 Some(_) if !self.folder.join(stage.stamp_file()).exists() => State::New,
@@ -110,8 +134,8 @@ impl Run {
         if let Some(folder) = self.data_dir.as_ref().filter(|_| stage.data_dir) {
             words.extend(["--data-dir".into(), folder.into()]);
         }
-        if let Some(file) = self.init.as_ref().filter(|_| stage.init) {
-            words.extend(["--init".into(), file.into()]);
+        for (flag, file) in self.checkpoints.of(stage) {
+            words.extend([flag.into(), file.into()]);
         }
         if stage.checkpoint.is_some() && matches!(state, State::Outdated { .. }) {
             words.push("--restart".into());

@@ -24,6 +24,8 @@ pub(crate) struct Stage {
     pub(crate) data_dir: bool,
     /// Whether the stage takes `--init`.
     pub(crate) init: bool,
+    /// Whether the stage takes `--teacher`.
+    pub(crate) teacher: bool,
 }
 
 /// What most rows have in common.
@@ -36,6 +38,7 @@ const COMMON: Stage = Stage {
     checkpoint: None,
     data_dir: false,
     init: false,
+    teacher: false,
 };
 
 /// All stages, in the order in which they run.
@@ -59,31 +62,39 @@ pub(crate) const STAGES: &[Stage] = &[
     Stage {
         name: "pretrain",
         command: &["train"],
-        settings: &["run.seed", "pretrain"],
+        settings: &["run.seed", "teacher", "pretrain"],
         reads: &["data.json", "arch.json"],
         writes: &["pretrain/best.safetensors"],
         checkpoint: Some("pretrain/last.safetensors"),
         data_dir: true,
         init: true,
+        teacher: true,
     },
     Stage {
         name: "ternarize",
         command: &["ternarize"],
-        settings: &["run.seed", "ternarize"],
+        settings: &["run.seed", "teacher", "ternarize"],
         reads: &["data.json", "arch.json", "pretrain/best.safetensors"],
         writes: &["ternarize/best.safetensors"],
         checkpoint: Some("ternarize/last.safetensors"),
         data_dir: true,
+        teacher: true,
         ..COMMON
     },
     Stage {
         name: "finetune",
         command: &["finetune"],
-        settings: &["run.seed", "finetune"],
-        reads: &["data.json", "arch.json", "ternarize/best.safetensors"],
+        settings: &["run.seed", "teacher", "finetune"],
+        reads: &[
+            "data.json",
+            "arch.json",
+            "pretrain/best.safetensors",
+            "ternarize/best.safetensors",
+        ],
         writes: &["finetune/best.safetensors"],
         checkpoint: Some("finetune/last.safetensors"),
         data_dir: true,
+        teacher: true,
         ..COMMON
     },
     Stage {
@@ -105,7 +116,16 @@ pub(crate) const STAGES: &[Stage] = &[
     Stage {
         name: "report",
         command: &["report"],
-        settings: &["run.seed", "data", "arch", "pretrain", "ternarize", "finetune", "export"],
+        settings: &[
+            "run.seed",
+            "data",
+            "arch",
+            "teacher",
+            "pretrain",
+            "ternarize",
+            "finetune",
+            "export",
+        ],
         reads: &[
             "data.json",
             "arch.json",

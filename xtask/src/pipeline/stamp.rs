@@ -14,6 +14,7 @@ use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
 use super::config::Config;
+use super::run::Checkpoints;
 use super::stage::Stage;
 
 /// Setting or file → value in TOML, or SHA-256 in hexadecimal.
@@ -63,14 +64,14 @@ impl Stage {
         &self,
         run: &Path,
         config: &Config,
-        init: Option<&Path>,
+        files: &Checkpoints,
     ) -> Result<Inputs> {
         let mut inputs = config.settings(self.settings)?;
         for &file in self.reads {
             inputs.insert(file.to_owned(), sha256(&run.join(file))?);
         }
-        if let Some(file) = init.filter(|_| self.init) {
-            inputs.insert("--init".to_owned(), sha256(file)?);
+        for (flag, file) in files.of(self) {
+            inputs.insert(flag.to_owned(), sha256(file)?);
         }
         Ok(inputs)
     }

@@ -7,7 +7,7 @@ use anyhow::{Context, Result};
 use clap::Args;
 use ec2t_format::Network;
 use ec2t_infer::{Model, evaluate};
-use ec2t_quant::{Backend, Best, Outcome, QuantError, Session};
+use ec2t_quant::{Backend, Best, LoopOptions, Outcome, QuantError, Session};
 use serde::Serialize;
 
 use super::eval::describe_test;
@@ -53,6 +53,10 @@ struct HowArgs {
     /// Begin again, even where there is a checkpoint.
     #[arg(long)]
     restart: bool,
+    /// Checkpoint of the teacher, where the settings give it a share of the loss
+    /// [default: the run's float network].
+    #[arg(long, value_name = "FILE")]
+    teacher: Option<PathBuf>,
 }
 
 /// A stage's `summary.json`.
@@ -75,12 +79,14 @@ impl TrainArgs {
         let run = self.new.open(self.run_dir, self.data_dir, self.how.restart)?;
         let best = match &self.init {
             Some(init) => take_checkpoint(&run, init)?,
-            None => self.how.run_stage(&run, "pretrain", |session| {
-                let initial = ec2t_quant::initialize(&run.graph()?, run.config.run.seed)?;
+            None => {
                 let options = &run.config.pretrain;
-                let outcome = ec2t_quant::pretrain(&initial, &run.splits()?, options, session)?;
-                Ok((outcome, options.common.epochs))
-            })?,
+                let teacher = self.how.teacher(&run, &options.common, || Ok(None))?;
+                self.how.run_stage(&run, "pretrain", teacher, &options.common, |session| {
+                    let initial = ec2t_quant::initialize(&run.graph()?, run.config.run.seed)?;
+                    Ok(ec2t_quant::pretrain(&initial, &run.splits()?, options, session)?)
+                })?
+            }
         };
         match self.new.arch {
             Some(_) => print_accuracy(&run, best),
@@ -92,34 +98,52 @@ impl TrainArgs {
 impl StageArgs {
     pub(crate) fn ternarize(self) -> Result<()> {
         let run = self.run.open()?;
-        self.how.run_stage(&run, "ternarize", |session| {
-            let float = run.network("pretrain", "train")?;
-            let options = &run.config.ternarize;
-            let outcome = ec2t_quant::ternarize(&float, &run.splits()?, options, session)?;
-            Ok((outcome, options.common.epochs))
+        let options = &run.config.ternarize;
+        let float = run.network("pretrain", "train")?;
+        let teacher = self.how.teacher(&run, &options.common, || Ok(Some(float.clone())))?;
+        self.how.run_stage(&run, "ternarize", teacher, &options.common, |session| {
+            Ok(ec2t_quant::ternarize(&float, &run.splits()?, options, session)?)
         })?;
         Ok(())
     }
 
     pub(crate) fn finetune(self) -> Result<()> {
         let run = self.run.open()?;
-        self.how.run_stage(&run, "finetune", |session| {
+        let options = &run.config.finetune;
+        let float = || run.network("pretrain", "train").map(Some);
+        let teacher = self.how.teacher(&run, &options.common, float)?;
+        self.how.run_stage(&run, "finetune", teacher, &options.common, |session| {
             let ternary = run.network("ternarize", "ternarize")?;
-            let options = &run.config.finetune;
-            let outcome = ec2t_quant::finetune(&ternary, &run.splits()?, options, session)?;
-            Ok((outcome, options.common.epochs))
+            Ok(ec2t_quant::finetune(&ternary, &run.splits()?, options, session)?)
         })?;
         Ok(())
     }
 }
 
 impl HowArgs {
+    /// The network of `--teacher`, or else what `default` gives; none where the
+    /// settings of the stage give it no share.
+    fn teacher(
+        &self,
+        run: &RunDir,
+        options: &LoopOptions,
+        default: impl FnOnce() -> Result<Option<Network>>,
+    ) -> Result<Option<Network>> {
+        match &self.teacher {
+            _ if options.distillation.distill == 0.0 => Ok(None),
+            Some(file) => Ok(Some(ec2t_interop::import(file, run.teacher_graph()?)?.network)),
+            None => default(),
+        }
+    }
+
     /// Trains, and writes the summary.
     fn run_stage(
         &self,
         run: &RunDir,
         stage: &str,
-        train: impl FnOnce(&mut Session) -> Result<(Outcome, usize)>,
+        teacher: Option<Network>,
+        options: &LoopOptions,
+        train: impl FnOnce(&mut Session) -> Result<Outcome>,
     ) -> Result<Best> {
         let stop = stop_on_interrupt()?;
         let mut observer = TrainingProgress::new();
@@ -127,16 +151,17 @@ impl HowArgs {
             folder: run.join(stage),
             events: Some(run.join("events.jsonl")),
             backend: self.device,
+            teacher: teacher.as_ref(),
             seed: run.config.run.seed,
             restart: self.restart,
             stop: &stop as &AtomicBool,
             observer: &mut observer,
         };
-        let (outcome, epochs) = train(&mut session)?;
+        let outcome = train(&mut session)?;
         let network = ec2t_interop::import(&outcome.network, run.graph()?)?.network;
         let summary = StageSummary {
             stage,
-            epochs: Some(epochs),
+            epochs: Some(options.epochs),
             init: None,
             best: outcome.best,
             sparsity: network.sparsity(),

@@ -1,6 +1,6 @@
 //! Softmax cross entropy, and steps of the optimizers.
 
-use ec2t_ops::loss::cross_entropy;
+use ec2t_ops::loss::{Target, cross_entropy};
 use ec2t_ops::optim::{Adam, Moments, Sgd};
 use serde::Deserialize;
 
@@ -20,7 +20,8 @@ fn cross_entropies() {
         let logits = values(1, labels.len() * classes);
         let logits: Vec<f32> = logits.iter().map(|x| gain * x).collect();
         let mut gradient = vec![f32::NAN; logits.len()];
-        let loss = cross_entropy(&logits, &labels, smoothing, &mut gradient);
+        let target = Target { smoothing, ..Target::labels(&labels) };
+        let loss = cross_entropy(&logits, &target, &mut gradient);
         expected.assert_close("y", &[loss.mean as f32], 1e-6);
         expected.assert_close("gx", &gradient, 1e-6);
     }

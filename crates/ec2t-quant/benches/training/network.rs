@@ -4,7 +4,7 @@ use std::error::Error;
 
 use ec2t_format::graph::Graph;
 use ec2t_ops::optim::Sgd;
-use ec2t_quant::{Backend, Engine, Weights, initialize};
+use ec2t_quant::{Backend, Engine, Target, Weights, initialize};
 use ec2t_scale::{ArchOptions, build};
 use rand_chacha::ChaCha8Rng;
 use rand_chacha::rand_core::SeedableRng;
@@ -47,7 +47,7 @@ fn step(graph: &Graph, batch: usize) -> Result<Work, Box<dyn Error>> {
     let run = move || {
         timed(|| {
             let Training { engine, weights, images, labels, rng } = &mut training;
-            engine.train(weights, images, labels, 0.0, rng)?;
+            engine.train(weights, images, &Target::labels(labels), rng)?;
             for (position, gradient) in engine.gradients().iter() {
                 SGD.step(gradient, weights.get_mut(position), &mut velocity[position]);
             }

@@ -10,8 +10,8 @@ use ec2t_data::{AugmentOptions, Dataset, Splits};
 use ec2t_format::Network;
 use ec2t_quant::ec2t::Ec2tOptions;
 use ec2t_quant::{
-    Backend, LoopOptions, Observer, OptimizerKind, PretrainOptions, QuantError, Schedule, Session,
-    StepReport, TernarizeOptions, initialize, pretrain, ternarize,
+    Backend, DistillOptions, LoopOptions, Observer, OptimizerKind, PretrainOptions, QuantError,
+    Schedule, Session, StepReport, TernarizeOptions, initialize, pretrain, ternarize,
 };
 use ec2t_scale::{ArchOptions, build};
 
@@ -51,6 +51,7 @@ fn common() -> LoopOptions {
         lr: 1e-4,
         schedule,
         label_smoothing: 0.0,
+        distillation: DistillOptions::default(),
         augment,
         checkpoint_steps: 0,
     }
@@ -73,6 +74,7 @@ fn steps(
             folder: folder.path().to_owned(),
             events: None,
             backend: Backend::Cpu,
+            teacher: None,
             seed: 1,
             restart: true,
             stop: &stop,

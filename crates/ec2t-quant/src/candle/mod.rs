@@ -64,6 +64,8 @@ pub(crate) struct CandleEngine {
     gradients: Gradients,
     /// The forward pass that may go backward.
     run: Option<Run>,
+    /// What the last evaluation gave, on the host.
+    logits: Vec<f32>,
 }
 
 /// A forward pass, with what its backward pass needs.
@@ -76,7 +78,8 @@ struct Run {
 
 impl CandleEngine {
     pub(crate) fn new(graph: &Graph, weights: &Weights, device: Device) -> Self {
-        Self { graph: graph.clone(), device, gradients: Gradients::zeros(weights), run: None }
+        let (graph, gradients) = (graph.clone(), Gradients::zeros(weights));
+        Self { graph, device, gradients, run: None, logits: Vec::new() }
     }
 
     /// See [`Engine::forward`](crate::engine::Engine::forward).
@@ -150,15 +153,16 @@ impl CandleEngine {
 
     /// See [`Engine::logits`](crate::engine::Engine::logits).
     pub(crate) fn logits(
-        &self,
+        &mut self,
         weights: &Weights,
         images: &[f32],
         batch: usize,
-    ) -> Result<Vec<f32>, QuantError> {
+    ) -> Result<&[f32], QuantError> {
         let images = self.tensor(images, batch)?;
         let leaves = Leaves::constants(weights, &self.device)?;
         let logits = forward(&self.graph, &leaves, &images, &mut Mode::Eval)?;
-        Ok(logits.flatten_all()?.to_vec1()?)
+        self.logits = logits.flatten_all()?.to_vec1()?;
+        Ok(&self.logits)
     }
 
     fn tensor(&self, images: &[f32], batch: usize) -> Result<Tensor, QuantError> {

@@ -111,11 +111,12 @@ impl CpuEngine {
     }
 
     /// See [`Engine::logits`](crate::engine::Engine::logits).
-    pub(crate) fn logits(&mut self, weights: &Weights, images: &[f32], batch: usize) -> Vec<f32> {
+    pub(crate) fn logits(&mut self, weights: &Weights, images: &[f32], batch: usize) -> &[f32] {
         self.waiting = 0;
-        let mut run = self.run(weights, batch, false);
-        run.forward(images, Mode::Eval);
-        run.logits().to_vec()
+        self.run(weights, batch, false).forward(images, Mode::Eval);
+        let layout = &self.evaluation;
+        let (memory, _) = self.memory.take(layout.len(batch), 0);
+        layout.split(memory, batch, [layout.logits]).take(layout.logits)
     }
 
     /// Gradients of the last batch.

@@ -16,7 +16,7 @@ use rand_chacha::rand_core::SeedableRng;
 
 use super::*;
 use crate::engine::Engine;
-use crate::{Backend, LoopOptions, Schedule};
+use crate::{Backend, DistillOptions, LoopOptions, Schedule, Target};
 
 mod image_networks;
 
@@ -137,6 +137,7 @@ fn common(lr: f32) -> LoopOptions {
         lr,
         schedule,
         label_smoothing: 0.0,
+        distillation: DistillOptions::default(),
         augment,
         checkpoint_steps: 0,
     }
@@ -201,7 +202,8 @@ fn check_engine(mut engine: Engine, mut phase: Pretrain, graph: &Graph, expected
 
     let mut rng = ChaCha8Rng::seed_from_u64(0);
     for loss in expected.losses {
-        let step = engine.train(phase.weights_mut(), &images, &labels, 0.0, &mut rng).unwrap();
+        let step =
+            engine.train(phase.weights_mut(), &images, &Target::labels(&labels), &mut rng).unwrap();
         assert_close("loss", step.mean, loss, 2e-6);
         phase.update(engine.gradients(), 1.0).unwrap();
     }

@@ -6,7 +6,7 @@ use ec2t_data::AugmentOptions;
 use ec2t_format::graph::{GraphBuilder, Shape};
 
 use super::*;
-use crate::{Backend, Observer, Schedule, initialize};
+use crate::{Backend, DistillOptions, Observer, Schedule, initialize};
 
 /// A stage of plain gradient descent, which fills its first parameter with a
 /// value at one of its steps.
@@ -95,6 +95,7 @@ fn options(batch: usize) -> LoopOptions {
         lr: 0.1,
         schedule,
         label_smoothing: 0.0,
+        distillation: DistillOptions::default(),
         augment,
         checkpoint_steps: 1,
     }
@@ -123,12 +124,26 @@ fn train(
     steps: u64,
     restart: bool,
 ) -> Result<u64, QuantError> {
+    train_taught(folder, phase, data, options, None, steps, restart)
+}
+
+/// [`train`] with a teacher.
+fn train_taught(
+    folder: &Path,
+    phase: Descent,
+    data: &Splits,
+    options: &LoopOptions,
+    teacher: Option<&Network>,
+    steps: u64,
+    restart: bool,
+) -> Result<u64, QuantError> {
     let stop = AtomicBool::new(false);
     let mut observer = StopAfter { steps, stop: &stop, seen: 0 };
     let mut session = Session {
         folder: folder.to_owned(),
         events: None,
         backend: Backend::Cpu,
+        teacher,
         seed: 1,
         restart,
         stop: &stop,
@@ -266,4 +281,30 @@ fn data_that_do_not_fit_are_refused() {
         assert!(matches!(error, QuantError::Data(_)), "{error}");
         assert!(error.to_string().contains(words), "{error}");
     }
+}
+
+/// The teacher decides the result, so it must stay the same; without a share of the
+/// loss it does not matter.
+#[test]
+fn a_teacher_is_part_of_the_run() {
+    let folder = tempfile::tempdir().unwrap();
+    let teachers = [2, 3].map(|seed| initialize(&graph(), seed).unwrap());
+    let taught = |distill, teacher: usize, steps, restart| {
+        let distillation = DistillOptions { distill, temperature: 2.0 };
+        let options = LoopOptions { distillation, ..options(4) };
+        let (phase, teacher) = (Descent::new(&graph()), Some(&teachers[teacher]));
+        let data = splits(10);
+        train_taught(folder.path(), phase, &data, &options, teacher, steps, restart)
+    };
+    let weights = |distill, teacher| {
+        taught(distill, teacher, u64::MAX, true).unwrap();
+        std::fs::read(folder.path().join("best.safetensors")).unwrap()
+    };
+    assert_ne!(weights(0.5, 0), weights(0.5, 1));
+    assert_eq!(weights(0.0, 0), weights(0.0, 1));
+
+    assert!(matches!(taught(0.5, 0, 1, true), Err(QuantError::Interrupted(_))));
+    let error = taught(0.5, 1, u64::MAX, false).unwrap_err().to_string();
+    assert!(error.contains("teacher: "), "{error}");
+    taught(0.5, 0, u64::MAX, false).unwrap();
 }

@@ -16,7 +16,7 @@ use ec2t_data::{LoadOptions, normalize_into, read_original};
 use ec2t_format::Graph;
 use ec2t_format::graph::Preprocess;
 use ec2t_ops::optim::Sgd;
-use ec2t_quant::{Backend, Engine, Weights};
+use ec2t_quant::{Backend, Engine, Target, Weights};
 use ec2t_scale::ArchOptions;
 use rand_chacha::ChaCha8Rng;
 use rand_chacha::rand_core::SeedableRng;
@@ -73,7 +73,8 @@ impl Trainer {
     fn step(&mut self, images: &[f32], labels: &[u32]) -> f64 {
         let Self { engine, weights, velocities, lr } = self;
         let mut unused = ChaCha8Rng::seed_from_u64(0); // there is no dropout
-        let loss = engine.train(weights, images, labels, 0.0, &mut unused).unwrap().mean;
+        let loss =
+            engine.train(weights, images, &Target::labels(labels), &mut unused).unwrap().mean;
         let sgd = Sgd { lr: *lr, momentum: 0.9, decay: 5e-4 };
         for (position, gradient) in engine.gradients().iter() {
             sgd.step(gradient, weights.get_mut(position), &mut velocities[position]);

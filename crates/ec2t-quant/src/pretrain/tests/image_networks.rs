@@ -113,7 +113,8 @@ fn check_pass(expected: &Expected) {
     let labels: Vec<u32> = (0..BATCH as u32).map(|i| i * 3 % 10).collect();
 
     let mut rng = ChaCha8Rng::seed_from_u64(0);
-    let loss = engine.train(phase.weights_mut(), &images, &labels, 0.0, &mut rng).unwrap();
+    let loss =
+        engine.train(phase.weights_mut(), &images, &Target::labels(&labels), &mut rng).unwrap();
     assert_close(expected.network, loss.mean, expected.loss, 2e-5);
     check_gradients(&engine.gradients().clone(), phase.weights(), expected);
 
@@ -123,7 +124,7 @@ fn check_pass(expected: &Expected) {
     }
     let file = ec2t_format::write(&phase.network(&graph).unwrap());
     let inferred = Model::from_bytes(&file).unwrap().run(&images, BATCH).unwrap();
-    for (&found, &trained) in inferred.iter().zip(&logits) {
+    for (&found, &trained) in inferred.iter().zip(logits) {
         assert!((found - trained).abs() < 1e-5, "{}: {found}, {trained}", expected.network);
     }
 }

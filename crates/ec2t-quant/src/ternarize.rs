@@ -17,8 +17,8 @@ use rayon::prelude::*;
 
 use crate::checkpoint::Checkpoint;
 use crate::ec2t::{
-    Centroids, Ec2tError, Ec2tOptions, LayerMoments, LearningStep, TernaryLayer, WeightStatistics,
-    size_decay,
+    Centroids, Ec2tError, Ec2tOptions, LayerMoments, LearningStep, Method, TernaryLayer,
+    WeightStatistics, size_decay,
 };
 use crate::engine::Gradients;
 use crate::error::QuantError;
@@ -242,6 +242,9 @@ impl Ternarize {
     /// weights and centroids, which have not moved since.
     fn lambda(&self, layer: &Layer) -> Option<f64> {
         let Assignment::Learning { delta } = layer.assignment else { return None };
+        if self.options.method != Method::Ec2t {
+            return None;
+        }
         let constraint = layer.state.constraint(&self.options, delta);
         constraint.ok().map(|constraint| constraint.lambda)
     }

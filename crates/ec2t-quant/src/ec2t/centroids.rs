@@ -9,7 +9,7 @@
 //! reference implementation's, not the thesis's. As there, it comes after the
 //! first step and not at the beginning.
 
-use super::{Ec2tError, Ec2tOptions, InitRule, WeightStatistics};
+use super::{Ec2tError, Ec2tOptions, InitRule, Method, WeightStatistics, baselines};
 
 /// Magnitudes of a layer's two centroids.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -23,9 +23,15 @@ pub struct Centroids {
 impl Centroids {
     /// The centroids that a layer begins with, by the rule of `options`.
     pub fn initial(weights: &[f32], statistics: &WeightStatistics, options: &Ec2tOptions) -> Self {
-        match options.init {
-            InitRule::MaxScaling => Self::max_scaling(statistics, options.init_scale),
-            InitRule::Kmeans => Self::kmeans(weights),
+        match (options.method, options.init) {
+            (Method::Ec2t, InitRule::MaxScaling) => {
+                Self::max_scaling(statistics, options.init_scale)
+            }
+            (Method::Ec2t, InitRule::Kmeans) => Self::kmeans(weights),
+            (method @ (Method::Ttq | Method::Twn), _) => {
+                let thresholds = baselines::thresholds(options, weights, statistics);
+                baselines::means(method, weights, thresholds)
+            }
         }
     }
 

@@ -47,10 +47,11 @@ pub use fused::{LayerMoments, LearningStep};
 
 use ec2t_format::tensor::TernaryCounts;
 
-use super::assign::{self, Requantized, Thresholds};
+use super::assign::{self, Constraint, Requantized, Thresholds};
 use super::error::check_length;
 use super::{
-    Centroids, Ec2tError, Ec2tOptions, WeightStatistics, background_gradient, centroid_gradient,
+    Centroids, Ec2tError, Ec2tOptions, Method, Shares, WeightStatistics, background_gradient,
+    baselines, centroid_gradient,
 };
 
 /// A layer's background weights, centroids and codes.
@@ -75,7 +76,11 @@ impl TernaryLayer {
         let statistics = WeightStatistics::of(&weights)?;
         let centroids = Centroids::initial(&weights, &statistics, options);
         let mut codes = vec![0; weights.len()];
-        let counts = assign::assign(&weights, Thresholds::nearest(centroids), &mut codes);
+        let thresholds = match options.method {
+            Method::Ec2t => Thresholds::nearest(centroids),
+            Method::Ttq | Method::Twn => baselines::thresholds(options, &weights, &statistics),
+        };
+        let counts = assign::assign(&weights, thresholds, &mut codes);
         Ok(Self { weights, centroids: [centroids.neg, centroids.pos], codes, counts })
     }
 
@@ -160,11 +165,26 @@ impl TernaryLayer {
         let strength = options.strength(delta)?;
         let statistics = WeightStatistics::of(&self.weights)?;
         self.raise_centroids(options.floor(&statistics))?;
+        if options.method != Method::Ec2t {
+            let constraint = self.baseline(&statistics, options);
+            self.counts = assign::assign(&self.weights, constraint.thresholds, &mut self.codes);
+            return Ok(Requantized { constraint, counts: self.counts });
+        }
         let centroids = self.centroids();
         let result =
             assign::requantize(&self.weights, &statistics, centroids, strength, &mut self.codes);
         self.counts = result.counts;
         Ok(result)
+    }
+
+    /// The thresholds of a baseline. TWN's centroids follow from them.
+    fn baseline(&mut self, statistics: &WeightStatistics, options: &Ec2tOptions) -> Constraint {
+        let thresholds = baselines::thresholds(options, &self.weights, statistics);
+        if options.method == Method::Twn {
+            let centroids = baselines::means(options.method, &self.weights, thresholds);
+            self.centroids = [centroids.neg, centroids.pos];
+        }
+        Constraint { shares: Shares::of(self.counts), lambda: 0.0, thresholds }
     }
 
     /// Raises the centroids to at least `floor`, and leaves the codes alone; see

@@ -24,6 +24,7 @@
 //! | [`assign`](Thresholds) | thresholds and codes, in closed form | eq. 4.4 |
 //! | [`gradient`](background_gradient) | gradients of `W`, `a_n` and `a_p` | eqs. 4.17, 4.18 |
 //! | [`layer`](TernaryLayer) | one layer's state and training step | algorithm 2 |
+//! | `baselines` | TTQ and TWN, to compare with: see [`Method`] | |
 //!
 //! Codes are −1, 0 and +1 as in [`ec2t_format::TernaryTensor`], in the order of
 //! the weights; shapes do not matter here. Sums and thresholds are computed in
@@ -38,6 +39,7 @@
 //! reference implementation, and why.
 
 mod assign;
+mod baselines;
 mod centroids;
 mod entropy;
 mod error;
@@ -54,5 +56,5 @@ pub use entropy::{Information, Shares, lambda_max, size_decay};
 pub use error::Ec2tError;
 pub use gradient::{background_gradient, centroid_gradient};
 pub use layer::{LayerMoments, LearningStep, TernaryLayer};
-pub use options::{Ec2tOptions, InitRule};
+pub use options::{Ec2tOptions, InitRule, Method};
 pub use statistics::WeightStatistics;

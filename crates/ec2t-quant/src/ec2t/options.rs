@@ -4,6 +4,21 @@ use serde::{Deserialize, Serialize};
 
 use super::{Ec2tError, WeightStatistics};
 
+/// Which rule assigns weights to centroids.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Method {
+    /// Entropy-constrained trained ternarization.
+    #[default]
+    Ec2t,
+    /// Trained ternary quantization (Zhu et al. 2017): thresholds are a part of the
+    /// largest magnitude, centroids are trained.
+    Ttq,
+    /// Ternary weight networks (Li et al. 2016): thresholds are a multiple of the mean
+    /// magnitude, centroids are the mean beyond them.
+    Twn,
+}
+
 /// How the centroids of a layer begin.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
@@ -16,7 +31,7 @@ pub enum InitRule {
     Kmeans,
 }
 
-/// Hyper-parameters of EC2T, the same for all layers of a network.
+/// Hyper-parameters of EC2T, or of a method to compare with, the same for all layers of a network.
 ///
 /// An option that is left out of a serialized form has its default; an unknown
 /// one is an error.
@@ -34,6 +49,12 @@ pub enum InitRule {
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Ec2tOptions {
+    /// Which rule assigns weights. The baselines read `threshold` alone.
+    pub method: Method,
+    /// `t` of the baselines: thresholds are this multiple of the largest magnitude for
+    /// [`Method::Ttq`], below 1, and of the mean magnitude for [`Method::Twn`], where
+    /// 0.7 is usual.
+    pub threshold: f64,
     /// How the centroids begin.
     pub init: InitRule,
     /// `s`: first magnitude of a centroid as a part of the extreme weight of
@@ -54,6 +75,8 @@ pub struct Ec2tOptions {
 impl Default for Ec2tOptions {
     fn default() -> Self {
         Self {
+            method: Method::Ec2t,
+            threshold: 0.05,
             init: InitRule::MaxScaling,
             init_scale: 0.3,
             gamma: 0.15,
@@ -70,8 +93,13 @@ impl Ec2tOptions {
     /// # Errors
     /// [`Ec2tError::OutOfRange`] for the first that does not.
     pub fn validate(&self) -> Result<(), Ec2tError> {
-        let &Self { init: _, init_scale, gamma, sustain, centroid_floor } = self;
+        let &Self { method, threshold, init: _, init_scale, gamma, sustain, centroid_floor } = self;
+        let (threshold_in_range, range) = match method {
+            Method::Ec2t | Method::Ttq => ((0.0..1.0).contains(&threshold), "from 0 to below 1"),
+            Method::Twn => (threshold >= 0.0 && threshold.is_finite(), "finite and at least 0"),
+        };
         let checks = [
+            ("threshold", threshold, threshold_in_range, range),
             ("init_scale", init_scale, 0.0 < init_scale && init_scale <= 1.0, "above 0, at most 1"),
             ("gamma", gamma, (0.0..=1.0).contains(&gamma), "from 0 to 1"),
             ("sustain", sustain, (0.0..1.0).contains(&sustain), "from 0 to below 1"),
@@ -106,7 +134,12 @@ impl Ec2tOptions {
 
     /// Least magnitude of a centroid in a layer.
     pub fn floor(&self, statistics: &WeightStatistics) -> f32 {
-        (self.centroid_floor * statistics.std) as f32
+        let factor = match self.method {
+            Method::Ec2t => self.centroid_floor,
+            // Just enough to keep a centroid from 0.
+            Method::Ttq | Method::Twn => f32::EPSILON.into(),
+        };
+        (factor * statistics.std) as f32
     }
 }
 

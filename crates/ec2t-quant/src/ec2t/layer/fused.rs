@@ -18,7 +18,7 @@ use ec2t_ops::ternary as passes;
 use super::TernaryLayer;
 use crate::ec2t::assign::{Constraint, Requantized, Thresholds};
 use crate::ec2t::error::check_length;
-use crate::ec2t::{Ec2tError, Ec2tOptions, WeightStatistics};
+use crate::ec2t::{Ec2tError, Ec2tOptions, Method, WeightStatistics};
 
 /// What a step of the learning phase does to a layer.
 #[derive(Clone, Copy, Debug)]
@@ -74,16 +74,23 @@ impl TernaryLayer {
         let strength = step.options.strength(step.delta)?;
         let LayerMoments { background, centroids } = moments;
 
-        let (codes, magnitudes) = (&self.codes, self.centroids);
-        let weights = &mut self.weights;
-        let found =
-            passes::descend(step.background, gradient, codes, magnitudes, weights, background);
-        self.step_centroids(found.gradient, step.centroids, centroids);
+        // TWN's background weights take the gradient as it is; its centroids follow.
+        let factors = if step.options.method == Method::Twn { [1.0; 2] } else { self.centroids };
+        let (codes, weights) = (&self.codes, &mut self.weights);
+        let found = passes::descend(step.background, gradient, codes, factors, weights, background);
+        if step.options.method != Method::Twn {
+            self.step_centroids(found.gradient, step.centroids, centroids);
+        }
         let statistics = WeightStatistics::after(&found, &self.weights)?;
         self.raise_centroids(step.options.floor(&statistics))?;
 
-        let nearest = self.count(Thresholds::nearest(self.centroids()));
-        let constraint = Constraint::new(nearest, &statistics, self.centroids(), strength);
+        let constraint = match step.options.method {
+            Method::Ec2t => {
+                let nearest = self.count(Thresholds::nearest(self.centroids()));
+                Constraint::new(nearest, &statistics, self.centroids(), strength)
+            }
+            Method::Ttq | Method::Twn => self.baseline(&statistics, step.options),
+        };
         let Thresholds { neg, pos } = constraint.thresholds;
         let (weights, codes) = (&self.weights, &mut self.codes);
         let counts = passes::assign(weights, [neg, pos], self.centroids, codes, ternary);
@@ -115,7 +122,7 @@ impl TernaryLayer {
         self.write_ternary(ternary)
     }
 
-    /// The constraint of strength γ·`delta` on the weights as they are: that of the
+    /// EC2T's constraint of strength γ·`delta` on the weights as they are: that of the
     /// last step, if it was of the same strength.
     ///
     /// # Errors

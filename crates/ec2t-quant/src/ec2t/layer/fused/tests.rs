@@ -4,7 +4,7 @@ use proptest::prelude::*;
 
 use super::*;
 use crate::ec2t::testing::Random;
-use crate::ec2t::{Centroids, InitRule};
+use crate::ec2t::{Centroids, InitRule, Method};
 
 /// A layer in the middle of its training, and the next gradient.
 #[derive(Clone, Debug)]
@@ -121,6 +121,38 @@ proptest! {
         for _ in 0..3 {
             case.check();
         }
+    }
+
+    #[test]
+    fn baselines_take_the_steps_of_the_plain_methods(
+        weights in weights(),
+        (method, threshold) in prop_oneof![
+            (Just(Method::Ttq), 0.0..0.9),
+            (Just(Method::Twn), 0.0..2.0),
+        ],
+        lr in prop_oneof![Just(0.0f32), 1e-5f32..1e-1],
+        seed in any::<u64>(),
+    ) {
+        let options = Ec2tOptions { method, threshold, ..Ec2tOptions::default() };
+        let mut case = Case::new(weights, options, 0.5, lr, seed);
+        let mut plain = case.clone();
+        if method == Method::Ttq {
+            plain.learn_plainly().unwrap();
+        } else {
+            let (adam, moments) = (case.adam(), &mut plain.moments.background);
+            adam.step(&plain.gradient, plain.layer.weights_mut(), moments);
+            plain.layer.requantize(&options, 0.5).unwrap();
+        }
+        let (result, ternary) = case.learn().unwrap();
+        assert_eq!(result.constraint.lambda, 0.0);
+        assert_eq!(case.layer.weights(), plain.layer.weights());
+        assert_eq!(case.layer.codes(), plain.layer.codes());
+        let (Centroids { neg, pos }, expected) = (case.layer.centroids(), plain.layer.centroids());
+        assert!((neg - expected.neg).abs() <= 1e-5 * (lr + neg), "{neg} {expected:?}");
+        assert!((pos - expected.pos).abs() <= 1e-5 * (lr + pos), "{pos} {expected:?}");
+        let mut written = vec![9.0; ternary.len()];
+        case.layer.write_ternary(&mut written).unwrap();
+        assert_eq!(ternary, written);
     }
 
     #[test]

@@ -140,13 +140,24 @@ impl Engine {
         target: &Target,
         rng: &mut ChaCha8Rng,
     ) -> Result<Loss, QuantError> {
-        let Target { labels, teacher, .. } = target;
+        let labels = target.labels;
         self.check(images, labels.len())?;
         if let Some(class) = labels.iter().find(|class| **class as usize >= self.outputs) {
             let outputs = self.outputs;
             let reason = format!("expected classes below {outputs}, found {class}");
             return Err(QuantError::Data(reason));
         }
+        in_pool(|| self.step(weights, images, target, rng))
+    }
+
+    fn step(
+        &mut self,
+        weights: &mut Weights,
+        images: &[f32],
+        target: &Target,
+        rng: &mut ChaCha8Rng,
+    ) -> Result<Loss, QuantError> {
+        let Target { labels, teacher, .. } = target;
         let outputs = self.kind.forward(weights, images, labels.len(), rng)?;
         if let Some(found) = teacher.map(|t| t.logits.len()).filter(|len| *len != outputs.len()) {
             let expected = outputs.len();
@@ -174,7 +185,7 @@ impl Engine {
         rng: &mut ChaCha8Rng,
     ) -> Result<&[f32], QuantError> {
         self.check(images, batch)?;
-        self.kind.forward(weights, images, batch, rng)
+        in_pool(|| self.kind.forward(weights, images, batch, rng))
     }
 
     /// Computes the gradients of all parameters from that of the answers which
@@ -183,7 +194,7 @@ impl Engine {
     /// # Errors
     /// Where no batch of this size has just run forward, or the device fails.
     pub fn backward(&mut self, weights: &Weights, gradient: &[f32]) -> Result<(), QuantError> {
-        self.kind.backward(weights, gradient)
+        in_pool(|| self.kind.backward(weights, gradient))
     }
 
     /// Gradients of the last batch that ran backward.
@@ -220,10 +231,10 @@ impl Engine {
         batch: usize,
     ) -> Result<&[f32], QuantError> {
         self.check(images, batch)?;
-        match &mut self.kind {
+        in_pool(|| match &mut self.kind {
             Kind::Cpu(engine) => Ok(engine.logits(weights, images, batch)),
             Kind::Candle(engine) => engine.logits(weights, images, batch),
-        }
+        })
     }
 
     fn check(&self, images: &[f32], batch: usize) -> Result<(), QuantError> {
@@ -238,6 +249,12 @@ impl Engine {
             ))),
         }
     }
+}
+
+/// Does work on a thread of rayon's pool. From outside of it, each of the hundred and
+/// more parallel loops of a step would wake a thread and wait for it.
+pub(crate) fn in_pool<T: Send>(work: impl FnOnce() -> T + Send) -> T {
+    rayon::scope(|_| work())
 }
 
 /// The error of a gradient that belongs to no forward pass.

@@ -21,7 +21,7 @@ use rand_chacha::rand_core::SeedableRng;
 use serde::Serialize;
 
 use crate::checkpoint::{Best, Checkpoint, Progress, malformed, save_network};
-use crate::engine::{Engine, Gradients, correct};
+use crate::engine::{Engine, Gradients, correct, in_pool};
 use crate::error::QuantError;
 use crate::events;
 use crate::fingerprint::fingerprint;
@@ -37,7 +37,7 @@ const EVAL_BATCH: usize = 100;
 const DROPOUT_STREAMS: u64 = 1 << 32;
 
 /// A way to train: what is kept, and how a gradient changes it.
-pub(crate) trait Phase {
+pub(crate) trait Phase: Send {
     /// Name of the stage in checkpoints and logs.
     fn stage(&self) -> &'static str;
 
@@ -241,7 +241,8 @@ impl<'a, P: Phase> Trainer<'a, '_, P> {
         if !step.mean.is_finite() {
             return Err(self.lost(batch, step.mean));
         }
-        let updated = self.phase.update(self.engine.gradients(), factor);
+        let (phase, gradients) = (&mut self.phase, self.engine.gradients());
+        let updated = in_pool(|| phase.update(gradients, factor));
         updated.map_err(|error| self.diverged(error))?;
         if let Some(name) = self.phase.weights().not_finite() {
             return Err(self.diverged(format!("`{name}` is not finite")));

@@ -197,7 +197,7 @@ mod tests {
     fn unknown_and_missing_keys_are_named() {
         let unknown = DIGITS.replace("[export]", "[export]\ncolour = 1");
         assert_eq!(Config::parse(&unknown).unwrap_err(), "unknown key `export.colour`");
-        let nested = DIGITS.replace("gamma =", "gama = 1.0\ngamma =");
+        let nested = DIGITS.replace("\ngamma =", "\ngama = 1.0\ngamma =");
         assert_eq!(Config::parse(&nested).unwrap_err(), "unknown key `ternarize.gama`");
         let missing = DIGITS.replace("optimizer =", "# ");
         assert!(Config::parse(&missing).unwrap_err().contains("missing field `optimizer`"));

@@ -48,7 +48,8 @@ pub use error::QuantError;
 pub use init::initialize;
 pub use optim::{OptimizerKind, Schedule};
 pub use options::{
-    DistillOptions, FinetuneOptions, LoopOptions, PretrainOptions, TernarizeOptions,
+    DistillOptions, FinetuneOptions, LoopOptions, PretrainOptions, Prunable, PruneOptions,
+    TernarizeOptions,
 };
 pub use pretrain::pretrain;
 pub use session::{

@@ -3,9 +3,10 @@
 use std::fmt::Display;
 
 use ec2t_data::AugmentOptions;
+use ec2t_format::graph::Role;
 use serde::{Deserialize, Serialize};
 
-use crate::ec2t::Ec2tOptions;
+use crate::ec2t::{Ec2tOptions, InitRule, Method};
 use crate::error::QuantError;
 use crate::optim::{OptimizerKind, Schedule};
 
@@ -76,6 +77,62 @@ pub struct TernarizeOptions {
     /// Hyper-parameters of the method.
     #[serde(flatten)]
     pub ec2t: Ec2tOptions,
+    /// What is pruned at the same time.
+    #[serde(flatten)]
+    pub pruning: PruneOptions,
+}
+
+/// Entropy-constrained pruning (ECP; thesis, §4.2.2) of layers that stay floats.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct PruneOptions {
+    /// Which layers; none turns it off.
+    pub prune: Vec<Prunable>,
+    /// γ of these layers.
+    pub prune_gamma: f64,
+    /// s of these layers: their centroids stay at this part of the extreme weights of
+    /// the float network.
+    pub prune_init_scale: f64,
+}
+
+/// Layers that can be pruned, by their part in the graph.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Prunable {
+    /// The last layer.
+    Classifier,
+    /// Both layers of squeeze-and-excitation.
+    SqueezeExcite,
+    /// Depthwise convolutions.
+    Depthwise,
+}
+
+impl PruneOptions {
+    /// Whether layers of a role are pruned.
+    pub(crate) fn prunes(&self, role: Role) -> bool {
+        self.prune.iter().any(|wanted| match wanted {
+            Prunable::Classifier => role == Role::Classifier,
+            Prunable::SqueezeExcite => role == Role::SqueezeExcite,
+            Prunable::Depthwise => role == Role::Depthwise,
+        })
+    }
+
+    /// The constraint on these layers, where `ec2t` is that on ternary ones.
+    pub(crate) fn constraint(&self, ec2t: Ec2tOptions) -> Ec2tOptions {
+        let (gamma, init_scale) = (self.prune_gamma, self.prune_init_scale);
+        let (method, init) = (Method::Ec2t, InitRule::MaxScaling);
+        Ec2tOptions { method, init, gamma, init_scale, ..ec2t }
+    }
+
+    fn validate(&self, ec2t: Ec2tOptions) -> Result<(), QuantError> {
+        let (gamma, scale) = (self.prune_gamma, self.prune_init_scale);
+        check("prune_gamma", gamma, (0.0..=1.0).contains(&gamma), "from 0 to 1")?;
+        let valid = scale > 0.0 && scale <= 1.0;
+        check("prune_init_scale", scale, valid || self.prune.is_empty(), "above 0, at most 1")?;
+        match self.prune.is_empty() {
+            true => Ok(()),
+            false => Ok(self.constraint(ec2t).validate()?),
+        }
+    }
 }
 
 /// Settings of fine-tuning with frozen assignments.
@@ -110,7 +167,8 @@ impl TernarizeOptions {
         self.common.validate()?;
         not_negative("centroid_lr", self.centroid_lr)?;
         not_negative("weight_decay", self.weight_decay)?;
-        Ok(self.ec2t.validate()?)
+        self.ec2t.validate()?;
+        self.pruning.validate(self.ec2t)
     }
 }
 

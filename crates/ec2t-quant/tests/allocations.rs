@@ -12,7 +12,8 @@ use ec2t_format::graph::{Activation, Conv2d, GraphBuilder, Op, Padding, Pool2d, 
 use ec2t_quant::ec2t::Ec2tOptions;
 use ec2t_quant::{
     Backend, DistillOptions, LoopOptions, Observer, OptimizerKind, Outcome, PretrainOptions,
-    QuantError, Schedule, Session, StepReport, TernarizeOptions, initialize, pretrain, ternarize,
+    PruneOptions, QuantError, Schedule, Session, StepReport, TernarizeOptions, initialize,
+    pretrain, ternarize,
 };
 
 /// The largest allocation that is allowed, in bytes.
@@ -85,6 +86,7 @@ fn steps_after_the_first_allocate_nothing_large() {
             centroid_lr: 1e-5,
             weight_decay: 0.0,
             ec2t: Ec2tOptions::default(),
+            pruning: PruneOptions::default(),
         };
         watch("ternarize", |data, session| ternarize(&float, data, &options, session));
     }

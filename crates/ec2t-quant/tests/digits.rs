@@ -8,8 +8,8 @@ use ec2t_format::{Graph, Network, Tensor};
 use ec2t_quant::ec2t::Ec2tOptions;
 use ec2t_quant::{
     Backend, DistillOptions, FinetuneOptions, LoopOptions, Observer, OptimizerKind, Outcome,
-    PretrainOptions, QuantError, Schedule, Session, StepReport, TernarizeOptions, finetune,
-    initialize, pretrain, ternarize,
+    PretrainOptions, PruneOptions, QuantError, Schedule, Session, StepReport, TernarizeOptions,
+    finetune, initialize, pretrain, ternarize,
 };
 use safetensors::SafeTensors;
 
@@ -51,7 +51,13 @@ fn pretrain_options() -> PretrainOptions {
 
 fn ternarize_options() -> TernarizeOptions {
     let ec2t = Ec2tOptions { init_scale: 0.4, gamma: 0.2, ..Ec2tOptions::default() };
-    TernarizeOptions { common: common(3, 1e-3), centroid_lr: 1e-4, weight_decay: 5e-6, ec2t }
+    TernarizeOptions {
+        common: common(3, 1e-3),
+        centroid_lr: 1e-4,
+        weight_decay: 5e-6,
+        ec2t,
+        pruning: PruneOptions::default(),
+    }
 }
 
 /// Sets the stop flag after a number of steps.

@@ -16,7 +16,7 @@ fn settings_that_are_wrong_are_named() {
     let good = epochs(1, 1, 1);
     for (settings, part) in [
         (good.replace("[export]", "[export]\ncolour = 1"), "unknown key `export.colour`"),
-        (good.replace("gamma =", "gama ="), "unknown key `ternarize.gama`"),
+        (good.replace("\ngamma =", "\ngama ="), "unknown key `ternarize.gama`"),
         (good.replace("optimizer = \"sgd\"", ""), "missing field `optimizer`"),
         (good.replace("seed = 1", "seed = \"one\""), "invalid type: string \"one\""),
         (good.replace("[run]", "[run"), "TOML parse error at line "),

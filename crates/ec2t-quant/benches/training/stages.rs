@@ -10,8 +10,8 @@ use ec2t_data::{AugmentOptions, Dataset, Splits};
 use ec2t_format::Network;
 use ec2t_quant::ec2t::Ec2tOptions;
 use ec2t_quant::{
-    Backend, DistillOptions, LoopOptions, Observer, OptimizerKind, PretrainOptions, QuantError,
-    Schedule, Session, StepReport, TernarizeOptions, initialize, pretrain, ternarize,
+    Backend, DistillOptions, LoopOptions, Observer, OptimizerKind, PretrainOptions, PruneOptions,
+    QuantError, Schedule, Session, StepReport, TernarizeOptions, initialize, pretrain, ternarize,
 };
 use ec2t_scale::{ArchOptions, build};
 
@@ -39,6 +39,7 @@ pub(super) fn ec2t_step() -> Result<Work, Box<dyn Error>> {
         centroid_lr: 1e-4,
         weight_decay: 0.0,
         ec2t: Ec2tOptions::default(),
+        pruning: PruneOptions::default(),
     };
     steps(move |network, data, session| ternarize(network, data, &options, session).map(drop))
 }

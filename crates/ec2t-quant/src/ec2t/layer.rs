@@ -217,6 +217,21 @@ impl TernaryLayer {
     }
 }
 
+impl TernaryLayer {
+    /// Writes the weights of a pruned layer: 0 where the code is, else the background
+    /// weight.
+    ///
+    /// # Errors
+    /// [`Ec2tError::Length`] where `pruned` has not one place per weight.
+    pub fn write_pruned(&self, pruned: &mut [f32]) -> Result<(), Ec2tError> {
+        check_length("pruned weights", self.len(), pruned.len())?;
+        for ((value, &weight), &code) in pruned.iter_mut().zip(&self.weights).zip(&self.codes) {
+            *value = if code == 0 { 0.0 } else { weight };
+        }
+        Ok(())
+    }
+}
+
 /// Counts codes that may be damaged.
 fn count(codes: &[i8]) -> Result<TernaryCounts, Ec2tError> {
     let mut counts = TernaryCounts::default();

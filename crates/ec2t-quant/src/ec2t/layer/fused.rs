@@ -16,7 +16,7 @@ use ec2t_ops::optim::{Adam, Moments};
 use ec2t_ops::ternary as passes;
 
 use super::TernaryLayer;
-use crate::ec2t::assign::{Constraint, Requantized, Thresholds};
+use crate::ec2t::assign::{Constraint, Requantized, Thresholds, assign};
 use crate::ec2t::error::check_length;
 use crate::ec2t::{Ec2tError, Ec2tOptions, Method, WeightStatistics};
 
@@ -95,6 +95,38 @@ impl TernaryLayer {
         let (weights, codes) = (&self.weights, &mut self.codes);
         let counts = passes::assign(weights, [neg, pos], self.centroids, codes, ternary);
         self.counts = self.of_sides(counts);
+        Ok(Requantized { constraint, counts: self.counts })
+    }
+
+    /// One step of entropy-constrained pruning (thesis, §4.2.2), by `∂loss/∂T`, where
+    /// `T` are the weights that are left; leaves the next ones in `pruned`.
+    ///
+    /// Centroids only say which weights are near to 0, and rest; background weights
+    /// take the gradient as it is, also where they are left out (straight through).
+    ///
+    /// # Errors
+    /// As [`learn`](Self::learn).
+    ///
+    /// # Panics
+    /// As [`learn`](Self::learn).
+    pub fn prune(
+        &mut self,
+        gradient: &[f32],
+        step: &LearningStep,
+        moments: &mut LayerMoments,
+        pruned: &mut [f32],
+    ) -> Result<Requantized, Ec2tError> {
+        check_length("gradient", self.len(), gradient.len())?;
+        check_length("pruned weights", self.len(), pruned.len())?;
+        let strength = step.options.strength(step.delta)?;
+        let (codes, weights) = (&self.codes, &mut self.weights);
+        let (adam, moments) = (step.background, &mut moments.background);
+        let found = passes::descend(adam, gradient, codes, [1.0; 2], weights, moments);
+        let statistics = WeightStatistics::after(&found, &self.weights)?;
+        let nearest = self.count(Thresholds::nearest(self.centroids()));
+        let constraint = Constraint::new(nearest, &statistics, self.centroids(), strength);
+        self.counts = assign(&self.weights, constraint.thresholds, &mut self.codes);
+        self.write_pruned(pruned)?;
         Ok(Requantized { constraint, counts: self.counts })
     }
 

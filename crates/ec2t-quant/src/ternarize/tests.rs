@@ -1,0 +1,202 @@
+//! Steps of both phases, and their checkpoints.
+
+use super::*;
+use crate::options::Prunable;
+use ec2t_format::graph::{GraphBuilder, Shape};
+use ec2t_ops::optim::{Adam, Moments};
+
+const RATES: Rates = Rates {
+    main: Rate { lr: 0.01, decay: 0.1 },
+    background: Rate { lr: 0.01, decay: 0.0 },
+    centroids: Rate { lr: 0.001, decay: 0.0 },
+};
+
+/// Two ternary layers, of which all threads share the first.
+fn learning() -> Ternarize {
+    let mut g = GraphBuilder::new("t", Shape::new(3, 1, 1));
+    let x = g.linear("first", g.input(), 130);
+    let x = g.linear("long", x, 130);
+    let x = g.linear("short", x, 4);
+    g.linear("last", x, 2);
+    let network = crate::initialize(&g.finish().unwrap(), 1).unwrap();
+    Ternarize::learning(&network, Ec2tOptions::default(), &PruneOptions::default(), RATES).unwrap()
+}
+
+/// A gradient for everything that is trained.
+fn gradients(weights: &Weights) -> Gradients {
+    let mut gradients = Gradients::zeros(weights);
+    for values in gradients.0.iter_mut().flatten() {
+        values.iter_mut().zip(1..).for_each(|(value, i)| *value = (i as f32).sin());
+    }
+    gradients
+}
+
+#[test]
+fn threads_do_not_change_a_step() {
+    let run = |threads| {
+        let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().unwrap();
+        let mut phase = learning();
+        for _ in 0..3 {
+            let mut gradients = gradients(&phase.weights);
+            pool.install(|| phase.update(&mut gradients, 1.0)).unwrap();
+        }
+        let values: Vec<Vec<f32>> = phase.weights.iter().map(|(_, v)| v.to_vec()).collect();
+        (values, phase.layers.into_iter().map(|layer| layer.state).collect::<Vec<_>>())
+    };
+    let one = run(1);
+    assert!(one == run(2) && one == run(3));
+}
+
+/// Ternary layers take what their state says, all others a step of Adam.
+#[test]
+fn every_parameter_takes_its_step() {
+    let mut phase = learning();
+    let before = phase.weights.clone();
+    let mut gradients = gradients(&before);
+    phase.update(&mut gradients, 1.0).unwrap();
+    for (position, (param, values)) in phase.weights.iter().enumerate() {
+        let layer = phase.layers.iter().find(|layer| layer.position == position);
+        let expected = match (layer, &gradients.0[position]) {
+            (Some(layer), _) => {
+                let mut ternary = vec![0.0; values.len()];
+                layer.state.write_ternary(&mut ternary).unwrap();
+                ternary
+            }
+            (None, Some(gradient)) => {
+                let mut stepped = before.get(position).to_vec();
+                let moments = &mut Moments::new(stepped.len());
+                Adam::new(1, RATES.main.lr, RATES.main.decay).step(gradient, &mut stepped, moments);
+                stepped
+            }
+            (None, None) => before.get(position).to_vec(),
+        };
+        assert_eq!(values, expected, "{}", param.name);
+        assert_ne!(values, before.get(position), "{}", param.name);
+    }
+    let names: Vec<&str> = phase.layers.iter().map(|layer| layer.name.as_str()).collect();
+    assert_eq!(names, ["long.weight", "short.weight"]);
+}
+
+#[test]
+fn the_first_layer_at_fault_is_named() {
+    let mut phase = learning();
+    let mut gradients = gradients(&phase.weights);
+    for layer in &phase.layers {
+        gradients.0[layer.position].as_mut().unwrap()[3] = f32::NAN;
+    }
+    let error = phase.update(&mut gradients, 1.0).unwrap_err();
+    assert!(matches!(&error, QuantError::Layer { layer, .. } if layer == "long.weight"), "{error}");
+}
+
+const CODES: [i8; 4] = [1, 0, -1, -1];
+
+/// One layer with [`CODES`].
+fn frozen(rates: Rates) -> (Ternarize, Graph) {
+    let mut g = GraphBuilder::new("t", Shape::new(2, 1, 1));
+    g.linear("fc", g.input(), 2);
+    let graph = g.finish().unwrap();
+    let weight = TernaryTensor::new(vec![2, 2], CODES.to_vec(), 0.5, 0.25).unwrap();
+    let mut tensors = crate::initialize(&graph, 1).unwrap().into_parts().1;
+    tensors.insert("fc.weight".into(), weight.into());
+    let network = Network::new(graph.clone(), tensors).unwrap();
+    (Ternarize::frozen(&network, rates).unwrap(), graph)
+}
+
+#[test]
+fn all_phases_survive_a_checkpoint() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("last.safetensors");
+    for new in [learning, || pruning().0, || frozen(RATES).0] as [fn() -> Ternarize; 3] {
+        let (mut whole, mut resumed) = (new(), new());
+        let mut gradients = gradients(&whole.weights);
+        whole.update(&mut gradients, 1.0).unwrap();
+        let mut checkpoint = Checkpoint::default();
+        whole.weights.save(&mut checkpoint);
+        whole.save(&mut checkpoint);
+        checkpoint.write(&file).unwrap();
+
+        let checkpoint = Checkpoint::read(&file).unwrap().unwrap();
+        resumed.weights.load(&checkpoint).unwrap();
+        resumed.load(&checkpoint).unwrap();
+        for phase in [&mut whole, &mut resumed] {
+            phase.update(&mut gradients, 1.0).unwrap();
+        }
+        assert!(whole.weights.iter().eq(resumed.weights.iter()));
+        for (whole, resumed) in whole.layers.iter().zip(&resumed.layers) {
+            assert_eq!((&whole.state, &whole.moments), (&resumed.state, &resumed.moments));
+        }
+    }
+}
+
+/// A step that throws both centroids far below 0 leaves every code legible
+/// in the floats of the file.
+#[test]
+fn frozen_codes_survive_a_file_of_floats() {
+    let (mut phase, graph) = frozen(Rates::new(0.0, 0.0, 10.0));
+    let mut gradients = Gradients(vec![Some(vec![1.0, 1.0, -1.0, -1.0]), None]);
+    phase.update(&mut gradients, 1.0).unwrap();
+    let tuned = phase.network(&graph).unwrap();
+    let floats = tuned.tensor("fc.weight").unwrap().to_f32();
+    let read = TernaryTensor::from_f32(&[2, 2], &floats).unwrap();
+    assert_eq!(read.codes(), CODES);
+    assert!(read.w_neg() < 1e-6 && read.w_pos() < 1e-6, "{floats:?}");
+}
+
+/// Two linear layers: one ternary, the last pruned.
+fn pruning() -> (Ternarize, Graph) {
+    let mut g = GraphBuilder::new("t", Shape::new(3, 1, 1));
+    let x = g.linear("first", g.input(), 40);
+    let x = g.linear("body", x, 40);
+    g.linear("last", x, 5);
+    let graph = g.finish().unwrap();
+    let network = crate::initialize(&graph, 1).unwrap();
+    let pruning =
+        PruneOptions { prune: vec![Prunable::Classifier], prune_gamma: 0.3, prune_init_scale: 0.3 };
+    let phase = Ternarize::learning(&network, Ec2tOptions::default(), &pruning, RATES).unwrap();
+    (phase, graph)
+}
+
+/// What is left of a pruned layer takes Adam's steps by the plain gradient, and so
+/// does what is left out, which may come back.
+#[test]
+fn pruned_weights_are_zero_or_their_own() {
+    let (mut phase, graph) = pruning();
+    let at = phase.layers.iter().position(|layer| layer.name == "last.weight").unwrap();
+    let mut plain = phase.layers[at].state.weights().to_vec();
+    let (centroids, mut moments) = (phase.layers[at].state.centroids(), Moments::new(plain.len()));
+    for step in 1..=3 {
+        let mut gradients = gradients(&phase.weights);
+        let position = phase.layers[at].position;
+        let gradient = gradients.0[position].clone().unwrap();
+        phase.update(&mut gradients, 1.0).unwrap();
+        Adam::new(step, RATES.background.lr, 0.0).step(&gradient, &mut plain, &mut moments);
+        let layer = &phase.layers[at];
+        assert_eq!((layer.state.weights(), layer.state.centroids()), (&*plain, centroids));
+        let values = phase.weights.get(position).iter().zip(&plain).zip(layer.state.codes());
+        for ((&value, &weight), &code) in values {
+            assert_eq!(value, if code == 0 { 0.0 } else { weight });
+        }
+        let zeros = layer.state.counts().zero;
+        assert!((1..plain.len()).contains(&zeros), "{zeros}");
+    }
+    let network = phase.network(&graph).unwrap();
+    assert!(matches!(network.tensor("last.weight"), Some(Tensor::Dense(_))));
+    assert!(matches!(network.tensor("body.weight"), Some(Tensor::Ternary(_))));
+}
+
+#[test]
+fn the_frozen_phase_keeps_pruned_weights_at_zero() {
+    let (phase, graph) = pruning();
+    let network = phase.network(&graph).unwrap();
+    let before = network.tensor("last.weight").unwrap().to_f32();
+    let mut frozen = Ternarize::frozen(&network, RATES).unwrap();
+    for _ in 0..3 {
+        let mut gradients = gradients(&frozen.weights);
+        frozen.update(&mut gradients, 1.0).unwrap();
+    }
+    let after = frozen.network(&graph).unwrap().tensor("last.weight").unwrap().to_f32();
+    for (before, after) in before.iter().zip(&after) {
+        assert_eq!(*before == 0.0, *after == 0.0);
+        assert!(*before == 0.0 || before != after, "{before} did not move");
+    }
+}

@@ -77,6 +77,9 @@ pub struct TernarizeOptions {
     /// Hyper-parameters of the method.
     #[serde(flatten)]
     pub ec2t: Ec2tOptions,
+    /// Zeros among all trained values, 0…1, that the strength of the constraint (γ, or
+    /// the baselines' threshold) follows from its first value on; 0 leaves it there.
+    pub target_sparsity: f64,
     /// What is pruned at the same time.
     #[serde(flatten)]
     pub pruning: PruneOptions,
@@ -168,6 +171,8 @@ impl TernarizeOptions {
         not_negative("centroid_lr", self.centroid_lr)?;
         not_negative("weight_decay", self.weight_decay)?;
         self.ec2t.validate()?;
+        let target = self.target_sparsity;
+        check("target_sparsity", target, (0.0..1.0).contains(&target), "from 0 to below 1")?;
         self.pruning.validate(self.ec2t)
     }
 }

@@ -123,6 +123,13 @@ pub struct EpochReport {
 pub struct LayerReport {
     /// Name of the weights.
     pub name: String,
+    /// γ of the last assignment, and for the baselines their threshold; absent while
+    /// assignments are frozen.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub gamma: Option<f64>,
+    /// See `gamma`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub threshold: Option<f64>,
     /// Strength of the entropy constraint at the last assignment; absent while
     /// assignments are frozen.
     #[serde(skip_serializing_if = "Option::is_none")]

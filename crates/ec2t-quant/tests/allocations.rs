@@ -86,6 +86,7 @@ fn steps_after_the_first_allocate_nothing_large() {
             centroid_lr: 1e-5,
             weight_decay: 0.0,
             ec2t: Ec2tOptions::default(),
+            target_sparsity: 0.0,
             pruning: PruneOptions::default(),
         };
         watch("ternarize", |data, session| ternarize(&float, data, &options, session));

@@ -56,6 +56,7 @@ fn ternarize_options() -> TernarizeOptions {
         centroid_lr: 1e-4,
         weight_decay: 5e-6,
         ec2t,
+        target_sparsity: 0.0,
         pruning: PruneOptions::default(),
     }
 }

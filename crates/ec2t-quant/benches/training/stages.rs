@@ -39,6 +39,7 @@ pub(super) fn ec2t_step() -> Result<Work, Box<dyn Error>> {
         centroid_lr: 1e-4,
         weight_decay: 0.0,
         ec2t: Ec2tOptions::default(),
+        target_sparsity: 0.0,
         pruning: PruneOptions::default(),
     };
     steps(move |network, data, session| ternarize(network, data, &options, session).map(drop))

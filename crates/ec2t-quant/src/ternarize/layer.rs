@@ -127,8 +127,19 @@ impl Layer {
         let counts = self.state.counts();
         let share = |count: usize| count as f64 / counts.total() as f64;
         let Centroids { neg, pos } = self.state.centroids();
+        let (gamma, threshold) = match &self.change {
+            Change::Ternarize { options, .. } | Change::Prune { options, .. } => {
+                match options.method {
+                    Method::Ec2t => (Some(options.gamma), None),
+                    Method::Ttq | Method::Twn => (None, Some(options.threshold)),
+                }
+            }
+            Change::Tune { .. } => (None, None),
+        };
         LayerReport {
             name: self.name.clone(),
+            gamma,
+            threshold,
             lambda: self.lambda(),
             w_neg: neg,
             w_pos: pos,

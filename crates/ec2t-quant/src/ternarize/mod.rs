@@ -11,6 +11,7 @@
 //! floats. In the frozen phase every float weight that is exactly 0 stays 0.
 
 mod layer;
+mod target;
 
 use std::collections::BTreeMap;
 
@@ -21,6 +22,7 @@ use ec2t_format::{Graph, Network};
 use rayon::prelude::*;
 
 use self::layer::{Change, Layer};
+use self::target::SparsityTarget;
 use crate::checkpoint::Checkpoint;
 use crate::ec2t::{Centroids, Ec2tOptions, TernaryLayer, WeightStatistics, size_decay};
 use crate::engine::Gradients;
@@ -45,7 +47,8 @@ pub fn ternarize(
 ) -> Result<Outcome, QuantError> {
     options.validate()?;
     let rates = Rates::new(options.common.lr, options.weight_decay, options.centroid_lr);
-    let phase = Ternarize::learning(network, options.ec2t, &options.pruning, rates)?;
+    let mut phase = Ternarize::learning(network, options.ec2t, &options.pruning, rates)?;
+    phase.target = SparsityTarget::new(options.target_sparsity, &options.ec2t);
     trainer::run(phase, network.graph(), data, &options.common, options, session)
 }
 
@@ -103,6 +106,7 @@ struct Ternarize {
     main: optim::Adam,
     /// Positions of float weights some of which stay 0.
     masked: Vec<usize>,
+    target: Option<SparsityTarget>,
 }
 
 impl Ternarize {
@@ -183,7 +187,28 @@ impl Ternarize {
             let elsewhere = layers.iter().any(|layer| layer.position == position);
             (param.kind.is_trainable() && !elsewhere).then_some(size)
         });
-        Ok(Self { stage, main: optim::Adam::new(main), weights, layers, rates, masked })
+        let (main, target) = (optim::Adam::new(main), None);
+        Ok(Self { stage, main, weights, layers, rates, masked, target })
+    }
+
+    /// Gives all ternary layers the strength that the goal asks for.
+    fn apply_target(&mut self) {
+        let Some(target) = &self.target else { return };
+        for layer in &mut self.layers {
+            if let Change::Ternarize { options, .. } = &mut layer.change {
+                target.apply(options);
+            }
+        }
+    }
+
+    /// Lets the strength follow the share of zeros of a step.
+    fn observe_target(&mut self) {
+        let Some(target) = &mut self.target else { return };
+        let params = self.weights.params().iter().zip(self.weights.sizes());
+        let trained = params.filter(|(param, _)| param.kind.is_trainable());
+        let total: usize = trained.map(|(_, size)| size).sum();
+        let zeros: usize = self.layers.iter().map(|layer| layer.state.counts().zero).sum();
+        target.observe(zeros as f64 / total as f64);
     }
 
     /// Takes the gradient from weights that stay 0: they never had one, so Adam
@@ -233,6 +258,7 @@ impl Phase for Ternarize {
 
     fn update(&mut self, gradients: &mut Gradients, factor: f32) -> Result<(), QuantError> {
         self.mask(gradients);
+        self.apply_target();
         let rates = self.rates.scaled(factor);
         let values = self.weights.lists_mut();
         self.main.step(rates.main, values, &gradients.0);
@@ -249,16 +275,20 @@ impl Phase for Ternarize {
             layer.step(gradient, background, centroids, ternary)
         };
         // Of several faults, the first is reported, whatever thread is the fastest.
-        steps.into_par_iter().with_max_len(1).map(step).reduce(|| Ok(()), Result::and)
+        steps.into_par_iter().with_max_len(1).map(step).reduce(|| Ok(()), Result::and)?;
+        self.observe_target();
+        Ok(())
     }
 
     fn save(&self, checkpoint: &mut Checkpoint) {
         self.layers.iter().for_each(|layer| layer.save(checkpoint));
+        self.target.iter().for_each(|target| target.save(checkpoint));
         self.main.save(checkpoint, "main", &self.weights.names());
     }
 
     fn load(&mut self, checkpoint: &Checkpoint) -> Result<(), QuantError> {
         self.layers.iter_mut().try_for_each(|layer| layer.load(checkpoint))?;
+        self.target.iter_mut().try_for_each(|target| target.load(checkpoint))?;
         self.main.load(checkpoint, "main", &self.weights.names())
     }
 

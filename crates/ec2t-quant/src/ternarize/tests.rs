@@ -200,3 +200,41 @@ fn the_frozen_phase_keeps_pruned_weights_at_zero() {
         assert!(*before == 0.0 || before != after, "{before} did not move");
     }
 }
+
+/// With a goal, the share of zeros of all trained values is reached and held, and a
+/// run that was interrupted goes on with the same strength.
+#[test]
+fn the_strength_follows_the_goal() {
+    let new = || {
+        let mut phase = learning();
+        phase.target = SparsityTarget::new(0.8, &Ec2tOptions::default());
+        phase
+    };
+    let mut phase = new();
+    let mut gradients = gradients(&phase.weights);
+    gradients.0.iter_mut().flatten().for_each(|values| values.fill(0.0));
+    for _ in 0..300 {
+        phase.update(&mut gradients, 0.0).unwrap();
+    }
+    let zeros: usize = phase.layers.iter().map(|layer| layer.state.counts().zero).sum();
+    let weights_and_biases = [390 + 130, 16_900 + 130, 520 + 4, 8 + 2];
+    let trained: usize = weights_and_biases.iter().sum();
+    let share = zeros as f64 / trained as f64;
+    assert!((share - 0.8).abs() < 2e-3, "{share}");
+
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("last.safetensors");
+    let mut checkpoint = Checkpoint::default();
+    phase.weights.save(&mut checkpoint);
+    phase.save(&mut checkpoint);
+    checkpoint.write(&file).unwrap();
+    let checkpoint = Checkpoint::read(&file).unwrap().unwrap();
+    let mut resumed = new();
+    resumed.weights.load(&checkpoint).unwrap();
+    resumed.load(&checkpoint).unwrap();
+    resumed.update(&mut gradients, 0.0).unwrap();
+    phase.update(&mut gradients, 0.0).unwrap();
+    let gamma = |phase: &Ternarize| phase.layers()[0].gamma.unwrap();
+    assert_eq!(gamma(&phase), gamma(&resumed));
+    assert!(gamma(&phase) > 0.15, "{}", gamma(&phase));
+}

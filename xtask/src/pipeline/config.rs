@@ -134,14 +134,19 @@ fn is_path(path: &str, section: &str, key: &str) -> bool {
     path.split_once('.') == Some((section, key))
 }
 
-/// Reads `raw` as a value of the type of `old`; strings need no quotes.
+/// Reads `raw` as a value of the type of `old`; strings need no quotes, and commas
+/// part those of a list.
 fn parse_like(old: &Value, raw: &str) -> Option<Value> {
     match old {
         Value::String(_) => Some(Value::String(raw.to_owned())),
         Value::Integer(_) => raw.parse().ok().map(Value::Integer),
         Value::Float(_) => raw.parse().ok().filter(|x: &f64| x.is_finite()).map(Value::Float),
         Value::Boolean(_) => raw.parse().ok().map(Value::Boolean),
-        Value::Datetime(_) | Value::Array(_) | Value::Table(_) => None,
+        Value::Array(_) => {
+            let words = raw.split(',').filter(|word| !word.is_empty());
+            Some(Value::Array(words.map(|word| Value::String(word.to_owned())).collect()))
+        }
+        Value::Datetime(_) | Value::Table(_) => None,
     }
 }
 
@@ -187,6 +192,13 @@ epochs = 2
             .replace("sgd", "adam")
             .replace("true", "false");
         assert_eq!(config.text(), expected);
+    }
+
+    #[test]
+    fn commas_part_the_words_of_a_list() {
+        let words = |raw| parse_like(&Value::Array(Vec::new()), raw).expect("a list").to_string();
+        assert_eq!(words("classifier,depthwise"), r#"["classifier", "depthwise"]"#);
+        assert_eq!(words(""), "[]");
     }
 
     #[test]

@@ -63,6 +63,9 @@ pub(crate) struct Args {
     /// Stop after this stage
     #[arg(long, value_name = "STAGE", value_parser = stage_names())]
     until: Option<String>,
+    /// Train with the rules and settings of EC2T's reference implementation
+    #[arg(long)]
+    parity: bool,
     /// Change a setting of the preset; may be given many times
     #[arg(long, value_name = "SECTION.KEY=VALUE")]
     set: Vec<String>,
@@ -73,6 +76,28 @@ pub(crate) struct Args {
     #[arg(long)]
     list: bool,
 }
+
+/// Settings of the reference implementation, `d-becking/efficientCNNs`.
+const PARITY: [&str; 18] = [
+    "ternarize.method=reference",
+    "ternarize.target_sparsity=0",
+    "ternarize.centroid_floor=0.675",
+    "ternarize.sustain=0.05",
+    "ternarize.epochs=20",
+    "ternarize.lr=1e-4",
+    "ternarize.centroid_lr=1e-5",
+    "ternarize.weight_decay=5e-6",
+    "ternarize.schedule=constant",
+    "ternarize.label_smoothing=0",
+    "ternarize.distill=0",
+    "finetune.epochs=15",
+    "finetune.lr=1e-4",
+    "finetune.centroid_lr=1e-5",
+    "finetune.weight_decay=5e-6",
+    "finetune.schedule=constant",
+    "finetune.label_smoothing=0",
+    "finetune.distill=0",
+];
 
 fn stage_names() -> PossibleValuesParser {
     PossibleValuesParser::new(STAGES.iter().map(|stage| stage.name))
@@ -105,7 +130,8 @@ impl Args {
     fn resolve(&self) -> Result<Run> {
         let preset = config::preset_file(self.preset.as_deref().unwrap_or_default())?;
         let mut config = Config::read(&preset)?;
-        for assignment in &self.set {
+        let parity = PARITY.iter().filter(|_| self.parity).copied();
+        for assignment in parity.chain(self.set.iter().map(String::as_str)) {
             config.set(assignment)?;
         }
         let index = |name: &Option<String>| name.as_deref().and_then(stage::position);
@@ -178,6 +204,17 @@ mod tests {
             let words = [&["pipeline", "digits"][..], from, &["--set", "run.seed=2"]].concat();
             let line = continuation(words.into_iter().map(OsString::from));
             assert_eq!(line, "cargo xtask pipeline digits --set run.seed=2");
+        }
+    }
+
+    #[test]
+    fn every_preset_can_follow_the_reference() {
+        for preset in config::presets().unwrap() {
+            let mut config = Config::read(&preset).unwrap();
+            PARITY.iter().for_each(|assignment| config.set(assignment).unwrap());
+            let settings = config.settings(&["ternarize.method", "finetune.lr"]).unwrap();
+            assert_eq!(settings["ternarize.method"], "\"reference\"");
+            assert_eq!(settings["finetune.lr"], "0.0001");
         }
     }
 }

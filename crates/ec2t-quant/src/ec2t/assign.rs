@@ -124,29 +124,26 @@ pub struct Requantized {
     pub counts: TernaryCounts,
 }
 
-/// Assigns the weights anew under the [`Constraint`] of a strength `γ·δ`.
-///
-/// `weights` and `codes` have the same length, and `statistics` are those of
-/// `weights`.
-pub fn requantize(
-    weights: &[f32],
-    statistics: &WeightStatistics,
-    centroids: Centroids,
-    strength: f64,
-    codes: &mut [i8],
-) -> Requantized {
-    let nearest = assign(weights, Thresholds::nearest(centroids), codes);
-    let constraint = Constraint::new(nearest, statistics, centroids, strength);
-    let counts = assign(weights, constraint.thresholds, codes);
-    Requantized { constraint, counts }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::ec2t::testing::{Random, assert_close};
 
     const STRENGTHS: [f64; 5] = [0.0, 0.05, 0.15, 0.4, 1.0];
+
+    /// Assigns under the constraint of a strength γ·δ.
+    fn requantize(
+        weights: &[f32],
+        statistics: &WeightStatistics,
+        centroids: Centroids,
+        strength: f64,
+        codes: &mut [i8],
+    ) -> Requantized {
+        let nearest = assign(weights, Thresholds::nearest(centroids), codes);
+        let constraint = Constraint::new(nearest, statistics, centroids, strength);
+        let counts = assign(weights, constraint.thresholds, codes);
+        Requantized { constraint, counts }
+    }
 
     /// Statistics, centroids and what assignment makes of a layer.
     struct Case {

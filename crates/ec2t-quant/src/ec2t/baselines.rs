@@ -23,7 +23,7 @@ pub(super) fn thresholds(
     statistics: &WeightStatistics,
 ) -> Thresholds {
     let unit = match options.method {
-        Method::Ec2t => unreachable!("EC2T's thresholds follow from its constraint"),
+        Method::Ec2t | Method::Reference => unreachable!("thresholds follow from a constraint"),
         Method::Ttq => f64::from(statistics.extreme_neg.max(statistics.extreme_pos)),
         Method::Twn => {
             let sum: f64 = weights.iter().map(|&weight| f64::from(weight.abs())).sum();

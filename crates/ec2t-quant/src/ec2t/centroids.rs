@@ -24,10 +24,10 @@ impl Centroids {
     /// The centroids that a layer begins with, by the rule of `options`.
     pub fn initial(weights: &[f32], statistics: &WeightStatistics, options: &Ec2tOptions) -> Self {
         match (options.method, options.init) {
-            (Method::Ec2t, InitRule::MaxScaling) => {
+            (Method::Ec2t | Method::Reference, InitRule::MaxScaling) => {
                 Self::max_scaling(statistics, options.init_scale)
             }
-            (Method::Ec2t, InitRule::Kmeans) => Self::kmeans(weights),
+            (Method::Ec2t | Method::Reference, InitRule::Kmeans) => Self::kmeans(weights),
             (method @ (Method::Ttq | Method::Twn), _) => {
                 let thresholds = baselines::thresholds(options, weights, statistics);
                 baselines::means(method, weights, thresholds)

@@ -51,7 +51,7 @@ use super::assign::{self, Constraint, Requantized, Thresholds};
 use super::error::check_length;
 use super::{
     Centroids, Ec2tError, Ec2tOptions, Method, Shares, WeightStatistics, background_gradient,
-    baselines, centroid_gradient,
+    baselines, centroid_gradient, reference,
 };
 
 /// A layer's background weights, centroids and codes.
@@ -77,7 +77,7 @@ impl TernaryLayer {
         let centroids = Centroids::initial(&weights, &statistics, options);
         let mut codes = vec![0; weights.len()];
         let thresholds = match options.method {
-            Method::Ec2t => Thresholds::nearest(centroids),
+            Method::Ec2t | Method::Reference => Thresholds::nearest(centroids),
             Method::Ttq | Method::Twn => baselines::thresholds(options, &weights, &statistics),
         };
         let counts = assign::assign(&weights, thresholds, &mut codes);
@@ -165,26 +165,39 @@ impl TernaryLayer {
         let strength = options.strength(delta)?;
         let statistics = WeightStatistics::of(&self.weights)?;
         self.raise_centroids(options.floor(&statistics))?;
-        if options.method != Method::Ec2t {
-            let constraint = self.baseline(&statistics, options);
-            self.counts = assign::assign(&self.weights, constraint.thresholds, &mut self.codes);
-            return Ok(Requantized { constraint, counts: self.counts });
-        }
-        let centroids = self.centroids();
-        let result =
-            assign::requantize(&self.weights, &statistics, centroids, strength, &mut self.codes);
-        self.counts = result.counts;
-        Ok(result)
+        let nearest = Thresholds::nearest(self.centroids());
+        let nearest = assign::assign(&self.weights, nearest, &mut self.codes);
+        let constraint = self.constrain(nearest, &statistics, options, strength);
+        self.follow(options.method, constraint.thresholds);
+        self.counts = assign::assign(&self.weights, constraint.thresholds, &mut self.codes);
+        Ok(Requantized { constraint, counts: self.counts })
     }
 
-    /// The thresholds of a baseline. TWN's centroids follow from them.
-    fn baseline(&mut self, statistics: &WeightStatistics, options: &Ec2tOptions) -> Constraint {
-        let thresholds = baselines::thresholds(options, &self.weights, statistics);
-        if options.method == Method::Twn {
-            let centroids = baselines::means(options.method, &self.weights, thresholds);
-            self.centroids = [centroids.neg, centroids.pos];
+    /// What decides on the codes, given the counts of a nearest-neighbour assignment.
+    fn constrain(
+        &self,
+        nearest: TernaryCounts,
+        statistics: &WeightStatistics,
+        options: &Ec2tOptions,
+        strength: f64,
+    ) -> Constraint {
+        let rule = match options.method {
+            Method::Ec2t => Constraint::new,
+            Method::Reference => reference::constraint,
+            Method::Ttq | Method::Twn => {
+                let thresholds = baselines::thresholds(options, &self.weights, statistics);
+                return Constraint { shares: Shares::of(nearest), lambda: 0.0, thresholds };
+            }
+        };
+        rule(nearest, statistics, self.centroids(), strength)
+    }
+
+    /// Sets the centroids where they follow from the thresholds.
+    fn follow(&mut self, method: Method, thresholds: Thresholds) {
+        if method == Method::Twn {
+            let Centroids { neg, pos } = baselines::means(method, &self.weights, thresholds);
+            self.centroids = [neg, pos];
         }
-        Constraint { shares: Shares::of(self.counts), lambda: 0.0, thresholds }
     }
 
     /// Raises the centroids to at least `floor`, and leaves the codes alone; see

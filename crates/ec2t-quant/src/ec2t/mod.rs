@@ -24,7 +24,7 @@
 //! | [`assign`](Thresholds) | thresholds and codes, in closed form | eq. 4.4 |
 //! | [`gradient`](background_gradient) | gradients of `W`, `a_n` and `a_p` | eqs. 4.17, 4.18 |
 //! | [`layer`](TernaryLayer) | one layer's state and training step | algorithm 2 |
-//! | `baselines` | TTQ and TWN, to compare with: see [`Method`] | |
+//! | `reference`, `baselines` | other rules, to compare with: see [`Method`] | |
 //!
 //! Codes are −1, 0 and +1 as in [`ec2t_format::TernaryTensor`], in the order of
 //! the weights; shapes do not matter here. Sums and thresholds are computed in
@@ -46,11 +46,12 @@ mod error;
 mod gradient;
 mod layer;
 mod options;
+mod reference;
 mod statistics;
 #[cfg(test)]
 mod testing;
 
-pub use assign::{Constraint, Requantized, Thresholds, assign, requantize};
+pub use assign::{Constraint, Requantized, Thresholds, assign};
 pub use centroids::Centroids;
 pub use entropy::{Information, Shares, lambda_max, size_decay};
 pub use error::Ec2tError;

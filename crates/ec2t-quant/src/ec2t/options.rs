@@ -11,12 +11,22 @@ pub enum Method {
     /// Entropy-constrained trained ternarization.
     #[default]
     Ec2t,
+    /// The same by the rules of its reference implementation, with its mistakes: those
+    /// of shares and λ, and a gradient of the negative centroid with the wrong sign.
+    Reference,
     /// Trained ternary quantization (Zhu et al. 2017): thresholds are a part of the
     /// largest magnitude, centroids are trained.
     Ttq,
     /// Ternary weight networks (Li et al. 2016): thresholds are a multiple of the mean
     /// magnitude, centroids are the mean beyond them.
     Twn,
+}
+
+impl Method {
+    /// Whether an entropy constraint decides, of strength γ.
+    pub fn is_constrained(self) -> bool {
+        matches!(self, Method::Ec2t | Method::Reference)
+    }
 }
 
 /// How the centroids of a layer begin.
@@ -95,7 +105,9 @@ impl Ec2tOptions {
     pub fn validate(&self) -> Result<(), Ec2tError> {
         let &Self { method, threshold, init: _, init_scale, gamma, sustain, centroid_floor } = self;
         let (threshold_in_range, range) = match method {
-            Method::Ec2t | Method::Ttq => ((0.0..1.0).contains(&threshold), "from 0 to below 1"),
+            Method::Ec2t | Method::Reference | Method::Ttq => {
+                ((0.0..1.0).contains(&threshold), "from 0 to below 1")
+            }
             Method::Twn => (threshold >= 0.0 && threshold.is_finite(), "finite and at least 0"),
         };
         let checks = [
@@ -135,7 +147,7 @@ impl Ec2tOptions {
     /// Least magnitude of a centroid in a layer.
     pub fn floor(&self, statistics: &WeightStatistics) -> f32 {
         let factor = match self.method {
-            Method::Ec2t => self.centroid_floor,
+            Method::Ec2t | Method::Reference => self.centroid_floor,
             // Just enough to keep a centroid from 0.
             Method::Ttq | Method::Twn => f32::EPSILON.into(),
         };

@@ -130,7 +130,7 @@ impl Layer {
         let (gamma, threshold) = match &self.change {
             Change::Ternarize { options, .. } | Change::Prune { options, .. } => {
                 match options.method {
-                    Method::Ec2t => (Some(options.gamma), None),
+                    Method::Ec2t | Method::Reference => (Some(options.gamma), None),
                     Method::Ttq | Method::Twn => (None, Some(options.threshold)),
                 }
             }
@@ -153,7 +153,7 @@ impl Layer {
     fn lambda(&self) -> Option<f64> {
         match &self.change {
             Change::Ternarize { options, delta } | Change::Prune { options, delta }
-                if options.method == Method::Ec2t =>
+                if options.method.is_constrained() =>
             {
                 let constraint = self.state.constraint(options, *delta);
                 constraint.ok().map(|constraint| constraint.lambda)

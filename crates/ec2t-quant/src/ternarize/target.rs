@@ -28,7 +28,7 @@ impl SparsityTarget {
     /// None where there is no goal. It begins with the strength of the options.
     pub(super) fn new(share: f64, options: &Ec2tOptions) -> Option<Self> {
         let (strength, greatest) = match options.method {
-            Method::Ec2t => (options.gamma, 1.0),
+            Method::Ec2t | Method::Reference => (options.gamma, 1.0),
             Method::Ttq => (options.threshold, 0.99),
             Method::Twn => (options.threshold, f32::MAX),
         };
@@ -44,7 +44,7 @@ impl SparsityTarget {
     /// Gives the options their strength.
     pub(super) fn apply(&self, options: &mut Ec2tOptions) {
         let strength = match options.method {
-            Method::Ec2t => &mut options.gamma,
+            Method::Ec2t | Method::Reference => &mut options.gamma,
             Method::Ttq | Method::Twn => &mut options.threshold,
         };
         *strength = self.strength.into();

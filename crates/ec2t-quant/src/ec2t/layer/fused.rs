@@ -74,23 +74,25 @@ impl TernaryLayer {
         let strength = step.options.strength(step.delta)?;
         let LayerMoments { background, centroids } = moments;
 
+        let method = step.options.method;
         // TWN's background weights take the gradient as it is; its centroids follow.
-        let factors = if step.options.method == Method::Twn { [1.0; 2] } else { self.centroids };
+        let factors = if method == Method::Twn { [1.0; 2] } else { self.centroids };
         let (codes, weights) = (&self.codes, &mut self.weights);
         let found = passes::descend(step.background, gradient, codes, factors, weights, background);
-        if step.options.method != Method::Twn {
-            self.step_centroids(found.gradient, step.centroids, centroids);
+        let [neg, pos] = found.gradient;
+        match method {
+            Method::Twn => {}
+            Method::Reference => self.step_centroids([-neg, pos], step.centroids, centroids),
+            Method::Ec2t | Method::Ttq => {
+                self.step_centroids([neg, pos], step.centroids, centroids)
+            }
         }
         let statistics = WeightStatistics::after(&found, &self.weights)?;
         self.raise_centroids(step.options.floor(&statistics))?;
 
-        let constraint = match step.options.method {
-            Method::Ec2t => {
-                let nearest = self.count(Thresholds::nearest(self.centroids()));
-                Constraint::new(nearest, &statistics, self.centroids(), strength)
-            }
-            Method::Ttq | Method::Twn => self.baseline(&statistics, step.options),
-        };
+        let nearest = self.count(Thresholds::nearest(self.centroids()));
+        let constraint = self.constrain(nearest, &statistics, step.options, strength);
+        self.follow(method, constraint.thresholds);
         let Thresholds { neg, pos } = constraint.thresholds;
         let (weights, codes) = (&self.weights, &mut self.codes);
         let counts = passes::assign(weights, [neg, pos], self.centroids, codes, ternary);
@@ -154,7 +156,7 @@ impl TernaryLayer {
         self.write_ternary(ternary)
     }
 
-    /// EC2T's constraint of strength γ·`delta` on the weights as they are: that of the
+    /// The constraint of strength γ·`delta` on the weights as they are: that of the
     /// last step, if it was of the same strength.
     ///
     /// # Errors
@@ -163,7 +165,7 @@ impl TernaryLayer {
         let strength = options.strength(delta)?;
         let statistics = WeightStatistics::of(&self.weights)?;
         let nearest = self.count(Thresholds::nearest(self.centroids()));
-        Ok(Constraint::new(nearest, &statistics, self.centroids(), strength))
+        Ok(self.constrain(nearest, &statistics, options, strength))
     }
 
     /// Steps the centroids by the sums of `∂loss/∂T` over both clusters.

@@ -124,9 +124,10 @@ proptest! {
     }
 
     #[test]
-    fn baselines_take_the_steps_of_the_plain_methods(
+    fn other_methods_take_the_steps_of_the_plain_methods(
         weights in weights(),
         (method, threshold) in prop_oneof![
+            (Just(Method::Reference), Just(0.0)),
             (Just(Method::Ttq), 0.0..0.9),
             (Just(Method::Twn), 0.0..2.0),
         ],
@@ -138,13 +139,19 @@ proptest! {
         let mut plain = case.clone();
         if method == Method::Ttq {
             plain.learn_plainly().unwrap();
+        } else if method == Method::Reference {
+            let Case { layer, moments, gradient, .. } = &mut plain;
+            let [neg, pos] = layer.gradients(gradient).unwrap();
+            case.adam().step(&[-neg, pos], layer.centroids_mut(), &mut moments.centroids);
+            case.adam().step(gradient, layer.weights_mut(), &mut moments.background);
+            layer.requantize(&options, 0.5).unwrap();
         } else {
             let (adam, moments) = (case.adam(), &mut plain.moments.background);
             adam.step(&plain.gradient, plain.layer.weights_mut(), moments);
             plain.layer.requantize(&options, 0.5).unwrap();
         }
         let (result, ternary) = case.learn().unwrap();
-        assert_eq!(result.constraint.lambda, 0.0);
+        assert!(method == Method::Reference || result.constraint.lambda == 0.0);
         assert_eq!(case.layer.weights(), plain.layer.weights());
         assert_eq!(case.layer.codes(), plain.layer.codes());
         let (Centroids { neg, pos }, expected) = (case.layer.centroids(), plain.layer.centroids());

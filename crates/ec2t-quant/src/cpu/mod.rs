@@ -29,6 +29,10 @@ use crate::engine::{Gradients, no_such_batch};
 use crate::error::QuantError;
 use crate::weights::Weights;
 
+/// Images that are evaluated at once. Nothing is kept for a backward pass, so their
+/// values stay in the cache: ResNet-56 takes a third less time than with 128 at once.
+const EVALUATED: usize = 32;
+
 /// Computes training steps on the CPU.
 pub(crate) struct CpuEngine {
     plan: Plan,
@@ -41,6 +45,8 @@ pub(crate) struct CpuEngine {
     /// Images of the batch that waits for its backward pass; 0 for none.
     waiting: usize,
     scratch: Scratch,
+    /// What the last evaluation gave.
+    logits: Vec<f32>,
 }
 
 impl CpuEngine {
@@ -54,6 +60,7 @@ impl CpuEngine {
             memory: Scratch::new(),
             waiting: 0,
             scratch: Scratch::new(),
+            logits: Vec::new(),
             plan,
         })
     }
@@ -113,10 +120,16 @@ impl CpuEngine {
     /// See [`Engine::logits`](crate::engine::Engine::logits).
     pub(crate) fn logits(&mut self, weights: &Weights, images: &[f32], batch: usize) -> &[f32] {
         self.waiting = 0;
-        self.run(weights, batch, false).forward(images, Mode::Eval);
-        let layout = &self.evaluation;
-        let (memory, _) = self.memory.take(layout.len(batch), 0);
-        layout.split(memory, batch, [layout.logits]).take(layout.logits)
+        let mut logits = std::mem::take(&mut self.logits);
+        logits.clear();
+        let image_len = images.len() / batch;
+        for images in images.chunks(EVALUATED * image_len) {
+            let mut run = self.run(weights, images.len() / image_len, false);
+            run.forward(images, Mode::Eval);
+            logits.extend_from_slice(run.logits());
+        }
+        self.logits = logits;
+        &self.logits
     }
 
     /// Gradients of the last batch.

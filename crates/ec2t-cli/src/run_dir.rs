@@ -44,6 +44,11 @@ impl RunDir {
         Ok(Self { path: path.to_owned(), data_dir, config })
     }
 
+    /// The run's folder.
+    pub(crate) fn path(&self) -> &Path {
+        &self.path
+    }
+
     /// A file or folder of the run.
     pub(crate) fn join(&self, name: impl AsRef<Path>) -> PathBuf {
         self.path.join(name)

@@ -31,6 +31,9 @@ pub struct LoopOptions {
     pub augment: AugmentOptions,
     /// Steps between two checkpoints inside an epoch; 0 for none but at its end.
     pub checkpoint_steps: usize,
+    /// Steps between two lines of `steps.jsonl`, which tell γ, λ, cluster shares,
+    /// entropy and centroids of each layer; 0 for none.
+    pub log_steps: u64,
 }
 
 /// How much is learnt from a teacher, the network of
@@ -235,6 +238,7 @@ mod tests {
             distillation: DistillOptions::default(),
             augment,
             checkpoint_steps: 0,
+            log_steps: 0,
         };
         let good = PretrainOptions {
             common,

@@ -37,8 +37,9 @@ impl FromStr for Backend {
 pub struct Session<'a> {
     /// Holds `last.safetensors` while training and `best.safetensors` after.
     pub folder: PathBuf,
-    /// A line of JSON for every epoch is appended here.
-    pub events: Option<PathBuf>,
+    /// Folder of the logs: a line of JSON for every epoch is appended to
+    /// `events.jsonl`, and one for every so many steps to `steps.jsonl`.
+    pub logs: Option<PathBuf>,
     /// Where to compute.
     pub backend: Backend,
     /// A network that the trained one also learns from, as far as the settings of the
@@ -86,6 +87,20 @@ pub struct StepReport {
     pub loss: f64,
     /// Training accuracy over the epoch so far, in percent.
     pub top1: f64,
+}
+
+/// State after one step, in full; a line of `steps.jsonl`.
+#[derive(Serialize)]
+pub(crate) struct StepEvent {
+    pub(crate) stage: &'static str,
+    /// Steps done so far, over all epochs.
+    pub(crate) step: u64,
+    /// The epoch, from 1.
+    pub(crate) epoch: usize,
+    /// Loss of the step's batch.
+    pub(crate) loss: f64,
+    /// State of the ternarized layers.
+    pub(crate) layers: Vec<LayerReport>,
 }
 
 /// State after one epoch; a line of `events.jsonl`.

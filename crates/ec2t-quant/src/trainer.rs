@@ -26,7 +26,7 @@ use crate::error::QuantError;
 use crate::events;
 use crate::fingerprint::fingerprint;
 use crate::options::LoopOptions;
-use crate::session::{EpochReport, LayerReport, Outcome, Session, StepReport};
+use crate::session::{EpochReport, LayerReport, Outcome, Session, StepEvent, StepReport};
 use crate::teacher::TeacherNetwork;
 use crate::weights::Weights;
 
@@ -165,9 +165,12 @@ impl<'a, P: Phase> Trainer<'a, '_, P> {
                 remove(&self.best())?;
             }
         }
-        match &self.session.events {
-            Some(path) => events::rewind(path, self.phase.stage(), self.progress.epoch),
-            None => Ok(()),
+        let Some(folder) = &self.session.logs else { return Ok(()) };
+        let stage = self.phase.stage();
+        events::EPOCHS.rewind(folder, stage, self.progress.epoch as u64)?;
+        match self.common.log_steps {
+            0 => Ok(()),
+            _ => events::STEPS.rewind(folder, stage, self.steps_done()),
         }
     }
 
@@ -250,8 +253,7 @@ impl<'a, P: Phase> Trainer<'a, '_, P> {
         self.progress.step += 1;
         self.progress.correct += step.correct;
         self.progress.loss_sum += step.mean * batch.labels.len() as f64;
-        self.report_step();
-        Ok(())
+        self.report_step(step.mean)
     }
 
     /// Random numbers of the current step's dropout.
@@ -283,7 +285,7 @@ impl<'a, P: Phase> Trainer<'a, '_, P> {
         QuantError::Diverged { epoch, step, what, checkpoint }
     }
 
-    fn report_step(&mut self) {
+    fn report_step(&mut self, loss: f64) -> Result<(), QuantError> {
         let report = StepReport {
             step: self.steps_done(),
             epoch: self.progress.epoch + 1,
@@ -291,6 +293,15 @@ impl<'a, P: Phase> Trainer<'a, '_, P> {
             top1: percent(self.progress.correct, self.images_seen()),
         };
         self.session.observer.step(&report);
+        match &self.session.logs {
+            // No step is a multiple of 0.
+            Some(folder) if report.step.is_multiple_of(self.common.log_steps) => {
+                let (stage, layers) = (self.phase.stage(), self.phase.layers());
+                let StepReport { step, epoch, .. } = report;
+                events::STEPS.append(folder, &StepEvent { stage, step, epoch, loss, layers })
+            }
+            _ => Ok(()),
+        }
     }
 
     /// Validates, keeps the network if it is the best so far, logs, saves.
@@ -306,8 +317,8 @@ impl<'a, P: Phase> Trainer<'a, '_, P> {
             }
         };
         let report = self.epoch_report(&network, validation_top1, best, wait);
-        if let Some(path) = &self.session.events {
-            events::append(path, &report)?;
+        if let Some(folder) = &self.session.logs {
+            events::EPOCHS.append(folder, &report)?;
         }
         let progress = &mut self.progress;
         (progress.epoch, progress.step, progress.best) = (epoch, 0, Some(best));

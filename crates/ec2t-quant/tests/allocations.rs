@@ -99,7 +99,7 @@ fn watch(stage: &str, train: impl FnOnce(&Splits, &mut Session) -> Result<Outcom
     let mut observer = Watch { stage, steps: 0 };
     let mut session = Session {
         folder: folder.path().to_owned(),
-        events: None,
+        logs: None,
         backend: Backend::Cpu,
         teacher: None,
         seed: 1,
@@ -131,6 +131,7 @@ fn common() -> LoopOptions {
         distillation: DistillOptions::default(),
         augment,
         checkpoint_steps: 0,
+        log_steps: 0,
     }
 }
 

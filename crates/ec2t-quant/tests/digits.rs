@@ -37,6 +37,7 @@ fn common(epochs: usize, lr: f32) -> LoopOptions {
         distillation: DistillOptions::default(),
         augment,
         checkpoint_steps: 0,
+        log_steps: 0,
     }
 }
 
@@ -85,7 +86,7 @@ fn run(
     let mut observer = StopAfter { steps, stop: &stop };
     stage(&mut Session {
         folder: folder.to_owned(),
-        events: Some(folder.join("events.jsonl")),
+        logs: Some(folder.to_owned()),
         backend: Backend::Cpu,
         teacher: None,
         seed: 5,

@@ -149,7 +149,7 @@ impl HowArgs {
         let mut observer = TrainingProgress::new();
         let mut session = Session {
             folder: run.join(stage),
-            events: Some(run.join("events.jsonl")),
+            logs: Some(run.path().to_owned()),
             backend: self.device,
             teacher: teacher.as_ref(),
             seed: run.config.run.seed,

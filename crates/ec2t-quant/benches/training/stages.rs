@@ -56,6 +56,7 @@ fn common() -> LoopOptions {
         distillation: DistillOptions::default(),
         augment,
         checkpoint_steps: 0,
+        log_steps: 0,
     }
 }
 
@@ -74,7 +75,7 @@ fn steps(
         let mut clock = Clock { stop: &stop, steps: Vec::new() };
         let mut session = Session {
             folder: folder.path().to_owned(),
-            events: None,
+            logs: None,
             backend: Backend::Cpu,
             teacher: None,
             seed: 1,

@@ -98,6 +98,7 @@ fn options(batch: usize) -> LoopOptions {
         distillation: DistillOptions::default(),
         augment,
         checkpoint_steps: 1,
+        log_steps: 0,
     }
 }
 
@@ -141,7 +142,7 @@ fn train_taught(
     let mut observer = StopAfter { steps, stop: &stop, seen: 0 };
     let mut session = Session {
         folder: folder.to_owned(),
-        events: None,
+        logs: (options.log_steps > 0).then(|| folder.to_owned()),
         backend: Backend::Cpu,
         teacher,
         seed: 1,
@@ -307,4 +308,28 @@ fn a_teacher_is_part_of_the_run() {
     let error = taught(0.5, 1, u64::MAX, false).unwrap_err().to_string();
     assert!(error.contains("teacher: "), "{error}");
     taught(0.5, 0, u64::MAX, false).unwrap();
+}
+
+/// Lines of steps after the checkpoint, which a killed run leaves, are written anew.
+#[test]
+fn the_log_of_steps_goes_on_where_training_does() {
+    let folder = tempfile::tempdir().unwrap();
+    let log = folder.path().join("steps.jsonl");
+    let options = LoopOptions { log_steps: 2, ..options(4) };
+    let train =
+        |steps| train(folder.path(), Descent::new(&graph()), &splits(10), &options, steps, false);
+    let steps = || -> Vec<u64> {
+        let text = std::fs::read_to_string(&log).unwrap();
+        let events = text.lines().map(|line| serde_json::from_str(line).unwrap());
+        events.map(|event: serde_json::Value| event["step"].as_u64().unwrap()).collect()
+    };
+    assert!(matches!(train(3), Err(QuantError::Interrupted(_))));
+    assert_eq!(steps(), [2]);
+    std::fs::write(
+        &log,
+        r#"{"stage":"descent","step":2}"#.to_owned() + "\n" + r#"{"stage":"descent","step":4}"#,
+    )
+    .unwrap();
+    train(u64::MAX).unwrap();
+    assert_eq!(steps(), [2, 4, 6]);
 }

@@ -6,6 +6,10 @@
 //! assignments stay, and centroids and all other parameters move. Both phases
 //! use Adam throughout, with fresh moments.
 
+mod assigned;
+
+pub use assigned::assigned_sparsity;
+
 use std::collections::BTreeMap;
 
 use ec2t_data::Splits;

@@ -25,8 +25,8 @@ pub(crate) struct RunArgs {
 
 impl RunArgs {
     /// Opens the run.
-    pub(crate) fn open(self) -> Result<RunDir> {
-        RunDir::open(&self.run_dir, self.data_dir)
+    pub(crate) fn open(&self) -> Result<RunDir> {
+        RunDir::open(&self.run_dir, self.data_dir.clone())
     }
 }
 

@@ -41,6 +41,11 @@ pub(crate) struct Data {
     pub(crate) dataset: String,
     /// Training images that are set aside to choose the best epoch.
     pub(crate) validation: usize,
+    /// Seed of that choice, where it is another than the run's: so that runs with seeds
+    /// of their own, made from one float network, leave out the images that it has left
+    /// out.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) split_seed: Option<u64>,
     /// Channels, height and width to which a folder of pictures is brought.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) image_size: Option<[usize; 3]>,
@@ -122,9 +127,14 @@ impl Config {
         LoadOptions {
             data_dir: data_dir.map(Path::to_owned),
             validation: self.data.validation,
-            seed: self.run.seed,
+            seed: self.split_seed(),
             image_size: self.data.image_size,
         }
+    }
+
+    /// Seed of the choice of validation images.
+    pub(crate) fn split_seed(&self) -> u64 {
+        self.data.split_seed.unwrap_or(self.run.seed)
     }
 
     /// Reads the text of a file.
@@ -201,5 +211,13 @@ mod tests {
         assert_eq!(Config::parse(&nested).unwrap_err(), "unknown key `ternarize.gama`");
         let missing = DIGITS.replace("optimizer =", "# ");
         assert!(Config::parse(&missing).unwrap_err().contains("missing field `optimizer`"));
+    }
+
+    #[test]
+    fn validation_images_may_have_a_seed_of_their_own() {
+        let seed = |text: &str| Config::parse(text).unwrap().load_options(None).seed;
+        let other = DIGITS.replace("seed = 1", "seed = 5");
+        assert_eq!((seed(DIGITS), seed(&other)), (1, 5));
+        assert_eq!(seed(&other.replace("[data]", "[data]\nsplit_seed = 1")), 1);
     }
 }

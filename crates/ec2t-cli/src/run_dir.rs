@@ -30,7 +30,7 @@ impl RunArgs {
     }
 }
 
-/// A run, with its settings read and its number of threads set.
+/// A run with its settings.
 pub(crate) struct RunDir {
     path: PathBuf,
     data_dir: Option<PathBuf>,
@@ -38,10 +38,18 @@ pub(crate) struct RunDir {
 }
 
 impl RunDir {
+    /// Reads the settings, and sets the number of threads, once for the whole program.
     pub(crate) fn open(path: &Path, data_dir: Option<PathBuf>) -> Result<Self> {
         let config = Config::read(&path.join("config.toml"))?;
         rayon::ThreadPoolBuilder::new().num_threads(config.run.threads).build_global()?;
         Ok(Self { path: path.to_owned(), data_dir, config })
+    }
+
+    /// A run in a folder of this one, with the same images and threads.
+    pub(crate) fn open_within(&self, name: &Path) -> Result<Self> {
+        let path = self.join(name);
+        let config = Config::read(&path.join("config.toml"))?;
+        Ok(Self { path, data_dir: self.data_dir.clone(), config })
     }
 
     /// A file or folder of the run.

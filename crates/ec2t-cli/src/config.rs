@@ -41,6 +41,11 @@ pub(crate) struct Data {
     pub(crate) dataset: String,
     /// Training images that are set aside to choose the best epoch.
     pub(crate) validation: usize,
+    /// Seed of that choice, where it is another than the run's: so that runs with seeds
+    /// of their own, made from one float network, leave out the images that it has left
+    /// out.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) split_seed: Option<u64>,
     /// Channels, height and width to which a folder of pictures is brought.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) image_size: Option<[usize; 3]>,
@@ -122,9 +127,14 @@ impl Config {
         LoadOptions {
             data_dir: data_dir.map(Path::to_owned),
             validation: self.data.validation,
-            seed: self.run.seed,
+            seed: self.split_seed(),
             image_size: self.data.image_size,
         }
+    }
+
+    /// Seed of the choice of validation images.
+    pub(crate) fn split_seed(&self) -> u64 {
+        self.data.split_seed.unwrap_or(self.run.seed)
     }
 
     /// Reads the text of a file.
@@ -161,14 +171,35 @@ impl Setting {
     /// Puts the value into the text of a file, which keeps its order and its
     /// comments; gives the old one.
     pub(crate) fn replace_in(&self, text: &mut String) -> Result<Value, String> {
-        type Sections = BTreeMap<String, BTreeMap<String, Spanned<Value>>>;
-        let mut sections: Sections = toml::from_str(text).map_err(|error| format!("{error}"))?;
-        let section = sections.get_mut(self.section);
-        let old = section.and_then(|section| section.remove(self.key));
+        let section = parse_sections(text)?.remove(self.section);
+        let old = section.and_then(|mut section| section.remove(self.key));
         let old = old.ok_or_else(|| format!("no setting `{}`", self.name()))?;
         text.replace_range(old.span(), &self.value.to_string());
         Ok(old.into_inner())
     }
+
+    /// Puts the value into the text of a file, at the end of its section where it is not
+    /// there yet: for settings that may be left out.
+    pub(crate) fn put_in(&self, text: &mut String) -> Result<(), String> {
+        let sections = parse_sections(text)?;
+        let section = sections.get(self.section);
+        let section = section.ok_or_else(|| format!("no section `{}`", self.section))?;
+        if section.contains_key(self.key) {
+            return self.replace_in(text).map(drop);
+        }
+        let last = section.values().map(|value| value.span().end).max();
+        let last = last.ok_or_else(|| format!("nothing in section `{}`", self.section))?;
+        let end = text[last..].find('\n').map_or(text.len(), |length| last + length);
+        text.insert_str(end, &format!("\n{} = {}", self.key, self.value));
+        Ok(())
+    }
+}
+
+/// The values of each section by their keys, and where they stand.
+type Sections = BTreeMap<String, BTreeMap<String, Spanned<Value>>>;
+
+fn parse_sections(text: &str) -> Result<Sections, String> {
+    toml::from_str(text).map_err(|error| format!("{error}"))
 }
 
 fn unknown_key(given: &toml::Table, known: &toml::Table) -> Option<String> {
@@ -201,5 +232,25 @@ mod tests {
         assert_eq!(Config::parse(&nested).unwrap_err(), "unknown key `ternarize.gama`");
         let missing = DIGITS.replace("optimizer =", "# ");
         assert!(Config::parse(&missing).unwrap_err().contains("missing field `optimizer`"));
+    }
+
+    #[test]
+    fn validation_images_may_have_a_seed_of_their_own() {
+        let seed = |text: &str| Config::parse(text).unwrap().load_options(None).seed;
+        let other = DIGITS.replace("seed = 1", "seed = 5");
+        assert_eq!((seed(DIGITS), seed(&other)), (1, 5));
+        assert_eq!(seed(&other.replace("[data]", "[data]\nsplit_seed = 1")), 1);
+    }
+
+    #[test]
+    fn a_setting_that_was_left_out_ends_its_section() {
+        let mut text = DIGITS.replace("validation = 200", "validation = 200 # of 1437");
+        Setting::new("data", "split_seed", 7).put_in(&mut text).unwrap();
+        assert!(text.contains("\nvalidation = 200 # of 1437\nsplit_seed = 7\n\n[arch]"), "{text}");
+        Setting::new("data", "split_seed", 8).put_in(&mut text).unwrap();
+        let config = Config::parse(&text).unwrap();
+        assert_eq!((config.split_seed(), config.run.seed), (8, 1));
+        let error = Setting::new("date", "split_seed", 7).put_in(&mut text).unwrap_err();
+        assert_eq!(error, "no section `date`");
     }
 }

@@ -13,6 +13,7 @@ mod output;
 mod progress;
 mod report;
 mod run_dir;
+mod sweep;
 
 use std::process::ExitCode;
 

@@ -59,6 +59,16 @@ fn new_file_in(folder: &Path) -> std::io::Result<tempfile::NamedTempFile> {
     builder.tempfile_in(folder)
 }
 
+/// Removes a file if there is one.
+pub(crate) fn remove_file(path: &Path) -> Result<()> {
+    match std::fs::remove_file(path) {
+        Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
+            Err(error).with_context(|| format!("cannot remove {}", path.display()))
+        }
+        _ => Ok(()),
+    }
+}
+
 /// A whole number with its digits in groups of three: `269,722`.
 pub(crate) fn grouped(number: impl Display) -> String {
     let digits = number.to_string();

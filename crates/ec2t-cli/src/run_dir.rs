@@ -25,12 +25,12 @@ pub(crate) struct RunArgs {
 
 impl RunArgs {
     /// Opens the run.
-    pub(crate) fn open(self) -> Result<RunDir> {
-        RunDir::open(&self.run_dir, self.data_dir)
+    pub(crate) fn open(&self) -> Result<RunDir> {
+        RunDir::open(&self.run_dir, self.data_dir.clone())
     }
 }
 
-/// A run, with its settings read and its number of threads set.
+/// A run with its settings.
 pub(crate) struct RunDir {
     path: PathBuf,
     data_dir: Option<PathBuf>,
@@ -38,6 +38,7 @@ pub(crate) struct RunDir {
 }
 
 impl RunDir {
+    /// Reads the settings, and sets the number of threads, once for the whole program.
     pub(crate) fn open(path: &Path, data_dir: Option<PathBuf>) -> Result<Self> {
         let config = Config::read(&path.join("config.toml"))?;
         rayon::ThreadPoolBuilder::new().num_threads(config.run.threads).build_global()?;
@@ -47,6 +48,13 @@ impl RunDir {
     /// The run's folder.
     pub(crate) fn path(&self) -> &Path {
         &self.path
+    }
+
+    /// A run in a folder of this one, with the same images and threads.
+    pub(crate) fn open_within(&self, name: &Path) -> Result<Self> {
+        let path = self.join(name);
+        let config = Config::read(&path.join("config.toml"))?;
+        Ok(Self { path, data_dir: self.data_dir.clone(), config })
     }
 
     /// A file or folder of the run.

@@ -107,6 +107,19 @@ impl Network {
         zeros as f64 / total.max(1) as f64
     }
 
+    /// Zeroth-order entropy of the ternary weights in bits per weight: the mean over all
+    /// of them, where each layer has shares of its own. None where no layer is ternary.
+    pub fn entropy_bits(&self) -> Option<f64> {
+        let counts = self.tensors.values().filter_map(|tensor| match tensor {
+            Tensor::Ternary(ternary) => Some(ternary.counts()),
+            Tensor::Dense(_) => None,
+        });
+        let (sum, total) = counts.fold((0.0, 0), |(sum, total), counts| {
+            (sum + counts.entropy_bits() * counts.total() as f64, total + counts.total())
+        });
+        (total > 0).then(|| sum / total as f64)
+    }
+
     /// Number of layers whose weights are ternary.
     pub fn ternary_layers(&self) -> usize {
         self.tensors.values().filter(|tensor| matches!(tensor, Tensor::Ternary(_))).count()
@@ -156,6 +169,33 @@ mod tests {
     #[test]
     fn sparsity_counts_all_trained_values() {
         assert_eq!(Network::new(graph(), tensors()).unwrap().sparsity(), 0.6);
+    }
+
+    #[test]
+    fn entropy_is_a_mean_over_ternary_weights() {
+        let mut g = GraphBuilder::new("t", Shape::new(4, 1, 1));
+        let x = g.linear("even", g.input(), 2);
+        g.linear("zeros", x, 1);
+        let graph = g.finish().unwrap();
+        let bias = |count| DenseTensor::new(vec![count], vec![0.5; count]).unwrap().into();
+        let dense = |shape: [usize; 2]| {
+            DenseTensor::new(shape.to_vec(), vec![0.5; shape[0] * shape[1]]).unwrap().into()
+        };
+        let floats = BTreeMap::from([
+            ("even.weight".to_string(), dense([2, 4])),
+            ("even.bias".to_string(), bias(2)),
+            ("zeros.weight".to_string(), dense([1, 2])),
+            ("zeros.bias".to_string(), bias(1)),
+        ]);
+        assert_eq!(Network::new(graph.clone(), floats.clone()).unwrap().entropy_bits(), None);
+
+        // Eight weights of 1 bit and two of none.
+        let even = TernaryTensor::new(vec![2, 4], vec![0, 1, 0, 1, 0, 1, 0, 1], 1.0, 1.0).unwrap();
+        let zeros = TernaryTensor::new(vec![1, 2], vec![0, 0], 1.0, 1.0).unwrap();
+        let mut ternary = floats;
+        ternary.insert("even.weight".to_string(), even.into());
+        ternary.insert("zeros.weight".to_string(), zeros.into());
+        assert_eq!(Network::new(graph, ternary).unwrap().entropy_bits(), Some(0.8));
     }
 
     #[test]

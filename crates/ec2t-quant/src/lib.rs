@@ -55,5 +55,5 @@ pub use pretrain::pretrain;
 pub use session::{
     Backend, EpochReport, LayerReport, Observer, Outcome, Session, Silent, StepReport,
 };
-pub use ternarize::{finetune, ternarize};
+pub use ternarize::{assigned_sparsity, finetune, ternarize};
 pub use weights::Weights;

@@ -169,7 +169,10 @@ impl PretrainOptions {
 
 impl TernarizeOptions {
     /// Checks that every number is in its range.
-    pub(crate) fn validate(&self) -> Result<(), QuantError> {
+    ///
+    /// # Errors
+    /// [`QuantError`] with the name of the first that is not.
+    pub fn validate(&self) -> Result<(), QuantError> {
         self.common.validate()?;
         not_negative("centroid_lr", self.centroid_lr)?;
         not_negative("weight_decay", self.weight_decay)?;
@@ -182,7 +185,10 @@ impl TernarizeOptions {
 
 impl FinetuneOptions {
     /// Checks that every number is in its range.
-    pub(crate) fn validate(&self) -> Result<(), QuantError> {
+    ///
+    /// # Errors
+    /// [`QuantError`] with the name of the first that is not.
+    pub fn validate(&self) -> Result<(), QuantError> {
         self.common.validate()?;
         not_negative("centroid_lr", self.centroid_lr)?;
         not_negative("weight_decay", self.weight_decay)

@@ -8,7 +8,7 @@ use ec2t_format::tensor::Storage;
 use ec2t_format::{Network, Tensor, fold_batch_norm};
 
 use crate::output::{grouped, tell, write_file};
-use crate::run_dir::RunArgs;
+use crate::run_dir::{RunArgs, RunDir};
 
 /// Write a run's network to a model file.
 #[derive(Args)]
@@ -19,24 +19,28 @@ pub(crate) struct ExportArgs {
 
 impl ExportArgs {
     pub(crate) fn run(self) -> Result<()> {
-        let run = self.run.open()?;
-        let export = &run.config.export;
-        let mut network = run.network("finetune", "finetune")?;
-        if export.fold_batch_norm {
-            network = fold_batch_norm(&network);
-        }
-        network = with_storage(network, export.side.into())?;
-        network.metadata = BTreeMap::from([
-            ("dataset".to_owned(), run.config.data.dataset.clone()),
-            ("producer".to_owned(), concat!("ec2t ", env!("CARGO_PKG_VERSION")).to_owned()),
-            ("seed".to_owned(), run.config.run.seed.to_string()),
-        ]);
-        let file = ec2t_format::write(&network);
-        let path = run.join("model.ec2t");
-        write_file(&path, &file)?;
-        tell(format_args!("{}: {} bytes", path.display(), grouped(file.len())));
-        Ok(())
+        export(&self.run.open()?)
     }
+}
+
+/// Writes the fine-tuned network of a run to its model file.
+pub(crate) fn export(run: &RunDir) -> Result<()> {
+    let export = &run.config.export;
+    let mut network = run.network("finetune", "finetune")?;
+    if export.fold_batch_norm {
+        network = fold_batch_norm(&network);
+    }
+    network = with_storage(network, export.side.into())?;
+    network.metadata = BTreeMap::from([
+        ("dataset".to_owned(), run.config.data.dataset.clone()),
+        ("producer".to_owned(), concat!("ec2t ", env!("CARGO_PKG_VERSION")).to_owned()),
+        ("seed".to_owned(), run.config.run.seed.to_string()),
+    ]);
+    let file = ec2t_format::write(&network);
+    let path = run.join("model.ec2t");
+    write_file(&path, &file)?;
+    tell(format_args!("{}: {} bytes", path.display(), grouped(file.len())));
+    Ok(())
 }
 
 /// The network with its floats at this precision.

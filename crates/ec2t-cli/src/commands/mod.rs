@@ -2,13 +2,14 @@
 
 pub(crate) mod data;
 mod eval;
-mod export;
+pub(crate) mod export;
 mod import;
 mod inspect;
 mod report;
 mod run;
 pub(crate) mod scale;
-mod train;
+mod sweep;
+pub(crate) mod train;
 
 use anyhow::Result;
 use clap::Subcommand;
@@ -29,6 +30,13 @@ pub(crate) enum Command {
     Finetune(train::StageArgs),
     /// Write a run's network to a model file.
     Export(export::ExportArgs),
+    /// Ternarize a trained network with many settings, or search for one.
+    ///
+    /// Every combination of the values below is trained and exported in a run of its own,
+    /// RUN/sweep/POINT; the table is in RUN/sweep/sweep.json too. What is not given is as in
+    /// the run's config.toml. Points are compared by validation accuracy; test images are not
+    /// looked at.
+    Sweep(sweep::SweepArgs),
     /// Turn a PyTorch or safetensors checkpoint into a model file.
     Import(import::ImportArgs),
     /// Measure the accuracy of a model file.
@@ -50,6 +58,7 @@ impl Command {
             Command::Ternarize(args) => args.ternarize(),
             Command::Finetune(args) => args.finetune(),
             Command::Export(args) => args.run(),
+            Command::Sweep(args) => args.run(),
             Command::Import(args) => args.run(),
             Command::Eval(args) => args.run(),
             Command::Run(args) => args.run(),

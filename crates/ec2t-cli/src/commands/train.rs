@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 use std::sync::atomic::AtomicBool;
 
-use anyhow::{Context, Result};
+use anyhow::Result;
 use clap::Args;
 use ec2t_format::Network;
 use ec2t_infer::{Model, evaluate};
@@ -12,7 +12,7 @@ use serde::Serialize;
 
 use super::eval::describe_test;
 use crate::new_run::NewRunArgs;
-use crate::output::{print, tell, write_json};
+use crate::output::{print, remove_file, tell, write_json};
 use crate::progress::{TrainingProgress, stop_on_interrupt};
 use crate::run_dir::{RunArgs, RunDir};
 
@@ -46,7 +46,7 @@ pub(crate) struct StageArgs {
 
 /// How to train.
 #[derive(Args)]
-struct HowArgs {
+pub(crate) struct HowArgs {
     /// Where to compute: cpu, cuda or cuda:NUMBER.
     #[arg(long, default_value = "cpu", value_name = "DEVICE")]
     device: Backend,
@@ -61,17 +61,18 @@ struct HowArgs {
 
 /// A stage's `summary.json`.
 #[derive(Serialize)]
-struct StageSummary<'a> {
-    stage: &'a str,
+pub(crate) struct StageSummary {
+    stage: &'static str,
     #[serde(skip_serializing_if = "Option::is_none")]
     epochs: Option<usize>,
     /// The checkpoint that was taken instead of training.
     #[serde(skip_serializing_if = "Option::is_none")]
     init: Option<String>,
-    best: Best,
+    pub(crate) best: Best,
     /// Share of zeros among all trained values, 0…1.
-    sparsity: f64,
-    seconds: f64,
+    pub(crate) sparsity: f64,
+    /// Time of training, over all sessions.
+    pub(crate) seconds: f64,
 }
 
 impl TrainArgs {
@@ -81,11 +82,13 @@ impl TrainArgs {
             Some(init) => take_checkpoint(&run, init)?,
             None => {
                 let options = &run.config.pretrain;
-                let teacher = self.how.teacher(&run, &options.common, || Ok(None))?;
-                self.how.run_stage(&run, "pretrain", teacher, &options.common, |session| {
+                let (how, stop) = (&self.how, stop_on_interrupt()?);
+                let teacher = how.teacher(&run, &options.common, || Ok(None))?;
+                let train = |session: &mut Session| {
                     let initial = ec2t_quant::initialize(&run.graph()?, run.config.run.seed)?;
                     Ok(ec2t_quant::pretrain(&initial, &run.splits()?, options, session)?)
-                })?
+                };
+                how.run_stage(&run, "pretrain", teacher, &options.common, &stop, train)?.best
             }
         };
         match self.new.arch {
@@ -97,30 +100,38 @@ impl TrainArgs {
 
 impl StageArgs {
     pub(crate) fn ternarize(self) -> Result<()> {
-        let run = self.run.open()?;
-        let options = &run.config.ternarize;
-        let float = run.network("pretrain", "train")?;
-        let teacher = self.how.teacher(&run, &options.common, || Ok(Some(float.clone())))?;
-        self.how.run_stage(&run, "ternarize", teacher, &options.common, |session| {
-            Ok(ec2t_quant::ternarize(&float, &run.splits()?, options, session)?)
-        })?;
-        Ok(())
+        let stop = stop_on_interrupt()?;
+        self.how.ternarize(&self.run.open()?, &stop).map(drop)
     }
 
     pub(crate) fn finetune(self) -> Result<()> {
-        let run = self.run.open()?;
-        let options = &run.config.finetune;
-        let float = || run.network("pretrain", "train").map(Some);
-        let teacher = self.how.teacher(&run, &options.common, float)?;
-        self.how.run_stage(&run, "finetune", teacher, &options.common, |session| {
-            let ternary = run.network("ternarize", "ternarize")?;
-            Ok(ec2t_quant::finetune(&ternary, &run.splits()?, options, session)?)
-        })?;
-        Ok(())
+        let stop = stop_on_interrupt()?;
+        self.how.finetune(&self.run.open()?, &stop).map(drop)
     }
 }
 
 impl HowArgs {
+    /// Ternarizes the run's float network, until the end or until `stop` is set.
+    pub(crate) fn ternarize(&self, run: &RunDir, stop: &AtomicBool) -> Result<StageSummary> {
+        let options = &run.config.ternarize;
+        let float = run.network("pretrain", "train")?;
+        let teacher = self.teacher(run, &options.common, || Ok(Some(float.clone())))?;
+        self.run_stage(run, "ternarize", teacher, &options.common, stop, |session| {
+            Ok(ec2t_quant::ternarize(&float, &run.splits()?, options, session)?)
+        })
+    }
+
+    /// Fine-tunes the run's ternary network, until the end or until `stop` is set.
+    pub(crate) fn finetune(&self, run: &RunDir, stop: &AtomicBool) -> Result<StageSummary> {
+        let options = &run.config.finetune;
+        let float = || run.network("pretrain", "train").map(Some);
+        let teacher = self.teacher(run, &options.common, float)?;
+        self.run_stage(run, "finetune", teacher, &options.common, stop, |session| {
+            let ternary = run.network("ternarize", "ternarize")?;
+            Ok(ec2t_quant::finetune(&ternary, &run.splits()?, options, session)?)
+        })
+    }
+
     /// The network of `--teacher`, or else what `default` gives; none where the
     /// settings of the stage give it no share.
     fn teacher(
@@ -140,12 +151,12 @@ impl HowArgs {
     fn run_stage(
         &self,
         run: &RunDir,
-        stage: &str,
+        stage: &'static str,
         teacher: Option<Network>,
         options: &LoopOptions,
+        stop: &AtomicBool,
         train: impl FnOnce(&mut Session) -> Result<Outcome>,
-    ) -> Result<Best> {
-        let stop = stop_on_interrupt()?;
+    ) -> Result<StageSummary> {
         let mut observer = TrainingProgress::new();
         let mut session = Session {
             folder: run.join(stage),
@@ -154,7 +165,7 @@ impl HowArgs {
             teacher: teacher.as_ref(),
             seed: run.config.run.seed,
             restart: self.restart,
-            stop: &stop as &AtomicBool,
+            stop,
             observer: &mut observer,
         };
         let outcome = train(&mut session)?;
@@ -168,7 +179,7 @@ impl HowArgs {
             seconds: outcome.seconds,
         };
         write_json(&run.join(stage).join("summary.json"), &summary)?;
-        Ok(outcome.best)
+        Ok(summary)
     }
 }
 
@@ -186,7 +197,8 @@ fn take_checkpoint(run: &RunDir, init: &Path) -> Result<Best> {
     let top1 = validation_top1(run, &network)?;
     tell(format_args!("{}: validation {top1:.2} %", init.display()));
     let folder = run.join("pretrain");
-    forget_training(&folder.join("last.safetensors"))?;
+    // Nothing goes on from the training whose network is being replaced.
+    remove_file(&folder.join("last.safetensors"))?;
     ec2t_quant::save_network(&folder.join("best.safetensors"), &network)?;
     let best = Best { epoch: 0, top1 };
     let name = init.file_name().unwrap_or(init.as_os_str()).to_string_lossy().into_owned();
@@ -202,20 +214,9 @@ fn take_checkpoint(run: &RunDir, init: &Path) -> Result<Best> {
     Ok(best)
 }
 
-/// Removes the checkpoint of a training whose network is being replaced, so
-/// that nothing goes on from there.
-fn forget_training(last: &Path) -> Result<()> {
-    match std::fs::remove_file(last) {
-        Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
-            Err(error).with_context(|| format!("cannot remove {}", last.display()))
-        }
-        _ => Ok(()),
-    }
-}
-
 /// Accuracy on the validation split in percent: shows at once whether a
 /// checkpoint and the preprocessing belong together.
-fn validation_top1(run: &RunDir, network: &Network) -> Result<f64> {
+pub(crate) fn validation_top1(run: &RunDir, network: &Network) -> Result<f64> {
     let data = run.splits()?.validation;
     if data.is_empty() {
         return Err(QuantError::Data("the validation split is empty".into()).into());

@@ -65,8 +65,8 @@ pub(crate) fn build(run_dir: &Path, commit: &str) -> Result<Report> {
         ternary: Ternary {
             accuracy: accuracy(&eval.ternary),
             sparsity,
-            entropy_bits: model.entropy_bits(),
-            weights: model.ternary_weights(),
+            entropy_bits: model.entropy_bits,
+            weights: model.ternary_weights,
         },
         file_bytes,
         float_bytes,
@@ -137,8 +137,8 @@ fn weighted_mean(values: impl IntoIterator<Item = (f64, usize)>) -> Option<f64> 
 struct Model {
     layers: Vec<Layer>,
     stats: FileStats,
-    /// Entropy in bits per weight and number of weights of each ternary tensor.
-    ternary: Vec<(f64, usize)>,
+    entropy_bits: Option<f64>,
+    ternary_weights: u64,
     /// Bytes of all ternary tensors.
     ternary_bytes: u64,
 }
@@ -149,28 +149,21 @@ impl Model {
         let stats = file_stats(&network, &layout);
         let is_ternary = |kind| matches!(kind, SectionKind::Tensor(TensorEncoding::Ternary(_)));
         let sections = layout.sections.iter().filter(|section| is_ternary(section.kind));
-        let ternary = network.tensors().values().filter_map(|tensor| match tensor {
-            Tensor::Ternary(t) => Some((t.counts().entropy_bits(), t.counts().total())),
-            Tensor::Dense(_) => None,
+        let weights = network.tensors().values().map(|tensor| match tensor {
+            Tensor::Ternary(ternary) => ternary.codes().len() as u64,
+            Tensor::Dense(_) => 0,
         });
         Ok(Self {
             layers: layers(&network, &stats),
-            ternary: ternary.collect(),
+            entropy_bits: network.entropy_bits(),
+            ternary_weights: weights.sum(),
             ternary_bytes: sections.map(|section| section.len as u64).sum(),
             stats,
         })
     }
 
-    fn ternary_weights(&self) -> u64 {
-        self.ternary.iter().map(|&(_, weights)| weights as u64).sum()
-    }
-
-    fn entropy_bits(&self) -> Option<f64> {
-        weighted_mean(self.ternary.iter().copied())
-    }
-
     fn sizes(&self, float_bytes: u64) -> Vec<SizeStep> {
-        let weights = self.ternary_weights();
+        let weights = self.ternary_weights;
         let other_bytes = float_bytes.saturating_sub(FLOAT_BYTES * weights);
         let structure_bytes = self.stats.rest.iter().map(|part| part.bytes as u64).sum();
         let layer_bytes: u64 = self.stats.layers.iter().map(|layer| layer.bytes as u64).sum();

@@ -9,4 +9,5 @@ mod interrupted;
 mod new_run;
 mod run_dir;
 mod streams;
+mod sweep;
 mod util;

@@ -1,5 +1,8 @@
 //! Hyper-parameters of the method.
 
+use std::fmt;
+use std::str::FromStr;
+
 use serde::{Deserialize, Serialize};
 
 use super::{Ec2tError, WeightStatistics};
@@ -26,6 +29,34 @@ impl Method {
     /// Whether an entropy constraint decides, of strength γ.
     pub fn is_constrained(self) -> bool {
         matches!(self, Method::Ec2t | Method::Reference)
+    }
+
+    const ALL: [Self; 4] = [Self::Ec2t, Self::Reference, Self::Ttq, Self::Twn];
+
+    fn name(self) -> &'static str {
+        match self {
+            Method::Ec2t => "ec2t",
+            Method::Reference => "reference",
+            Method::Ttq => "ttq",
+            Method::Twn => "twn",
+        }
+    }
+}
+
+/// The name, as in settings.
+impl fmt::Display for Method {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.name())
+    }
+}
+
+impl FromStr for Method {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let found = Method::ALL.into_iter().find(|method| method.name() == text);
+        found
+            .ok_or_else(|| format!("unknown method `{text}`; expected ec2t, reference, ttq or twn"))
     }
 }
 
@@ -184,6 +215,15 @@ mod tests {
             let options = Ec2tOptions { centroid_floor: bad, ..default };
             assert_eq!(name_at_fault(options), "centroid_floor");
         }
+    }
+
+    #[test]
+    fn methods_are_written_as_in_settings() {
+        for method in Method::ALL {
+            assert_eq!(serde_json::to_value(method).unwrap(), method.to_string());
+            assert_eq!(method.to_string().parse(), Ok(method));
+        }
+        assert!("tqt".parse::<Method>().unwrap_err().contains("unknown method `tqt`"));
     }
 
     #[test]

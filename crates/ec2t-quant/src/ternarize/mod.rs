@@ -10,8 +10,11 @@
 //! (ECP, §4.2.2): weights in the cluster of the zeros are left out, all others stay
 //! floats. In the frozen phase every float weight that is exactly 0 stays 0.
 
+mod assigned;
 mod layer;
 mod target;
+
+pub use assigned::assigned_sparsity;
 
 use std::collections::BTreeMap;
 

@@ -48,7 +48,7 @@ pub use error::QuantError;
 pub use init::initialize;
 pub use optim::{OptimizerKind, Schedule};
 pub use options::{
-    DistillOptions, FinetuneOptions, LoopOptions, PretrainOptions, Prunable, PruneOptions,
+    DistillOptions, FinetuneOptions, Keep, LoopOptions, PretrainOptions, Prunable, PruneOptions,
     TernarizeOptions,
 };
 pub use pretrain::pretrain;

@@ -29,11 +29,26 @@ pub struct LoopOptions {
     /// Random variation of the training images.
     #[serde(flatten)]
     pub augment: AugmentOptions,
+    /// Which epoch's network is kept.
+    pub keep: Keep,
     /// Steps between two checkpoints inside an epoch; 0 for none but at its end.
     pub checkpoint_steps: usize,
     /// Steps between two lines of `steps.jsonl`, which tell γ, λ, cluster shares,
     /// entropy and centroids of each layer; 0 for none.
     pub log_steps: u64,
+}
+
+/// Which epoch's network a stage ends with.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Keep {
+    /// That of the best accuracy on the validation images, the later one of two.
+    #[default]
+    Best,
+    /// The last. Right where the network has begun from weights that were trained on
+    /// the validation images too: what it still knows of them makes early epochs seem
+    /// the best.
+    Last,
 }
 
 /// How much is learnt from a teacher, the network of
@@ -243,6 +258,7 @@ mod tests {
             label_smoothing: 0.1,
             distillation: DistillOptions::default(),
             augment,
+            keep: Keep::Best,
             checkpoint_steps: 0,
             log_steps: 0,
         };

@@ -25,7 +25,7 @@ use crate::engine::{Engine, Gradients, correct, in_pool};
 use crate::error::QuantError;
 use crate::events;
 use crate::fingerprint::fingerprint;
-use crate::options::LoopOptions;
+use crate::options::{Keep, LoopOptions};
 use crate::session::{EpochReport, LayerReport, Outcome, Session, StepEvent, StepReport};
 use crate::teacher::TeacherNetwork;
 use crate::weights::Weights;
@@ -309,8 +309,9 @@ impl<'a, P: Phase> Trainer<'a, '_, P> {
         let validation_top1 = self.validate()?;
         let epoch = self.progress.epoch + 1;
         let network = self.phase.network(self.graph)?;
+        let keep = self.common.keep;
         let best = match self.progress.best {
-            Some(best) if best.top1 > validation_top1 => best,
+            Some(best) if keep == Keep::Best && best.top1 > validation_top1 => best,
             _ => {
                 save_network(&self.best(), &network)?;
                 Best { epoch, top1: validation_top1 }

@@ -11,7 +11,7 @@ use ec2t_format::Graph;
 use ec2t_format::graph::{Activation, Conv2d, GraphBuilder, Op, Padding, Pool2d, Shape};
 use ec2t_quant::ec2t::Ec2tOptions;
 use ec2t_quant::{
-    Backend, DistillOptions, LoopOptions, Observer, OptimizerKind, Outcome, PretrainOptions,
+    Backend, DistillOptions, Keep, LoopOptions, Observer, OptimizerKind, Outcome, PretrainOptions,
     PruneOptions, QuantError, Schedule, Session, StepReport, TernarizeOptions, initialize,
     pretrain, ternarize,
 };
@@ -130,6 +130,7 @@ fn common() -> LoopOptions {
         label_smoothing: 0.1,
         distillation: DistillOptions::default(),
         augment,
+        keep: Keep::Best,
         checkpoint_steps: 0,
         log_steps: 0,
     }

@@ -7,7 +7,7 @@ use ec2t_data::{AugmentOptions, LoadOptions, Splits};
 use ec2t_format::{Graph, Network, Tensor};
 use ec2t_quant::ec2t::Ec2tOptions;
 use ec2t_quant::{
-    Backend, DistillOptions, FinetuneOptions, LoopOptions, Observer, OptimizerKind, Outcome,
+    Backend, DistillOptions, FinetuneOptions, Keep, LoopOptions, Observer, OptimizerKind, Outcome,
     PretrainOptions, PruneOptions, QuantError, Schedule, Session, StepReport, TernarizeOptions,
     finetune, initialize, pretrain, ternarize,
 };
@@ -36,6 +36,7 @@ fn common(epochs: usize, lr: f32) -> LoopOptions {
         label_smoothing: 0.0,
         distillation: DistillOptions::default(),
         augment,
+        keep: Keep::Best,
         checkpoint_steps: 0,
         log_steps: 0,
     }

@@ -10,8 +10,9 @@ use ec2t_data::{AugmentOptions, Dataset, Splits};
 use ec2t_format::Network;
 use ec2t_quant::ec2t::Ec2tOptions;
 use ec2t_quant::{
-    Backend, DistillOptions, LoopOptions, Observer, OptimizerKind, PretrainOptions, PruneOptions,
-    QuantError, Schedule, Session, StepReport, TernarizeOptions, initialize, pretrain, ternarize,
+    Backend, DistillOptions, Keep, LoopOptions, Observer, OptimizerKind, PretrainOptions,
+    PruneOptions, QuantError, Schedule, Session, StepReport, TernarizeOptions, initialize,
+    pretrain, ternarize,
 };
 use ec2t_scale::{ArchOptions, build};
 
@@ -55,6 +56,7 @@ fn common() -> LoopOptions {
         label_smoothing: 0.0,
         distillation: DistillOptions::default(),
         augment,
+        keep: Keep::Best,
         checkpoint_steps: 0,
         log_steps: 0,
     }

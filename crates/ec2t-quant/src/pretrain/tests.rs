@@ -16,7 +16,7 @@ use rand_chacha::rand_core::SeedableRng;
 
 use super::*;
 use crate::engine::Engine;
-use crate::{Backend, DistillOptions, LoopOptions, Schedule, Target};
+use crate::{Backend, DistillOptions, Keep, LoopOptions, Schedule, Target};
 
 mod image_networks;
 
@@ -139,6 +139,7 @@ fn common(lr: f32) -> LoopOptions {
         label_smoothing: 0.0,
         distillation: DistillOptions::default(),
         augment,
+        keep: Keep::Best,
         checkpoint_steps: 0,
         log_steps: 0,
     }

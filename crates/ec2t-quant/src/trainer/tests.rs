@@ -6,7 +6,7 @@ use ec2t_data::AugmentOptions;
 use ec2t_format::graph::{GraphBuilder, Shape};
 
 use super::*;
-use crate::{Backend, DistillOptions, Observer, Schedule, initialize};
+use crate::{Backend, DistillOptions, Keep, Observer, Schedule, initialize};
 
 /// A stage of plain gradient descent, which fills its first parameter with a
 /// value at one of its steps.
@@ -97,6 +97,7 @@ fn options(batch: usize) -> LoopOptions {
         label_smoothing: 0.0,
         distillation: DistillOptions::default(),
         augment,
+        keep: Keep::Best,
         checkpoint_steps: 1,
         log_steps: 0,
     }
@@ -332,4 +333,19 @@ fn the_log_of_steps_goes_on_where_training_does() {
     .unwrap();
     train(u64::MAX).unwrap();
     assert_eq!(steps(), [2, 4, 6]);
+}
+
+/// The last step of two epochs makes all answers alike, so that the first is better.
+#[test]
+fn the_best_or_the_last_epoch_is_kept() {
+    let kept = |keep| {
+        let folder = tempfile::tempdir().unwrap();
+        let options = LoopOptions { keep, ..options(4) };
+        let phase = Descent { spoilt: Some((6, 0.0)), ..Descent::new(&graph()) };
+        train(folder.path(), phase, &splits(10), &options, u64::MAX, true).unwrap();
+        checkpoint(folder.path()).progress.best.unwrap()
+    };
+    let (best, last) = (kept(Keep::Best), kept(Keep::Last));
+    assert_eq!((best.epoch, last.epoch), (1, 2));
+    assert!(best.top1 > last.top1);
 }

@@ -65,14 +65,17 @@ fn check_host(os: &str, arch: &str, path: Option<impl AsRef<std::ffi::OsStr>>) -
     Ok(())
 }
 
-/// The unpacked packages, in `root`, and scripts that call them.
+/// Folder of the unpacked packages, inside that of the toolchain.
+const UNPACKED: &str = "debian";
+
+/// The unpacked packages, and scripts that call them.
 struct Toolchain {
     folder: PathBuf,
 }
 
 impl Toolchain {
-    fn root(&self) -> PathBuf {
-        self.folder.join("root")
+    fn packages(&self) -> PathBuf {
+        self.folder.join(UNPACKED)
     }
 
     /// Stands for rustc.
@@ -101,14 +104,14 @@ impl Toolchain {
 
     /// Scripts that call the programs with the libraries that they were built with.
     fn write_scripts(&self, folder: &Path) -> Result<()> {
-        let root = self.root();
-        let usr = root.join("usr");
+        let packages = self.packages();
+        let usr = packages.join("usr");
         let libraries = [usr.join("lib/x86_64-linux-gnu"), usr.join("lib")];
         let libraries = shell::line([env::join_paths(libraries)?]);
         let script =
             |words: String| format!("#!/bin/sh\nLD_LIBRARY_PATH={libraries} exec {words} \"$@\"\n");
         let rustc = [usr.join("bin/rustc"), "--sysroot".into(), usr.clone()];
-        let gcc = [usr.join("bin/aarch64-linux-gnu-gcc"), "--sysroot".into(), root];
+        let gcc = [usr.join("bin/aarch64-linux-gnu-gcc"), "--sysroot".into(), packages];
         for (name, words) in [(self.compiler(), rustc), (self.linker(), gcc)] {
             let name = name.file_name().context("a script has a name")?;
             shell::write_program(&folder.join(name), &script(shell::line(words)))?;
@@ -118,8 +121,9 @@ impl Toolchain {
 
     /// The command that runs the tests with one instruction set.
     fn test(&self, isa: &str, words: &[String]) -> Command {
-        let qemu = self.root().join("usr/bin/qemu-aarch64-static");
-        let runner = shell::line([qemu, "-L".into(), self.root().join("usr/aarch64-linux-gnu")]);
+        let qemu = self.packages().join("usr/bin/qemu-aarch64-static");
+        let runner =
+            shell::line([qemu, "-L".into(), self.packages().join("usr/aarch64-linux-gnu")]);
         let mut command = Command::new(env::var_os("CARGO").unwrap_or("cargo".into()));
         // Not the examples in documentation: they would need Debian's rustdoc.
         command.args(["test", "--target", TARGET, "--lib", "--tests"]);
@@ -137,10 +141,10 @@ impl Toolchain {
     }
 }
 
-/// Downloads all packages and unpacks them in `root`.
+/// Downloads all packages and unpacks them in [`UNPACKED`].
 fn download(folder: &Path) -> Result<()> {
-    let (archives, root) = (folder.join("apt/archives"), folder.join("root"));
-    for folder in [archives.join("partial"), folder.join("apt/lists/partial"), root.clone()] {
+    let (archives, packages) = (folder.join("apt/archives"), folder.join(UNPACKED));
+    for folder in [archives.join("partial"), folder.join("apt/lists/partial"), packages.clone()] {
         fs::create_dir_all(&folder).with_context(|| folder.display().to_string())?;
     }
     let config = folder.join("apt/apt.conf");
@@ -157,7 +161,7 @@ fn download(folder: &Path) -> Result<()> {
         let path = entry?.path();
         if path.extension().is_some_and(|extension| extension == "deb") {
             let mut command = Command::new("dpkg-deb");
-            command.arg("--extract").args([&path, &root]);
+            command.arg("--extract").args([&path, &packages]);
             shell::run(command)?;
         }
     }
@@ -207,9 +211,9 @@ mod tests {
         let script = fs::read_to_string(folder.path().join("rustc")).unwrap();
         assert_eq!(
             script,
-            "#!/bin/sh\nLD_LIBRARY_PATH=cache/a/root/usr/lib/x86_64-linux-gnu:\
-             cache/a/root/usr/lib exec cache/a/root/usr/bin/rustc --sysroot \
-             cache/a/root/usr \"$@\"\n"
+            "#!/bin/sh\nLD_LIBRARY_PATH=cache/a/debian/usr/lib/x86_64-linux-gnu:\
+             cache/a/debian/usr/lib exec cache/a/debian/usr/bin/rustc --sysroot \
+             cache/a/debian/usr \"$@\"\n"
         );
         assert!(folder.path().join("linker").exists());
     }
@@ -223,8 +227,8 @@ mod tests {
         let runner = command.get_envs().find_map(|(name, value)| {
             (name == "CARGO_TARGET_AARCH64_UNKNOWN_LINUX_GNU_RUNNER").then_some(value?)
         });
-        let expected = "cache/a/root/usr/bin/qemu-aarch64-static -L \
-                        cache/a/root/usr/aarch64-linux-gnu";
+        let expected = "cache/a/debian/usr/bin/qemu-aarch64-static -L \
+                        cache/a/debian/usr/aarch64-linux-gnu";
         assert_eq!(runner.unwrap(), expected);
     }
 }

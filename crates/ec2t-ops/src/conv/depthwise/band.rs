@@ -1,4 +1,10 @@
-//! Bands of a source, copied with zeros around it.
+//! Bands of a source, copied with zeros around it; and what the pixels of a target
+//! read in them.
+//!
+//! The source of a forward pass is the input, that of a backward pass the gradient of
+//! the output; the target is as large as the other of the two. Both are `[H, W, C]`, an
+//! image each. There are as many zeros around the source as taps reach, so that all
+//! target pixels of a run read through the same taps.
 
 use std::ops::Range;
 

@@ -1,4 +1,8 @@
-//! Forward pass and backward pass of one image.
+//! Forward pass and backward pass of one image: register tiles of a few pixels of a row,
+//! for one vector of channels after the other.
+//!
+//! A backward pass is a forward pass from the gradient of the output to that of the
+//! input, which also adds up the gradient of the weights ([`Correlation`]).
 
 use ec2t_kernels::arch::{Operation, Simd};
 

@@ -1,6 +1,6 @@
 //! Convolution of each channel by itself (`groups` = channels in = channels out).
 //!
-//! Lanes are channels, so stride and dilation concern whole vectors. A band of
+//! Activations are `[N, H, W, C]`. Lanes are channels, so stride and dilation concern whole vectors. A band of
 //! rows of the source is copied first, with zeros around it where taps reach beyond
 //! ([`band`]): the copy streams through memory in order and stays in the cache, and
 //! no pixel is a border then. Pixels of a row that read through the same taps are a
@@ -44,14 +44,11 @@ pub(super) struct Depthwise {
     backward: Plane,
 }
 
-/// One image of a backward pass.
-struct Image<'a> {
-    x: &'a [f32],
-    /// The gradient of the output.
-    source: &'a [f32],
-    /// The gradient of the input.
-    target: &'a mut [f32],
-    band: &'a mut [f32],
+/// The gradient of the input, where somebody wants it.
+struct InputGradient<'a> {
+    weights: &'a [f32],
+    gx: &'a mut [f32],
+    accumulate: bool,
 }
 
 /// Whether every channel is a group of its own.
@@ -162,41 +159,45 @@ impl Depthwise {
         gw: &mut [f32],
         scratch: &mut Scratch,
     ) {
-        let (len, inputs) = (self.padded() * self.shape.taps(), self.shape.input_len());
-        let (fixed, band) = (len + CHUNKS * len, self.backward.band_len());
-        let shares = Shares::count() * (band + inputs);
-        let (floats, totals) = scratch.take(fixed + shares, CHUNKS * len);
-        let (floats, shares) = floats.split_at_mut(fixed);
-        let (weights, sums) = floats.split_at_mut(len);
-        weights.fill(0.0); // nobody wants the gradient of the input
-        totals.fill(0.0);
-        let (weights, shares) = (&*weights, Shares::new(shares));
-        (split(x, batch), split(gy, batch), split_scratch(sums, len), split_scratch(totals, len))
-            .into_par_iter()
-            .with_max_len(1)
-            .for_each(|(x, gy, sums, totals)| {
-                let gradients = gy.chunks_exact(self.shape.output_len());
-                for (x, source) in x.chunks_exact(inputs).zip(gradients) {
-                    shares.with(|share| {
-                        let (band, target) = share.split_at_mut(band);
-                        self.gradients(Image { x, source, target, band }, weights, false, sums);
-                    });
-                    add(sums, totals);
-                }
-            });
-        self.reduce(totals, gw);
+        self.gradients(batch, x, gy, None, gw, scratch);
     }
 
     pub(super) fn backward(&self, batch: usize, operands: Backward<'_>, scratch: &mut Scratch) {
-        let Backward { x, gy, w, gx, accumulate, gw } = operands;
+        let Backward { x, gy, w: weights, gx, accumulate, gw } = operands;
+        let input = InputGradient { weights, gx, accumulate };
+        self.gradients(batch, x, gy, Some(input), gw, scratch);
+    }
+
+    /// Both gradients in one pass. That of the input goes to a share of the scratch,
+    /// image after image, where nobody wants it.
+    fn gradients(
+        &self,
+        batch: usize,
+        x: &[f32],
+        gy: &[f32],
+        input: Option<InputGradient<'_>>,
+        gw: &mut [f32],
+        scratch: &mut Scratch,
+    ) {
         let (len, inputs) = (self.padded() * self.shape.taps(), self.shape.input_len());
-        let (fixed, band) = (len + CHUNKS * len, self.backward.band_len());
-        let (floats, totals) = scratch.take(fixed + Shares::count() * band, CHUNKS * len);
-        let (floats, bands) = floats.split_at_mut(fixed);
+        let (plane, fixed) = (&self.backward, len + CHUNKS * len);
+        let unwanted = if input.is_some() { 0 } else { inputs };
+        let shares = Shares::count() * (plane.band_len() + unwanted);
+        let (floats, totals) = scratch.take(fixed + shares, CHUNKS * len);
+        let (floats, shares) = floats.split_at_mut(fixed);
         let (weights, sums) = floats.split_at_mut(len);
-        self.pack(w, weights);
         totals.fill(0.0);
-        let (weights, bands) = (&*weights, Shares::new(bands));
+        let (gx, accumulate) = match input {
+            Some(input) => {
+                self.pack(input.weights, weights);
+                (input.gx, input.accumulate)
+            }
+            None => {
+                weights.fill(0.0);
+                (&mut [][..], false)
+            }
+        };
+        let (weights, shares) = (&*weights, Shares::new(shares));
         (
             split(x, batch),
             split(gy, batch),
@@ -206,30 +207,28 @@ impl Depthwise {
         )
             .into_par_iter()
             .with_max_len(1)
-            .for_each(|(x, gy, gx, sums, totals)| {
-                let images = x.chunks_exact(inputs).zip(gx.chunks_exact_mut(inputs));
-                for ((x, target), source) in images.zip(gy.chunks_exact(self.shape.output_len())) {
-                    bands.with(|band| {
-                        let target = &mut *target;
-                        self.gradients(
-                            Image { x, source, target, band },
+            .for_each(|(x, gy, mut gx, sums, totals)| {
+                let gradients = gy.chunks_exact(self.shape.output_len());
+                for (x, source) in x.chunks_exact(inputs).zip(gradients) {
+                    sums.fill(0.0);
+                    shares.with(|share| {
+                        let (band, unwanted) = share.split_at_mut(plane.band_len());
+                        let target = gx.split_off_mut(..inputs).unwrap_or(unwanted);
+                        let correlation = Some(Correlation { x, sums });
+                        self.isa.run(Filter {
+                            plane,
+                            source,
+                            band,
                             weights,
+                            target,
                             accumulate,
-                            sums,
-                        );
+                            correlation,
+                        });
                     });
                     add(sums, totals);
                 }
             });
         self.reduce(totals, gw);
-    }
-
-    /// Both gradients of one image; that of the weights, `[tap][channel]`, to `sums`.
-    fn gradients(&self, image: Image<'_>, weights: &[f32], accumulate: bool, sums: &mut [f32]) {
-        sums.fill(0.0);
-        let Image { x, source, target, band } = image;
-        let (plane, correlation) = (&self.backward, Some(Correlation { x, sums }));
-        self.isa.run(Filter { plane, source, band, weights, target, accumulate, correlation });
     }
 
     /// Weights `[C, 1, KH, KW]` as `[tap][channel]`, channels filled up.

@@ -147,27 +147,18 @@ impl Engine {
             let reason = format!("expected classes below {outputs}, found {class}");
             return Err(QuantError::Data(reason));
         }
-        in_pool(|| self.step(weights, images, target, rng))
-    }
-
-    fn step(
-        &mut self,
-        weights: &mut Weights,
-        images: &[f32],
-        target: &Target,
-        rng: &mut ChaCha8Rng,
-    ) -> Result<Loss, QuantError> {
-        let Target { labels, teacher, .. } = target;
-        let outputs = self.kind.forward(weights, images, labels.len(), rng)?;
-        if let Some(found) = teacher.map(|t| t.logits.len()).filter(|len| *len != outputs.len()) {
-            let expected = outputs.len();
+        let expected = labels.len() * self.outputs;
+        if let Some(found) = target.teacher.map(|t| t.logits.len()).filter(|len| *len != expected) {
             let reason = format!("expected {expected} answers of the teacher, found {found}");
             return Err(QuantError::Data(reason));
         }
-        self.gradient.resize(outputs.len(), 0.0);
-        let loss = cross_entropy(outputs, target, &mut self.gradient);
-        self.kind.backward(weights, &self.gradient)?;
-        Ok(loss)
+        in_pool(|| {
+            let outputs = self.kind.forward(weights, images, labels.len(), rng)?;
+            self.gradient.resize(outputs.len(), 0.0);
+            let loss = cross_entropy(outputs, target, &mut self.gradient);
+            self.kind.backward(weights, &self.gradient)?;
+            Ok(loss)
+        })
     }
 
     /// Runs N images forward in training form, and moves the running statistics of

@@ -90,8 +90,7 @@ impl TernaryLayer {
         let statistics = WeightStatistics::after(&found, &self.weights)?;
         self.raise_centroids(step.options.floor(&statistics))?;
 
-        let nearest = self.count(Thresholds::nearest(self.centroids()));
-        let constraint = self.constrain(nearest, &statistics, step.options, strength);
+        let constraint = self.decide(&statistics, step.options, strength);
         self.follow(method, constraint.thresholds);
         let Thresholds { neg, pos } = constraint.thresholds;
         let (weights, codes) = (&self.weights, &mut self.codes);
@@ -125,8 +124,7 @@ impl TernaryLayer {
         let (adam, moments) = (step.background, &mut moments.background);
         let found = passes::descend(adam, gradient, codes, [1.0; 2], weights, moments);
         let statistics = WeightStatistics::after(&found, &self.weights)?;
-        let nearest = self.count(Thresholds::nearest(self.centroids()));
-        let constraint = Constraint::new(nearest, &statistics, self.centroids(), strength);
+        let constraint = self.decide(&statistics, step.options, strength);
         self.counts = assign(&self.weights, constraint.thresholds, &mut self.codes);
         self.write_pruned(pruned)?;
         Ok(Requantized { constraint, counts: self.counts })
@@ -164,8 +162,18 @@ impl TernaryLayer {
     pub fn constraint(&self, options: &Ec2tOptions, delta: f64) -> Result<Constraint, Ec2tError> {
         let strength = options.strength(delta)?;
         let statistics = WeightStatistics::of(&self.weights)?;
+        Ok(self.decide(&statistics, options, strength))
+    }
+
+    /// [`constrain`](Self::constrain) with counts of a pass.
+    fn decide(
+        &self,
+        statistics: &WeightStatistics,
+        options: &Ec2tOptions,
+        strength: f64,
+    ) -> Constraint {
         let nearest = self.count(Thresholds::nearest(self.centroids()));
-        Ok(self.constrain(nearest, &statistics, options, strength))
+        self.constrain(nearest, statistics, options, strength)
     }
 
     /// Steps the centroids by the sums of `∂loss/∂T` over both clusters.

@@ -96,6 +96,10 @@ impl SweepArgs {
         }
     }
 
+    fn is_search(&self) -> bool {
+        self.target_sparsity.is_some() || self.max_drop.is_some()
+    }
+
     /// What is sought, if anything is.
     fn goal(&self, run: &RunDir, float: &Network) -> Result<Option<Goal>> {
         Ok(match (self.target_sparsity, self.max_drop) {
@@ -140,12 +144,11 @@ impl SweepArgs {
 
     /// Refuses settings that leave a search nothing to find, or more than one thing.
     fn check_search(&self, method: Method, points: &[Point]) -> Result<(), Usage> {
-        let (flag, searched) = match method {
-            Method::Ec2t | Method::Reference => ("--gamma", &self.gamma),
-            Method::Ttq | Method::Twn => ("--threshold", &self.threshold),
+        let (flag, searched) = match method.is_constrained() {
+            true => ("--gamma", &self.gamma),
+            false => ("--threshold", &self.threshold),
         };
-        let search = self.target_sparsity.is_some() || self.max_drop.is_some();
-        match search && (points.len() > 1 || !searched.is_empty()) {
+        match self.is_search() && (points.len() > 1 || !searched.is_empty()) {
             true => Err(Usage(format!(
                 "a search finds {flag} itself and takes one value of every other setting"
             ))),
@@ -156,8 +159,8 @@ impl SweepArgs {
     /// Refuses strengths that the run's settings would move at once.
     fn check_target(&self, run: &RunDir) -> Result<(), Usage> {
         let strengths = self.gamma.len() + self.threshold.len();
-        let search = self.target_sparsity.is_some() || self.max_drop.is_some();
-        match run.config.ternarize.target_sparsity > 0.0 && (strengths > 0 || search) {
+        let moved = run.config.ternarize.target_sparsity > 0.0;
+        match moved && (strengths > 0 || self.is_search()) {
             true => Err(Usage(
                 "ternarize.target_sparsity in config.toml moves the strength itself; set it to 0"
                     .into(),

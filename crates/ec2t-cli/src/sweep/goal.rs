@@ -127,37 +127,35 @@ fn zeros(share: f64) -> String {
     format!("{:.2} % zeros", 100.0 * share)
 }
 
-/// The setting that a search changes.
+/// The setting that a search changes: γ, or a baseline's threshold.
 #[derive(Clone, Copy)]
 pub(crate) struct Knob {
+    method: Method,
     pub(crate) domain: Domain,
-    place: fn(&mut Ec2tOptions) -> &mut f64,
 }
 
 impl Knob {
     /// That of a method.
     pub(crate) fn of(method: Method) -> Self {
-        let threshold: fn(&mut Ec2tOptions) -> &mut f64 = |options| &mut options.threshold;
-        match method {
-            Method::Ec2t | Method::Reference => {
-                Self { domain: [0.0, 1.0], place: |options| &mut options.gamma }
-            }
-            Method::Ttq => Self { domain: [0.0, 0.9999], place: threshold },
-            Method::Twn => Self { domain: [0.0, 2.9999], place: threshold },
-        }
+        let greatest = match method {
+            Method::Ec2t | Method::Reference => 1.0,
+            Method::Ttq => 0.9999,
+            Method::Twn => 2.9999,
+        };
+        Self { method, domain: [0.0, greatest] }
     }
 
-    /// The options with another value.
+    /// The method's options with another value.
     pub(crate) fn set(&self, options: Ec2tOptions, value: f64) -> Ec2tOptions {
-        let mut changed = options;
-        *(self.place)(&mut changed) = value;
+        let mut changed = Ec2tOptions { method: self.method, ..options };
+        *changed.pull_mut() = value;
         changed
     }
 
     /// Its value in the options, as near as its domain allows.
-    pub(crate) fn get(&self, mut options: Ec2tOptions) -> f64 {
+    pub(crate) fn get(&self, options: Ec2tOptions) -> f64 {
         let [least, most] = self.domain;
-        (self.place)(&mut options).clamp(least, most)
+        Ec2tOptions { method: self.method, ..options }.pull_mut().clamp(least, most)
     }
 
     /// The value at which a float network that is merely assigned has this share of zeros.

@@ -208,3 +208,17 @@ fn what_makes_no_sense_is_refused_before_anything_is_written() {
         assert_has(&sandbox.fail(USAGE, &format!("sweep --run-dir run {words}")), &[part]);
     }
 }
+
+/// A strength that training moves by itself can't be searched, or have many values.
+#[test]
+fn a_target_in_the_settings_leaves_no_strength_to_choose() {
+    let sandbox = trained(1, 1, 1);
+    let config = sandbox.path("run/config.toml");
+    let text = fs::read_to_string(&config).unwrap();
+    fs::write(&config, text.replace("target_sparsity = 0.0", "target_sparsity = 0.5")).unwrap();
+    for words in ["--gamma 0.1", "--target-sparsity 0.6", "--max-drop 1"] {
+        let said = sandbox.fail(USAGE, &format!("sweep --run-dir run {words}"));
+        assert_has(&said, &["ternarize.target_sparsity", "set it to 0"]);
+    }
+    sandbox.good("sweep --run-dir run --seed 1,2");
+}

@@ -72,7 +72,8 @@ pub enum InitRule {
     Kmeans,
 }
 
-/// Hyper-parameters of EC2T, or of a method to compare with, the same for all layers of a network.
+/// Hyper-parameters of EC2T, or of a method to compare with, the same for all layers of
+/// a network.
 ///
 /// An option that is left out of a serialized form has its default; an unknown
 /// one is an error.
@@ -129,6 +130,14 @@ impl Default for Ec2tOptions {
 }
 
 impl Ec2tOptions {
+    /// What more zeros come from: γ, or the threshold of a baseline.
+    pub fn pull_mut(&mut self) -> &mut f64 {
+        match self.method.is_constrained() {
+            true => &mut self.gamma,
+            false => &mut self.threshold,
+        }
+    }
+
     /// Checks that every number lies in its range.
     ///
     /// # Errors

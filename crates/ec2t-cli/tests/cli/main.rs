@@ -7,6 +7,7 @@ mod contract;
 mod digits;
 mod interrupted;
 mod new_run;
+mod results;
 mod run_dir;
 mod streams;
 mod sweep;

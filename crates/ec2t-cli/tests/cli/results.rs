@@ -1,0 +1,85 @@
+//! The networks of `docs/results`: each file has the accuracy, zeros, entropy and bytes
+//! that its row of `cifar10.csv` claims, on the whole test set.
+//!
+//! Needs `EC2T_DATA_DIR`, the folder of `cifar-10-batches-bin`.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use serde_json::Value;
+
+use crate::util::{Sandbox, file_len, folder_of, json};
+
+fn results() -> PathBuf {
+    // Looked up when the test runs: the clone may have moved since it was built.
+    let package = std::env::var_os("CARGO_MANIFEST_DIR").expect("cargo sets it");
+    Path::new(&package).join("../../docs/results")
+}
+
+/// The rows of the table, by the names of their columns.
+fn rows() -> Vec<BTreeMap<String, String>> {
+    let text = fs::read_to_string(results().join("cifar10.csv")).unwrap();
+    let mut lines = text.lines().map(|line| line.split(',').map(str::to_owned));
+    let columns: Vec<String> = lines.next().unwrap().collect();
+    lines.map(|values| columns.iter().cloned().zip(values).collect()).collect()
+}
+
+fn number(row: &BTreeMap<String, String>, column: &str) -> f64 {
+    row[column].parse().unwrap_or_else(|error| panic!("{column} of {row:?}: {error}"))
+}
+
+fn sum(layers: &[&Value], value: impl Fn(&Value) -> f64) -> f64 {
+    layers.iter().map(|layer| value(layer)).sum()
+}
+
+#[test]
+fn every_file_has_a_row_and_a_configuration() {
+    let mut named: Vec<String> = rows().iter().map(|row| row["name"].clone()).collect();
+    named.sort();
+    for (folder, extension) in [("models", "ec2t"), ("configs", "toml")] {
+        let files = fs::read_dir(results().join(folder)).unwrap();
+        let mut found: Vec<PathBuf> = files.map(|file| file.unwrap().path()).collect();
+        found.sort();
+        let expected = named.iter().map(|name| format!("{name}.{extension}"));
+        let expected: Vec<PathBuf> =
+            expected.map(|file| results().join(folder).join(file)).collect();
+        assert_eq!(found, expected);
+    }
+}
+
+#[test]
+fn sizes_zeros_and_entropies_are_those_of_the_table() {
+    let sandbox = Sandbox::new();
+    for row in rows() {
+        let file = results().join("models").join(format!("{}.ec2t", row["name"]));
+        let found = json(sandbox.ec2t("inspect --json").arg(&file));
+        assert_eq!(number(&row, "bytes"), file_len(&file) as f64, "{row:?}");
+        let layers = found["layers"].as_array().unwrap();
+        let ternary: Vec<&Value> =
+            layers.iter().filter(|layer| !layer["entropy_bits"].is_null()).collect();
+        let weights = |layer: &Value| -> f64 {
+            layer["shape"].as_array().unwrap().iter().map(|size| size.as_f64().unwrap()).product()
+        };
+        let zeros = sum(&ternary, |layer| layer["zeros"].as_f64().unwrap());
+        let zeros = 100.0 * zeros / number(&row, "parameters");
+        assert!((zeros - number(&row, "zeros")).abs() < 0.006, "{zeros} % of {row:?}");
+        let bits = sum(&ternary, |layer| layer["entropy_bits"].as_f64().unwrap() * weights(layer));
+        let entropy = bits / sum(&ternary, weights);
+        assert!((entropy - number(&row, "entropy_bits")).abs() < 6e-5, "{entropy} of {row:?}");
+    }
+}
+
+#[test]
+fn accuracies_are_those_of_the_table() {
+    let Some(data) = folder_of("EC2T_DATA_DIR") else { return };
+    let sandbox = Sandbox::new();
+    for row in rows() {
+        let file = results().join("models").join(format!("{}.ec2t", row["name"]));
+        let mut eval = sandbox.ec2t("eval --dataset cifar10 --json");
+        let found = json(eval.arg(&file).env("EC2T_DATA_DIR", &data));
+        assert_eq!(found["images"], 10_000);
+        let found = found["top1"].as_f64().unwrap();
+        assert!((found - number(&row, "test_top1")).abs() < 0.006, "{found} %: {row:?}");
+    }
+}

@@ -16,6 +16,7 @@
 
 mod network;
 mod operators;
+mod registers;
 mod stages;
 
 use std::error::Error;
@@ -30,7 +31,7 @@ use serde_json::json;
 /// A name, and how the work is made ready.
 type Named = (&'static str, fn() -> Result<Work, Box<dyn Error>>);
 
-const WORKS: [Named; 8] = [
+const WORKS: [Named; 9] = [
     ("resnet20-step", network::resnet20_step),
     ("resnet20-forward", network::resnet20_forward),
     ("mobilenet-block", || Ok(operators::mobilenet_block())),
@@ -39,6 +40,7 @@ const WORKS: [Named; 8] = [
     ("efficientnet-b0-step", network::efficientnet_b0_step),
     ("adam-step", stages::adam_step),
     ("ec2t-step", stages::ec2t_step),
+    ("registers", || Ok(registers::registers())),
 ];
 
 /// How long a round repeats its work, at least.

@@ -5,6 +5,7 @@ mod common;
 
 use common::values;
 use ec2t_kernels::{ConvShape, arch::Isa};
+use ec2t_ops::conv::Backward;
 use ec2t_ops::{ChannelSums, Conv, Scratch};
 
 /// Geometry in short: `[C, O, groups]`, input, kernel, stride, dilation, padding.
@@ -285,6 +286,30 @@ fn accumulated_input_gradients_add() {
             conv.input_gradient(batch, gy, w, &mut total, true, &mut scratch);
             for ((total, before), gx) in total.iter().zip(&before).zip(&gx) {
                 assert_eq!(*total, before + gx, "{shape:?} on {}", isa.name());
+            }
+        }
+    }
+}
+
+#[test]
+fn both_gradients_at_once_are_those_of_each() {
+    for (batch, shape) in cases() {
+        let operands = Operands::new(batch, shape);
+        let Operands { x, w, gy, .. } = &operands;
+        let before = values(4, x.len());
+        for isa in Isa::available() {
+            let mut scratch = Scratch::new();
+            let expected = run(isa, &operands, &mut scratch);
+            let conv = Conv::with_isa(shape, isa);
+            for accumulate in [false, true] {
+                let (mut gx, mut gw) = (before.clone(), vec![f32::NAN; w.len()]);
+                let operands = Backward { x, gy, w, gx: &mut gx, accumulate, gw: &mut gw };
+                conv.backward(batch, operands, &mut scratch);
+                let what = format!("{shape:?} on {}, accumulate: {accumulate}", isa.name());
+                assert!(gw == expected.gw, "weight gradient of {what}");
+                let added = |(gx, before): (&f32, &f32)| if accumulate { before + gx } else { *gx };
+                let expected: Vec<f32> = expected.gx.iter().zip(&before).map(added).collect();
+                assert!(gx == expected, "input gradient of {what}");
             }
         }
     }

@@ -217,7 +217,8 @@ impl Conv {
         assert_eq!(lens, [operands.x.len(), operands.w.len()], "values of the gradients");
         match &self.kind {
             Kind::Depthwise(conv) => conv.backward(batch, operands, scratch),
-            Kind::Dense(_) | Kind::Winograd(_) => {
+            Kind::Winograd(conv) => conv.backward(batch, operands, scratch),
+            Kind::Dense(_) => {
                 let Backward { x, gy, w, gx, accumulate, gw } = operands;
                 self.weight_gradient(batch, x, gy, gw, scratch);
                 self.input_gradient(batch, gy, w, gx, accumulate, scratch);

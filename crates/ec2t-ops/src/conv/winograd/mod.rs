@@ -28,6 +28,7 @@ use self::lines::{
     Columns, Input, Line, Output, OutputGradient, Rows, Six, Weight, WeightGradient, transform,
 };
 use self::plane::{Images, Plane, Positions, TILE, Tile, TileTarget, WINDOW};
+use super::Backward;
 use super::gather::Identity;
 use super::pack::{Direction, Panels};
 use super::product::{Product, RunningSums};
@@ -145,12 +146,7 @@ impl Winograd {
             lens.map(|len| floats.split_off_mut(..len).expect("sum of lengths"));
         sum_blocks.fill(0.0);
         totals.fill(0.0);
-        let order: Vec<usize> = match direction {
-            Direction::Forward => (0..TAPS).collect(),
-            Direction::Backward => (0..TAPS).rev().collect(),
-        };
-        panels.pack(&self.shape, direction, &order, weights, taps);
-        self.isa.run(TransformWeights { panels, taps, packed });
+        self.transform_weights(panels, direction, weights, taps, packed);
 
         let (packed, shares) = (&*packed, Shares::new(floats));
         let (wanted, parts) = (sums.is_some(), split_scratch(sum_blocks, block));
@@ -160,17 +156,9 @@ impl Winograd {
             .for_each(|(target, source, block, total)| {
                 let sums = wanted.then_some(RunningSums { block, total });
                 shares.with(|share| {
-                    self.isa.run(Filter {
-                        plane,
-                        panels,
-                        blocks,
-                        packed,
-                        source,
-                        target,
-                        accumulate,
-                        sums,
-                        share,
-                    });
+                    let filter =
+                        Filter { plane, panels, blocks, packed, source, target, accumulate, sums };
+                    self.isa.run(AllBlocks { filter, share });
                 });
             });
         if let Some(sums) = sums {
@@ -186,13 +174,10 @@ impl Winograd {
         gw: &mut [f32],
         scratch: &mut Scratch,
     ) {
-        let ConvShape { in_channels: inputs, out_channels: outputs, .. } = self.shape;
-        let padded = outputs.next_multiple_of(TileShape::of(self.isa).lanes);
-        let blocks = Blocks::new(inputs, outputs);
-        let len = TAPS * inputs * padded;
+        let sizes = Sizes::new(self);
+        let len = sizes.sums;
         let parts = parts(len);
-        let share = (blocks.len() + POSITIONS * inputs * padded).next_multiple_of(LINE);
-        let (floats, _) = scratch.take(parts * len + Shares::count() * share, 0);
+        let (floats, _) = scratch.take(parts * len + Shares::count() * sizes.share(), 0);
         let (sums, floats) = floats.split_at_mut(parts * len);
         let shares = Shares::new(floats);
         sums.par_chunks_exact_mut(len).enumerate().with_max_len(1).for_each(|(part, sums)| {
@@ -203,10 +188,111 @@ impl Winograd {
             let x = &x[of_images(self.shape.input_len())];
             let gy = &gy[of_images(self.shape.output_len())];
             shares.with(|share| {
-                self.isa.run(Correlate { layer: self, blocks, padded, x, gy, share, sums });
+                let (share, du) = share.split_at_mut(sizes.blocks.len());
+                let correlate = sizes.correlate(self, x, gy, du);
+                self.isa.run(Gradients { correlate, filter: None, share, sums });
             });
         });
-        reduce_parts(&self.shape, padded, sums, gw);
+        reduce_parts(&self.shape, sizes.padded, sums, gw);
+    }
+
+    pub(super) fn backward(&self, batch: usize, operands: Backward<'_>, scratch: &mut Scratch) {
+        let Backward { x, gy, w, gx, accumulate, gw } = operands;
+        let sizes = Sizes::new(self);
+        let len = sizes.sums;
+        if parts(len) < CHUNKS {
+            // So few parts would keep few threads busy with the gradient of the input.
+            self.weight_gradient(batch, x, gy, gw, scratch);
+            self.input_gradient(batch, gy, w, gx, accumulate, scratch);
+            return;
+        }
+        let panels = Panels::new(&self.shape, Direction::Backward, TileShape::of(self.isa));
+        let blocks = Blocks::new(panels.depth, panels.columns);
+        let packed_len = panels.packed_len(1);
+        let lens = [TAPS * packed_len, POSITIONS * packed_len, CHUNKS * len];
+        let shares = Shares::count() * sizes.share();
+        let (mut floats, _) = scratch.take(lens.iter().sum::<usize>() + shares, 0);
+        let [taps, packed, sums] =
+            lens.map(|len| floats.split_off_mut(..len).expect("sum of lengths"));
+        self.transform_weights(panels, Direction::Backward, w, taps, packed);
+
+        let (packed, shares) = (&*packed, Shares::new(floats));
+        let (gradients, inputs) = (split(gy, batch), split(x, batch));
+        (split_mut(gx, batch), gradients, inputs, split_scratch(sums, len))
+            .into_par_iter()
+            .with_max_len(1)
+            .for_each(|(target, source, x, sums)| {
+                shares.with(|share| {
+                    let (share, du) = share.split_at_mut(sizes.blocks.len());
+                    let correlate = sizes.correlate(self, x, source, du);
+                    let filter = Filter {
+                        plane: self.backward,
+                        panels,
+                        blocks,
+                        packed,
+                        source,
+                        target,
+                        accumulate,
+                        sums: None,
+                    };
+                    self.isa.run(Gradients { correlate, filter: Some(filter), share, sums });
+                });
+            });
+        reduce_parts(&self.shape, sizes.padded, sums, gw);
+    }
+
+    /// Packs the weights of a direction, by way of `taps`.
+    fn transform_weights(
+        &self,
+        panels: Panels,
+        direction: Direction,
+        weights: &[f32],
+        taps: &mut [f32],
+        packed: &mut [f32],
+    ) {
+        let order: Vec<usize> = match direction {
+            Direction::Forward => (0..TAPS).collect(),
+            Direction::Backward => (0..TAPS).rev().collect(),
+        };
+        panels.pack(&self.shape, direction, &order, weights, taps);
+        self.isa.run(TransformWeights { panels, taps, packed });
+    }
+}
+
+/// Sizes of what the gradient of the weights is summed in.
+#[derive(Clone, Copy, Debug)]
+struct Sizes {
+    blocks: Blocks,
+    /// Output channels, filled up to whole vectors.
+    padded: usize,
+    /// Values of the sums of a part of the batch.
+    sums: usize,
+    /// Values of dU.
+    du: usize,
+}
+
+impl Sizes {
+    fn new(layer: &Winograd) -> Self {
+        let ConvShape { in_channels: inputs, out_channels: outputs, .. } = layer.shape;
+        let padded = outputs.next_multiple_of(TileShape::of(layer.isa).lanes);
+        let (sums, du) = (TAPS * inputs * padded, POSITIONS * inputs * padded);
+        Self { blocks: Blocks::new(inputs, outputs), padded, sums, du }
+    }
+
+    /// Values of the operands of a block and of dU, in whole lines.
+    fn share(&self) -> usize {
+        (self.blocks.len() + self.du).next_multiple_of(LINE)
+    }
+
+    fn correlate<'a>(
+        &self,
+        layer: &'a Winograd,
+        x: &'a [f32],
+        gy: &'a [f32],
+        du: &'a mut [f32],
+    ) -> Correlate<'a> {
+        let Self { blocks, padded, .. } = *self;
+        Correlate { layer, blocks, padded, x, gy, du: &mut du[..self.du] }
     }
 }
 
@@ -291,32 +377,47 @@ struct Filter<'a> {
     target: &'a mut [f32],
     accumulate: bool,
     sums: Option<RunningSums<'a>>,
+}
+
+/// A filter alone.
+struct AllBlocks<'a> {
+    filter: Filter<'a>,
     /// V and M of a block.
     share: &'a mut [f32],
 }
 
-impl Operation for Filter<'_> {
+impl Operation for AllBlocks<'_> {
     type Output = ();
 
     #[inline(always)]
-    fn eval<S: Simd>(mut self, simd: S) {
-        let Self { plane, panels, blocks, source, .. } = self;
-        let share = std::mem::take(&mut self.share);
-        let (v, m) = share.split_at_mut(POSITIONS * blocks.strides[0]);
-        let pixels: usize = plane.source.iter().product();
-        let tiles = source.len() / (pixels * panels.depth) * plane.tiles();
-        for first in (0..tiles).step_by(blocks.tiles) {
-            let tiles = first..tiles.min(first + blocks.tiles);
-            let source = Images { values: source, size: plane.source, channels: panels.depth };
-            let stride = blocks.strides[0];
-            simd.outline(ReadSource(Read { plane, tiles: tiles.clone(), source, v, stride }));
-            self.multiply(simd, tiles.len(), v, m);
-            simd.outline(WriteTarget { filter: &mut self, tiles, m });
+    fn eval<S: Simd>(self, simd: S) {
+        let Self { mut filter, share } = self;
+        let (tiles, step) = (filter.tiles(), filter.blocks.tiles);
+        for first in (0..tiles).step_by(step) {
+            filter.block(simd, first..tiles.min(first + step), share);
         }
     }
 }
 
 impl Filter<'_> {
+    /// Tiles of all images.
+    #[inline(always)]
+    fn tiles(&self) -> usize {
+        let pixels: usize = self.plane.source.iter().product();
+        self.source.len() / (pixels * self.panels.depth) * self.plane.tiles()
+    }
+
+    #[inline(always)]
+    fn block<S: Simd>(&mut self, simd: S, tiles: Range<usize>, share: &mut [f32]) {
+        let Self { plane, panels, blocks, source: values, .. } = *self;
+        let (v, m) = share.split_at_mut(POSITIONS * blocks.strides[0]);
+        let source = Images { values, size: plane.source, channels: panels.depth };
+        let stride = blocks.strides[0];
+        simd.outline(ReadSource(Read { plane, tiles: tiles.clone(), source, v, stride }));
+        self.multiply(simd, tiles.len(), v, m);
+        simd.outline(WriteTarget { filter: self, tiles, m });
+    }
+
     /// `M[p] = V[p] · U[p]` at every position.
     #[inline(always)]
     fn multiply<S: Simd>(&self, simd: S, tiles: usize, v: &[f32], m: &mut [f32]) {
@@ -425,7 +526,7 @@ impl Operation for ReadGradient<'_> {
     }
 }
 
-/// Gradient of the weights from some images.
+/// Gradient of the weights from some images, before its transform.
 struct Correlate<'a> {
     layer: &'a Winograd,
     blocks: Blocks,
@@ -433,43 +534,68 @@ struct Correlate<'a> {
     padded: usize,
     x: &'a [f32],
     gy: &'a [f32],
-    /// V and D of a block, and dU.
+    /// `[position][input][output]`, to be added to.
+    du: &'a mut [f32],
+}
+
+impl Correlate<'_> {
+    /// Tiles of all images.
+    #[inline(always)]
+    fn tiles(&self) -> usize {
+        self.gy.len() / self.layer.shape.output_len() * self.layer.forward.tiles()
+    }
+
+    #[inline(always)]
+    fn block<S: Simd>(&mut self, simd: S, tiles: Range<usize>, share: &mut [f32]) {
+        let Winograd { shape, forward: plane, position, .. } = self.layer;
+        let [v_stride, d_stride] = self.blocks.strides;
+        let (v, d) = share.split_at_mut(POSITIONS * v_stride);
+        let x = Images { values: self.x, size: shape.input, channels: shape.in_channels };
+        let gy = Images { values: self.gy, size: shape.output, channels: shape.out_channels };
+        let count = tiles.len();
+        let read =
+            |source, v, stride| Read { plane: *plane, tiles: tiles.clone(), source, v, stride };
+        simd.outline(ReadSource(read(x, &mut *v, v_stride)));
+        simd.outline(ReadGradient(read(gy, &mut *d, d_stride)));
+        let operands = v.chunks_exact(v_stride).zip(d.chunks_exact(d_stride));
+        let du = self.du.chunks_exact_mut(shape.in_channels * self.padded);
+        for ((x, gy), sums) in operands.zip(du) {
+            let (x, gy) = (&x[..count * shape.in_channels], &gy[..count * shape.out_channels]);
+            Part { shape: position, padded: self.padded, x, gy, sums }.eval(simd);
+        }
+    }
+}
+
+/// The gradient of the weights from some images and, where somebody wants it, that of
+/// the input: both read the same tiles of `gy`, one soon after the other.
+struct Gradients<'a> {
+    correlate: Correlate<'a>,
+    filter: Option<Filter<'a>>,
+    /// Operands of a block.
     share: &'a mut [f32],
     /// `[tap][input][output]`, to be written.
     sums: &'a mut [f32],
 }
 
-impl Operation for Correlate<'_> {
+impl Operation for Gradients<'_> {
     type Output = ();
 
     #[inline(always)]
     fn eval<S: Simd>(self, simd: S) {
-        let Self { layer, blocks, padded, x, gy, share, sums } = self;
-        let Winograd { shape, forward: plane, .. } = layer;
-        let [v_stride, d_stride] = blocks.strides;
-        let (v, share) = share.split_at_mut(POSITIONS * v_stride);
-        let (d, share) = share.split_at_mut(POSITIONS * d_stride);
-        let position = shape.in_channels * padded;
-        let du = &mut share[..POSITIONS * position];
-        du.fill(0.0);
-
-        let x = Images { values: x, size: shape.input, channels: shape.in_channels };
-        let tiles = gy.len() / shape.output_len() * plane.tiles();
-        let gy = Images { values: gy, size: shape.output, channels: shape.out_channels };
-        for first in (0..tiles).step_by(blocks.tiles) {
-            let tiles = first..tiles.min(first + blocks.tiles);
-            let count = tiles.len();
-            let read =
-                |source, v, stride| Read { plane: *plane, tiles: tiles.clone(), source, v, stride };
-            simd.outline(ReadSource(read(x, &mut *v, v_stride)));
-            simd.outline(ReadGradient(read(gy, &mut *d, d_stride)));
-            let operands = v.chunks_exact(v_stride).zip(d.chunks_exact(d_stride));
-            for ((x, gy), sums) in operands.zip(du.chunks_exact_mut(position)) {
-                let (x, gy) = (&x[..count * shape.in_channels], &gy[..count * shape.out_channels]);
-                Part { shape: &layer.position, padded, x, gy, sums }.eval(simd);
+        let Self { mut correlate, mut filter, share, sums } = self;
+        correlate.du.fill(0.0);
+        // Without padding, the input has more tiles than the output.
+        let (tiles, filtered) = (correlate.tiles(), filter.as_ref().map_or(0, Filter::tiles));
+        let step = correlate.blocks.tiles;
+        for first in (0..tiles.max(filtered)).step_by(step) {
+            if first < tiles {
+                correlate.block(simd, first..tiles.min(first + step), share);
+            }
+            if let Some(filter) = filter.as_mut().filter(|_| first < filtered) {
+                filter.block(simd, first..filtered.min(first + step), share);
             }
         }
-        simd.outline(TransformGradient { du, sums });
+        simd.outline(TransformGradient { du: correlate.du, sums });
     }
 }
 

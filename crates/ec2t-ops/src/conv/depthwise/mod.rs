@@ -1,13 +1,13 @@
 //! Convolution of each channel by itself (`groups` = channels in = channels out).
 //!
-//! Activations are `[N, H, W, C]`. Lanes are channels, so stride and dilation concern whole vectors. A band of
-//! rows of the source is copied first, with zeros around it where taps reach beyond
-//! ([`band`]): the copy streams through memory in order and stays in the cache, and
-//! no pixel is a border then. Pixels of a row that read through the same taps are a
-//! run, which serves the input gradient as well, whose phases are runs with a step.
-//! Where taps read three or five neighbours, a few pixels share what they read in
-//! registers ([`filter`]). The gradient of the weights is joined from what the
-//! gradient of the input reads, so the two are one pass.
+//! Activations are `[N, H, W, C]`. Lanes are channels, so stride and dilation concern
+//! whole vectors. A band of rows of the source is copied first, with zeros around it
+//! where taps reach beyond ([`band`]): the copy streams through memory in order and
+//! stays in the cache, and no pixel is a border then. Pixels of a row that read through
+//! the same taps are a run, which serves the input gradient as well, whose phases are
+//! runs with a step. Where taps read three or five neighbours, a few pixels share what
+//! they read in registers ([`filter`]). The gradient of the weights is joined from what
+//! the gradient of the input reads, so the two are one pass.
 
 mod band;
 mod filter;

@@ -1,7 +1,7 @@
 //! What the processors give: a loop in registers, which shares no memory.
 //!
-//! With all threads it is as much faster as the machine has processors to itself. A
-//! training step cannot do better, so this is what its own ratio is to be held against.
+//! With all threads it is as much faster as the machine has processors to itself, which
+//! is what the same ratio of a training step is to be held against.
 
 use std::hint::black_box;
 

@@ -8,6 +8,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use serde_json::Value;
+use sha2::{Digest, Sha256};
 
 use crate::util::{Sandbox, file_len, folder_of, json};
 
@@ -45,6 +46,16 @@ fn every_file_has_a_row_and_a_configuration() {
         let expected: Vec<PathBuf> =
             expected.map(|file| results().join(folder).join(file)).collect();
         assert_eq!(found, expected);
+    }
+}
+
+#[test]
+fn configurations_have_the_hashes_of_the_table() {
+    for row in rows() {
+        let file = results().join("configs").join(format!("{}.toml", row["name"]));
+        let hash = Sha256::digest(fs::read(file).unwrap());
+        let hash: String = hash.iter().map(|byte| format!("{byte:02x}")).collect();
+        assert_eq!(hash, row["config_sha256"], "{row:?}");
     }
 }
 

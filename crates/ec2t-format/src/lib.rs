@@ -33,8 +33,8 @@ pub mod tensor;
 
 pub use codec::CodecId;
 pub use container::{
-    FormatError, Layout, Limits, Section, SectionKind, TensorEncoding, layout, read, read_with,
-    write,
+    FormatError, GraphEncoding, Layout, Limits, Section, SectionKind, StoredTensor, TensorEncoding,
+    layout, read, read_with, write,
 };
 pub use fold::fold_batch_norm;
 pub use graph::{Graph, Node, NodeId, Op};

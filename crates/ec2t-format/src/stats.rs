@@ -1,12 +1,13 @@
 //! What a file holds, layer by layer, and how many bytes each part takes.
 
 use alloc::collections::BTreeMap;
+use alloc::format;
 use alloc::string::{String, ToString};
 use alloc::vec::Vec;
 
 use serde::Serialize;
 
-use crate::container::{Layout, SectionKind, TensorEncoding};
+use crate::container::{Layout, SectionKind, StoredTensor, TensorEncoding};
 use crate::graph::{Node, NodeId, Op, Param, Shape};
 use crate::network::Network;
 use crate::tensor::Tensor;
@@ -14,13 +15,20 @@ use crate::tensor::Tensor;
 /// A file's layers and its other parts.
 ///
 /// The bytes of [`layers`](Self::layers) and [`rest`](Self::rest) add up to
-/// [`total_bytes`](Self::total_bytes), the length of the file.
+/// [`total_bytes`](Self::total_bytes), the length of the file, and so do the
+/// three of payload, side values and overhead.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct FileStats {
     /// Every layer that has tensors, in the order of the graph.
     pub layers: Vec<LayerStats>,
-    /// Header, table of contents, graph, metadata.
+    /// Header, table of contents, graph, maps of the dense tensors, metadata.
     pub rest: Vec<PartStats>,
+    /// Codes of all ternary tensors.
+    pub payload_bytes: usize,
+    /// Dense values, and two centroids for each ternary tensor.
+    pub side_bytes: usize,
+    /// What is neither: the bytes of [`rest`](Self::rest).
+    pub overhead_bytes: usize,
     /// Length of the file.
     pub total_bytes: usize,
 }
@@ -41,6 +49,8 @@ pub struct LayerStats {
     /// Zeroth-order entropy of ternary weights in bits per weight; none for
     /// floats.
     pub entropy_bits: Option<f64>,
+    /// Stored bits per weight: codes without centroids, or floats.
+    pub stored_bits: f64,
     /// Products of weights and activations for one image, zeros included; 0 for
     /// normalisations, which can be folded.
     pub macs: u64,
@@ -53,15 +63,38 @@ pub struct LayerStats {
 /// A part of the file that belongs to no layer.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct PartStats {
-    /// `header`, `toc`, `graph`, `metadata`, or `skipped` for a section that
-    /// this version does not know.
+    /// `header`, `toc`, `graph`, `map of f32` and `map of f16` (which tensors
+    /// are stored so), `metadata`, or `skipped` for a section that this version
+    /// does not know.
     pub name: String,
     /// Its length.
     pub bytes: usize,
 }
 
-/// Encoding and length of each tensor by its name.
-type Stored<'a> = BTreeMap<&'a str, (TensorEncoding, usize)>;
+/// Each tensor of the file by its name.
+type Stored<'a> = BTreeMap<&'a str, &'a StoredTensor>;
+
+/// Two `f32` before the codes of a ternary tensor.
+const CENTROIDS: usize = 2 * size_of::<f32>();
+
+impl StoredTensor {
+    /// Bytes of codes; 0 for floats.
+    fn payload(&self) -> usize {
+        match self.encoding {
+            TensorEncoding::Ternary(_) => self.len.saturating_sub(CENTROIDS),
+            TensorEncoding::Dense(_) => 0,
+        }
+    }
+
+    /// Bits of one of so many values, without centroids.
+    fn bits_per_value(&self, count: usize) -> f64 {
+        let bytes = match self.encoding {
+            TensorEncoding::Ternary(_) => self.payload(),
+            TensorEncoding::Dense(_) => self.len,
+        };
+        8.0 * bytes as f64 / count.max(1) as f64
+    }
+}
 
 /// Statistics of a network and the file that it was read from.
 ///
@@ -83,16 +116,12 @@ type Stored<'a> = BTreeMap<&'a str, (TensorEncoding, usize)>;
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
 pub fn file_stats(network: &Network, layout: &Layout) -> FileStats {
-    let mut stored = Stored::new();
-    let mut rest = Vec::from([part("header", layout.header_len), part("toc", layout.toc_len)]);
-    for section in &layout.sections {
-        match section.kind {
-            SectionKind::Tensor(encoding) => {
-                stored.insert(&section.name, (encoding, section.len));
-            }
-            _ => rest.push(part(&section.name, section.len)),
-        }
-    }
+    let stored: Stored<'_> =
+        layout.tensors.iter().map(|tensor| (tensor.name.as_str(), tensor)).collect();
+    let rest = rest(layout);
+    let payload_bytes = layout.tensors.iter().map(StoredTensor::payload).sum();
+    let overhead_bytes = rest.iter().map(|part| part.bytes).sum();
+    let total_bytes = layout.file_len();
     let graph = network.graph();
     let shapes = graph.shapes().unwrap_or_default();
     let layers = graph
@@ -100,7 +129,32 @@ pub fn file_stats(network: &Network, layout: &Layout) -> FileStats {
         .zip(shapes)
         .filter_map(|((id, node), output)| layer(network, &stored, id, node, output))
         .collect();
-    FileStats { layers, rest, total_bytes: layout.file_len() }
+    FileStats {
+        layers,
+        rest,
+        payload_bytes,
+        side_bytes: total_bytes - overhead_bytes - payload_bytes,
+        overhead_bytes,
+        total_bytes,
+    }
+}
+
+/// The parts that hold no values.
+fn rest(layout: &Layout) -> Vec<PartStats> {
+    let mut rest = Vec::from([part("header", layout.header_len), part("toc", layout.toc_len)]);
+    for section in &layout.sections {
+        match section.kind {
+            SectionKind::Tensor(_) => {}
+            SectionKind::Dense(storage) => {
+                let encoding = TensorEncoding::Dense(storage);
+                let tensors = layout.tensors.iter().filter(|tensor| tensor.encoding == encoding);
+                let values: usize = tensors.map(|tensor| tensor.len).sum();
+                rest.push(part(&format!("map of {}", section.name), section.len - values));
+            }
+            _ => rest.push(part(&section.name, section.len)),
+        }
+    }
+    rest
 }
 
 fn part(name: &str, bytes: usize) -> PartStats {
@@ -116,7 +170,7 @@ fn layer(
 ) -> Option<LayerStats> {
     let params = node.params(id);
     let weight = params.first()?;
-    let (encoding, _) = stored.get(weight.name.as_str())?;
+    let stored_weight = stored.get(weight.name.as_str())?;
     let trained = || params.iter().filter(|param| param.kind.is_trainable());
     let tensor = |param: &Param| network.tensor(&param.name);
     Some(LayerStats {
@@ -135,11 +189,12 @@ fn layer(
             }
             _ => 0,
         },
-        encoding: encoding.name(),
+        encoding: stored_weight.encoding.name(),
+        stored_bits: stored_weight.bits_per_value(weight.numel()),
         bytes: params
             .iter()
             .filter_map(|param| stored.get(param.name.as_str()))
-            .map(|at| at.1)
+            .map(|tensor| tensor.len)
             .sum(),
     })
 }

@@ -65,6 +65,27 @@ pub enum Storage {
     F16,
 }
 
+impl Storage {
+    /// Every storage, in the order in which files hold them.
+    pub const ALL: [Storage; 2] = [Storage::F32, Storage::F16];
+
+    /// A short name to show.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Storage::F32 => "f32",
+            Storage::F16 => "f16",
+        }
+    }
+
+    /// Bytes per value.
+    pub const fn width(self) -> usize {
+        match self {
+            Storage::F32 => size_of::<f32>(),
+            Storage::F16 => size_of::<f16>(),
+        }
+    }
+}
+
 /// Data that contradict a tensor's shape or rules.
 #[derive(Clone, Debug, PartialEq, thiserror::Error)]
 #[non_exhaustive]
@@ -78,6 +99,13 @@ pub enum TensorError {
         expected: usize,
         /// The number of values given.
         found: usize,
+    },
+    /// A value is a signalling NaN. Processors may turn it into a quiet one when
+    /// they touch it, so it can't be kept.
+    #[error("value at position {position} is a signalling NaN")]
+    SignallingNan {
+        /// Where it is.
+        position: usize,
     },
     /// A centroid is negative, infinite or not a number.
     #[error("centroid {value} is not a finite magnitude")]
@@ -118,9 +146,13 @@ impl DenseTensor {
     /// A tensor stored as 32-bit floats.
     ///
     /// # Errors
-    /// [`TensorError::Length`] where shape and data differ.
+    /// Where shape and data differ in length, or a value is a signalling NaN.
     pub fn new(shape: Vec<usize>, data: Vec<f32>) -> Result<Self, TensorError> {
         check_length(&shape, data.len())?;
+        let signals = |value: &f32| value.is_nan() && value.to_bits() & 0x0040_0000 == 0;
+        if let Some(position) = data.iter().position(signals) {
+            return Err(TensorError::SignallingNan { position });
+        }
         Ok(Self { shape, data, storage: Storage::F32 })
     }
 

@@ -5,7 +5,7 @@ use std::path::Path;
 
 use anyhow::{Context, Result, ensure};
 use ec2t_format::stats::{FileStats, file_stats};
-use ec2t_format::{Graph, Network, SectionKind, Tensor, TensorEncoding};
+use ec2t_format::{Graph, Network, Tensor, TensorEncoding};
 use ec2t_scale::CostTable;
 
 use super::data::{
@@ -147,8 +147,8 @@ impl Model {
     fn read(file: &[u8]) -> Result<Self> {
         let (network, layout) = (ec2t_format::read(file)?, ec2t_format::layout(file)?);
         let stats = file_stats(&network, &layout);
-        let is_ternary = |kind| matches!(kind, SectionKind::Tensor(TensorEncoding::Ternary(_)));
-        let sections = layout.sections.iter().filter(|section| is_ternary(section.kind));
+        let is_ternary = |encoding| matches!(encoding, TensorEncoding::Ternary(_));
+        let ternary = layout.tensors.iter().filter(|tensor| is_ternary(tensor.encoding));
         let weights = network.tensors().values().map(|tensor| match tensor {
             Tensor::Ternary(ternary) => ternary.codes().len() as u64,
             Tensor::Dense(_) => 0,
@@ -157,7 +157,7 @@ impl Model {
             layers: layers(&network, &stats),
             entropy_bits: network.entropy_bits(),
             ternary_weights: weights.sum(),
-            ternary_bytes: sections.map(|section| section.len as u64).sum(),
+            ternary_bytes: ternary.map(|tensor| tensor.len as u64).sum(),
             stats,
         })
     }

@@ -13,7 +13,7 @@ use crate::tensor::TensorError;
 /// Where in a file a fault is.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Place {
-    /// `header`, `toc`, `graph`, `metadata`, or the name of a tensor.
+    /// `header`, `toc`, `graph`, `f32`, `f16`, `metadata`, or the name of a tensor.
     pub section: String,
     /// Position in bytes from the start of the file.
     pub offset: usize,
@@ -113,15 +113,19 @@ pub enum FormatError {
         found: usize,
     },
     /// A section that must be understood is of an unknown kind.
-    #[error("{place}: unknown section kind {kind}")]
+    #[error("{place}: unknown section kind {kind} in a file of version {version}")]
     SectionKind {
         /// The table's entry.
         place: Place,
         /// The kind's number.
         kind: u8,
+        /// Version of the file.
+        version: Version,
     },
     /// A section of a known kind is encoded in an unknown way.
-    #[error("{place}: unknown encoding {encoding} of section kind {kind}")]
+    #[error(
+        "{place}: unknown encoding {encoding} of section kind {kind} in a file of version {version}"
+    )]
     Encoding {
         /// The table's entry.
         place: Place,
@@ -129,6 +133,8 @@ pub enum FormatError {
         kind: u8,
         /// The encoding's number.
         encoding: u8,
+        /// Version of the file.
+        version: Version,
     },
     /// The sections are not graph, tensors, metadata.
     #[error("{place}: expected {expected}, found section kind {found}")]
@@ -147,12 +153,20 @@ pub enum FormatError {
         expected: &'static str,
     },
     /// There are more or fewer tensors than the graph needs.
-    #[error("the graph needs {expected} tensors, the file has {found}")]
+    #[error("the graph needs {expected} sections of tensors, the file has {found}")]
     TensorCount {
-        /// Tensors that the graph names.
+        /// Tensors that the graph names, less those of dense sections.
         expected: usize,
-        /// Tensor sections in the file.
+        /// Sections of single tensors in the file.
         found: usize,
+    },
+    /// A map of the tensors in a section names none, or more than there are.
+    #[error("{place}: the map must name at least one of {tensors} tensors, and no others")]
+    Map {
+        /// The map.
+        place: Place,
+        /// Tensors that it can name.
+        tensors: usize,
     },
     /// A number is longer than necessary or exceeds 64 bits.
     #[error("{place}: number is not in its shortest form or exceeds 64 bits")]
@@ -242,15 +256,26 @@ pub enum FormatError {
         /// The fault.
         source: TensorError,
     },
-    /// The tensors would take more memory than allowed.
-    #[error("{section}: the tensors up to this one take {needed} bytes, {limit} are allowed")]
+    /// What the file holds would take more memory than allowed.
+    #[error("{place}: reading up to here takes {needed} bytes of memory, {limit} are allowed")]
     Budget {
-        /// The tensor that is too much.
-        section: String,
-        /// Bytes for all tensors up to this one.
+        /// What is too much.
+        place: Place,
+        /// Bytes for all that comes up to it.
         needed: u64,
         /// [`Limits::max_decoded_bytes`](super::Limits::max_decoded_bytes).
         limit: u64,
+    },
+    /// The file could have been written in more than one way, and this is not
+    /// the one that a writer takes.
+    #[error("{place}: not in canonical form: expected {expected:02x?}, found {found:02x?}")]
+    NotCanonical {
+        /// The first byte that a writer would not have put there.
+        place: Place,
+        /// What a writer puts there, at most eight bytes.
+        expected: Vec<u8>,
+        /// What is there, at most eight bytes.
+        found: Vec<u8>,
     },
     /// The graph breaks one of its rules.
     #[error("graph: {0}")]

@@ -1,27 +1,27 @@
 //! The graph section.
 //!
 //! ```text
-//! name C H W mean[C] std[C] class-count class… node-count node…
+//! name C H W mean[C] std[C] class-count class… layer-count layer…
 //! ```
 //!
-//! A node is its name, its operation and one distance per input. Counts, sizes
-//! and distances are varints; a distance is how many nodes back the input is.
-//! Layers in a row have alike names, so a name is stored as the number of bytes
-//! that it shares with the one before, and the rest as text.
+//! Counts and sizes are varints. Layers are stored in one of two encodings:
+//! [`plain`](super::plain), that of version 1.0, or [`packed`](super::packed).
 
 use alloc::borrow::ToOwned;
 use alloc::string::String;
 use alloc::vec::Vec;
 
+use super::budget::{Budget, ENTRY};
 use super::cursor::Cursor;
 use super::error::FormatError;
-use super::op;
 use super::sink::{put_f32, put_size, put_text};
-use super::toc::Entry;
-use crate::graph::{Graph, MAX_NAME_LEN, MAX_NODES, MAX_NUMEL, Node, NodeId, Preprocess, Shape};
+use super::toc::{Entry, GraphEncoding, SectionKind};
+use super::{packed, plain};
+use crate::graph::{Graph, MAX_NAME_LEN, MAX_NODES, MAX_NUMEL, Node, Preprocess, Shape};
 
 pub(super) const SECTION: &str = "graph";
 
+/// A graph in the packed encoding.
 pub(super) fn encode(graph: &Graph) -> Vec<u8> {
     let mut out = Vec::new();
     put_text(&mut out, &graph.name);
@@ -36,78 +36,66 @@ pub(super) fn encode(graph: &Graph) -> Vec<u8> {
         put_text(&mut out, class);
     }
     put_size(&mut out, graph.nodes.len());
-    let mut previous = "";
-    for (id, node) in graph.iter() {
-        encode_name(&mut out, previous, &node.name);
-        op::encode(&mut out, &node.op);
-        for input in &node.inputs {
-            put_size(&mut out, id.index().saturating_sub(input.index()));
-        }
-        previous = &node.name;
-    }
+    packed::encode(&mut out, graph);
     out
 }
 
-fn encode_name(out: &mut Vec<u8>, previous: &str, name: &str) {
-    let same = name.chars().zip(previous.chars()).take_while(|(a, b)| a == b);
-    let shared: usize = same.map(|(a, _)| a.len_utf8()).sum();
-    put_size(out, shared);
-    put_text(out, name.get(shared..).unwrap_or_default());
-}
-
-pub(super) fn decode(entry: &Entry<'_>) -> Result<Graph, FormatError> {
-    let mut cursor = Cursor::new(SECTION, entry.offset, entry.verified(SECTION)?);
+pub(super) fn decode(entry: &Entry<'_>, budget: &mut Budget) -> Result<Graph, FormatError> {
+    let bytes = entry.verified(SECTION)?;
+    let mut cursor = Cursor::new(SECTION, entry.offset, bytes);
+    // The section is written once more to see that it is canonical.
+    budget.charge(&[bytes.len(), bytes.len()], || cursor.place())?;
     let name = cursor.text(MAX_NAME_LEN)?.to_owned();
     let input = Shape {
         channels: cursor.size("number of channels", MAX_NUMEL)?,
         height: cursor.size("height", MAX_NUMEL)?,
         width: cursor.size("width", MAX_NUMEL)?,
     };
-    let preprocess =
-        Preprocess { mean: cursor.f32s(input.channels)?, std: cursor.f32s(input.channels)? };
-    let mut classes = Vec::new();
-    for _ in 0..cursor.size("number of classes", MAX_NUMEL)? {
-        classes.push(cursor.text(MAX_NAME_LEN)?.to_owned());
-    }
-    let mut nodes: Vec<Node> = Vec::new();
-    for _ in 0..cursor.size("number of layers", MAX_NODES)? {
-        let node = decode_node(&mut cursor, &nodes)?;
-        nodes.push(node);
-    }
+    let preprocess = decode_preprocess(&mut cursor, input.channels, budget)?;
+    let classes = decode_classes(&mut cursor, budget)?;
+    let nodes = decode_nodes(&mut cursor, entry.kind, input, budget)?;
     cursor.finish()?;
 
     let graph = Graph { name, input, preprocess, classes, nodes };
     graph.validate()?;
+    if entry.kind == SectionKind::Graph(GraphEncoding::Packed) {
+        entry.insist_on(SECTION, &encode(&graph))?;
+    }
     Ok(graph)
 }
 
-fn decode_node(cursor: &mut Cursor<'_>, earlier: &[Node]) -> Result<Node, FormatError> {
-    let name = decode_name(cursor, earlier.last().map_or("", |node| &node.name))?;
-    let op = op::decode(cursor)?;
-    let mut inputs = Vec::new();
-    for _ in 0..op.arity() {
-        inputs.push(decode_edge(cursor, earlier.len())?);
+fn decode_preprocess(
+    cursor: &mut Cursor<'_>,
+    channels: usize,
+    budget: &mut Budget,
+) -> Result<Preprocess, FormatError> {
+    let width = channels.saturating_mul(size_of::<f32>());
+    budget.charge(&[width, width], || cursor.place())?;
+    Ok(Preprocess { mean: cursor.f32s(channels)?, std: cursor.f32s(channels)? })
+}
+
+fn decode_classes(
+    cursor: &mut Cursor<'_>,
+    budget: &mut Budget,
+) -> Result<Vec<String>, FormatError> {
+    let mut classes = Vec::new();
+    for _ in 0..cursor.size("number of classes", MAX_NUMEL)? {
+        let name = cursor.text(MAX_NAME_LEN)?;
+        budget.charge(&[ENTRY, name.len()], || cursor.place())?;
+        classes.push(name.to_owned());
     }
-    Ok(Node { name, op, inputs })
+    Ok(classes)
 }
 
-fn decode_name(cursor: &mut Cursor<'_>, previous: &str) -> Result<String, FormatError> {
-    let place = cursor.place();
-    let shared = cursor.size("shared part of the name", MAX_NAME_LEN)?;
-    let Some(start) = previous.get(..shared) else {
-        let previous = previous.to_owned();
-        return Err(FormatError::SharedName { place, previous, found: shared });
-    };
-    let mut name = start.to_owned();
-    name.push_str(cursor.text(MAX_NAME_LEN)?);
-    Ok(name)
-}
-
-fn decode_edge(cursor: &mut Cursor<'_>, node: usize) -> Result<NodeId, FormatError> {
-    let place = cursor.place();
-    let distance = cursor.size("distance", MAX_NODES)?;
-    match node.checked_sub(distance) {
-        Some(input) if input < node => Ok(NodeId(input as u32)),
-        _ => Err(FormatError::Edge { place, node, distance }),
+fn decode_nodes(
+    cursor: &mut Cursor<'_>,
+    kind: SectionKind,
+    input: Shape,
+    budget: &mut Budget,
+) -> Result<Vec<Node>, FormatError> {
+    let count = cursor.size("number of layers", MAX_NODES)?;
+    match kind {
+        SectionKind::Graph(GraphEncoding::Plain) => plain::decode(cursor, count, budget),
+        _ => packed::decode(cursor, count, input, budget),
     }
 }

@@ -40,7 +40,12 @@ pub struct Version {
 
 impl Version {
     /// What [`write`](super::write) writes.
-    pub const CURRENT: Version = Version { major: 1, minor: 0 };
+    pub const CURRENT: Version = Version { major: 1, minor: 1 };
+
+    /// Whether graph and dense tensors are as in version 1.0.
+    pub(super) const fn is_plain(self) -> bool {
+        self.minor == 0
+    }
 }
 
 impl fmt::Display for Version {

@@ -3,12 +3,11 @@
 use alloc::string::String;
 use alloc::vec::Vec;
 
-use super::contents::{Contents, SKIPPED};
+use super::budget::{Budget, Limits};
+use super::contents::Contents;
 use super::error::FormatError;
 use super::header::{Header, Version};
-use super::tensor::TensorEntry;
-use super::toc::{Entry, SectionKind};
-use super::{graph, metadata};
+use super::toc::{SectionKind, TensorEncoding};
 
 /// The parts of a file: its header and table of contents, then the sections.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -21,6 +20,8 @@ pub struct Layout {
     pub toc_len: usize,
     /// The sections in the order of the file, without gaps up to its end.
     pub sections: Vec<Section>,
+    /// Every tensor of the graph, in its order.
+    pub tensors: Vec<StoredTensor>,
 }
 
 impl Layout {
@@ -37,8 +38,22 @@ impl Layout {
 pub struct Section {
     /// What it holds, and how.
     pub kind: SectionKind,
-    /// Name of the tensor; `graph`, `metadata` or `skipped` for the others.
+    /// Name of the tensor; `graph`, `f32` or `f16` for the values of all dense
+    /// tensors, `metadata`, or `skipped`.
     pub name: String,
+    /// Position in the file.
+    pub offset: usize,
+    /// Length in bytes.
+    pub len: usize,
+}
+
+/// Where a tensor is: the whole of a section, or a part of a dense one.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct StoredTensor {
+    /// Name of the tensor.
+    pub name: String,
+    /// How it is stored.
+    pub encoding: TensorEncoding,
     /// Position in the file.
     pub offset: usize,
     /// Length in bytes.
@@ -51,27 +66,24 @@ pub struct Section {
 /// # Errors
 /// The first fault of a file that is not whole and well formed.
 pub fn layout(file: &[u8]) -> Result<Layout, FormatError> {
-    let contents = Contents::open(file)?;
-    let tensor = |tensor: &TensorEntry<'_>| Section {
-        kind: SectionKind::Tensor(tensor.encoding),
+    let contents = Contents::open(file, &mut Budget::new(&Limits::default()))?;
+    let sections = contents.named_sections().map(|(name, entry)| Section {
+        kind: entry.kind,
+        name: name.into(),
+        offset: entry.offset,
+        len: entry.len(),
+    });
+    let tensors = contents.tensors.iter().map(|tensor| StoredTensor {
         name: tensor.param.name.clone(),
-        offset: tensor.offset,
-        len: tensor.bytes.len(),
-    };
-    let mut sections = Vec::new();
-    sections.push(section(&contents.graph_entry, graph::SECTION));
-    sections.extend(contents.tensors.iter().map(tensor));
-    sections.push(section(&contents.metadata_entry, metadata::SECTION));
-    sections.extend(contents.skipped.iter().map(|entry| section(entry, SKIPPED)));
-    sections.sort_by_key(|section| section.offset);
+        encoding: tensor.stored.encoding,
+        offset: tensor.stored.offset,
+        len: tensor.stored.bytes.len(),
+    });
     Ok(Layout {
         version: contents.version,
         header_len: Header::LEN,
         toc_len: contents.toc_len,
-        sections,
+        sections: sections.collect(),
+        tensors: tensors.collect(),
     })
-}
-
-fn section(entry: &Entry<'_>, name: &str) -> Section {
-    Section { kind: entry.kind, name: name.into(), offset: entry.offset, len: entry.len() }
 }

@@ -1,7 +1,7 @@
 //! The `.ec2t` file: a header, a table of contents, and sections.
 //!
 //! ```text
-//! header │ table of contents │ graph │ tensor … tensor │ metadata
+//! header │ table of contents │ graph │ dense tensors │ ternary tensor … │ metadata
 //! ```
 //!
 //! The layout is written down field by field in `docs/format.md`. Three rules
@@ -11,12 +11,20 @@
 //!   contradict it: sections lie one after the other in the order of the table,
 //!   and tensors in the order of [`Graph::params`](crate::Graph::params), whose
 //!   names and shapes they have.
-//! * Everything is checked before anything is allocated from it, and every byte
-//!   is covered by a checksum (CRC-32 as in IEEE 802.3 and PNG).
+//! * Everything is checked, and charged to a [budget](Limits), before anything
+//!   is allocated from it, and every byte is covered by a checksum (CRC-32 as in
+//!   IEEE 802.3 and PNG).
 //! * One network has one byte string: numbers are as short as they can be,
-//!   unused bits are zero, and a reader insists on both.
+//!   unused bits are zero, nothing is stored that is as predicted, and a reader
+//!   insists on all of that.
+//!
+//! [`write()`] gives files of version 1.1. Those of 1.0 can be read: they have
+//! every field of a layer, and a section for each dense tensor.
 #![cfg_attr(not(test), deny(clippy::indexing_slicing, clippy::arithmetic_side_effects))]
 
+mod arrange;
+mod budget;
+mod canonical;
 mod contents;
 mod cursor;
 mod error;
@@ -24,16 +32,20 @@ mod graph;
 mod header;
 mod layout;
 mod metadata;
+mod names;
 mod op;
+mod packed;
+mod plain;
 mod read;
 mod sink;
 mod tensor;
 mod toc;
 mod write;
 
+pub use budget::Limits;
 pub use error::{FormatError, Place};
 pub use header::{MAGIC, Version};
-pub use layout::{Layout, Section, layout};
-pub use read::{Limits, read, read_with};
-pub use toc::{SectionKind, TensorEncoding};
+pub use layout::{Layout, Section, StoredTensor, layout};
+pub use read::{read, read_with};
+pub use toc::{GraphEncoding, SectionKind, TensorEncoding};
 pub use write::write;

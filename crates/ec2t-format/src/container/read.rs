@@ -2,24 +2,10 @@
 
 use alloc::collections::BTreeMap;
 
+use super::budget::{Budget, Limits};
 use super::contents::Contents;
 use super::error::FormatError;
-use super::tensor::TensorEntry;
 use crate::network::Network;
-
-/// What a reader allows a file to ask for.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Limits {
-    /// Largest memory for all tensors of a network: four bytes per dense value,
-    /// one per ternary value. 1 GiB by default.
-    pub max_decoded_bytes: u64,
-}
-
-impl Default for Limits {
-    fn default() -> Self {
-        Self { max_decoded_bytes: 1 << 30 }
-    }
-}
 
 /// The network in a file, within the default [`Limits`].
 ///
@@ -51,26 +37,14 @@ pub fn read(file: &[u8]) -> Result<Network, FormatError> {
 /// The first fault of a file that is not whole and well formed, or asks for
 /// more than the limits allow.
 pub fn read_with(file: &[u8], limits: &Limits) -> Result<Network, FormatError> {
-    let contents = Contents::open(file)?;
-    check_budget(&contents.tensors, limits)?;
+    let mut budget = Budget::new(limits);
+    let contents = Contents::open(file, &mut budget)?;
     let mut tensors = BTreeMap::new();
-    for tensor in &contents.tensors {
-        tensors.insert(tensor.param.name.clone(), tensor.decode()?);
+    for tensor in contents.tensors {
+        let values = tensor.decode(&mut budget)?;
+        tensors.insert(tensor.param.name, values);
     }
     let mut network = Network::new(contents.graph, tensors)?;
     network.metadata = contents.metadata;
     Ok(network)
-}
-
-fn check_budget(tensors: &[TensorEntry<'_>], limits: &Limits) -> Result<(), FormatError> {
-    let limit = limits.max_decoded_bytes;
-    let mut needed = 0u64;
-    for tensor in tensors {
-        needed = needed.saturating_add(tensor.decoded_bytes());
-        if needed > limit {
-            let section = tensor.param.name.clone();
-            return Err(FormatError::Budget { section, needed, limit });
-        }
-    }
-    Ok(())
 }

@@ -1,4 +1,4 @@
-//! Tensor sections.
+//! The values of tensors.
 //!
 //! A dense tensor is its values in row-major order. A ternary tensor is two
 //! `f32` centroids, `w_neg` and `w_pos`, and the codes as the codec gives them.
@@ -8,61 +8,66 @@ use alloc::vec::Vec;
 
 use half::f16;
 
+use super::budget::Budget;
 use super::cursor::Cursor;
 use super::error::{FormatError, Place};
 use super::sink::put_f32;
-use super::toc::TensorEncoding;
+use super::toc::{SectionKind, TensorEncoding};
 use crate::codec::{CodecId, encode_best};
 use crate::graph::Param;
-use crate::tensor::{DenseTensor, Storage, Tensor, TernaryTensor};
+use crate::tensor::{DenseTensor, Storage, Tensor, TensorError, TernaryTensor};
 
-/// A tensor of the graph and the section that holds it, which is intact.
-pub(super) struct TensorEntry<'a> {
-    pub(super) param: Param,
+/// A tensor's bytes in a file, which are intact.
+#[derive(Clone, Copy)]
+pub(super) struct Stored<'a> {
     pub(super) encoding: TensorEncoding,
-    /// Position of the section in the file.
+    /// Position in the file.
     pub(super) offset: usize,
     pub(super) bytes: &'a [u8],
 }
 
+/// A tensor of the graph and where the file has it.
+pub(super) struct TensorEntry<'a> {
+    pub(super) param: Param,
+    pub(super) stored: Stored<'a>,
+}
+
 impl TensorEntry<'_> {
-    /// Memory that the tensor takes once decoded.
-    pub(super) fn decoded_bytes(&self) -> u64 {
-        let width = match self.encoding {
+    /// Reads the values.
+    pub(super) fn decode(&self, budget: &mut Budget) -> Result<Tensor, FormatError> {
+        let width = match self.stored.encoding {
             TensorEncoding::Dense(_) => size_of::<f32>(),
             TensorEncoding::Ternary(_) => size_of::<i8>(),
         };
-        (self.param.numel() as u64).saturating_mul(width as u64)
-    }
-
-    pub(super) fn decode(&self) -> Result<Tensor, FormatError> {
-        match self.encoding {
+        budget.charge(&[self.param.numel().saturating_mul(width)], || self.place())?;
+        match self.stored.encoding {
             TensorEncoding::Dense(storage) => self.decode_dense(storage).map(Tensor::Dense),
             TensorEncoding::Ternary(codec) => self.decode_ternary(codec).map(Tensor::Ternary),
         }
     }
 
     fn decode_dense(&self, storage: Storage) -> Result<DenseTensor, FormatError> {
-        let width = match storage {
-            Storage::F32 => size_of::<f32>(),
-            Storage::F16 => size_of::<f16>(),
-        };
-        let expected = self.param.numel().saturating_mul(width);
-        let found = self.bytes.len();
-        if found != expected {
+        let expected = self.param.numel().saturating_mul(storage.width());
+        let bytes = self.stored.bytes;
+        if bytes.len() != expected {
+            let found = bytes.len();
             return Err(FormatError::TensorLength { place: self.place(), expected, found });
         }
+        let fault = |source| FormatError::Tensor { place: self.place(), source };
         let data = match storage {
-            Storage::F32 => values(self.bytes, f32::from_le_bytes),
-            Storage::F16 => values(self.bytes, |value| f16::from_le_bytes(value).to_f32()),
+            Storage::F32 => values(bytes, f32::from_le_bytes),
+            Storage::F16 => {
+                check_halves(bytes).map_err(fault)?;
+                values(bytes, |value| f16::from_le_bytes(value).to_f32())
+            }
         };
-        let dense = DenseTensor::new(self.param.shape.clone(), data)
-            .map_err(|source| FormatError::Tensor { place: self.place(), source })?;
+        let dense = DenseTensor::new(self.param.shape.clone(), data).map_err(fault)?;
         Ok(dense.with_storage(storage))
     }
 
     fn decode_ternary(&self, codec: CodecId) -> Result<TernaryTensor, FormatError> {
-        let mut cursor = Cursor::new(&self.param.name, self.offset, self.bytes);
+        let Stored { offset, bytes, .. } = self.stored;
+        let mut cursor = Cursor::new(&self.param.name, offset, bytes);
         let w_neg = cursor.f32()?;
         let w_pos = cursor.f32()?;
         let codes = codec.decode(cursor.rest(), self.param.numel()).map_err(|source| {
@@ -75,7 +80,7 @@ impl TensorEntry<'_> {
     }
 
     fn place(&self) -> Place {
-        Place { section: self.param.name.clone(), offset: self.offset }
+        Place { section: self.param.name.clone(), offset: self.stored.offset }
     }
 }
 
@@ -84,22 +89,28 @@ fn values<const N: usize>(bytes: &[u8], value: impl Fn([u8; N]) -> f32) -> Vec<f
     bytes.as_chunks().0.iter().map(|&chunk| value(chunk)).collect()
 }
 
-/// A tensor as a section, with the codec that makes it the smallest.
-pub(super) fn encode(tensor: &Tensor) -> (TensorEncoding, Vec<u8>) {
-    match tensor {
-        Tensor::Dense(dense) => (TensorEncoding::Dense(dense.storage()), encode_dense(dense)),
-        Tensor::Ternary(ternary) => {
-            let (codec, codes) = encode_best(ternary.codes());
-            let mut out = Vec::new();
-            put_f32(&mut out, ternary.w_neg());
-            put_f32(&mut out, ternary.w_pos());
-            out.extend(codes);
-            (TensorEncoding::Ternary(codec), out)
-        }
+/// Refuses a signalling NaN, which becomes a quiet one when it is made an `f32`.
+fn check_halves(bytes: &[u8]) -> Result<(), TensorError> {
+    let signals = |half: f16| half.is_nan() && half.to_bits() & 0x0200 == 0;
+    let halves = bytes.as_chunks().0.iter().copied().map(f16::from_le_bytes);
+    match halves.into_iter().position(signals) {
+        Some(position) => Err(TensorError::SignallingNan { position }),
+        None => Ok(()),
     }
 }
 
-fn encode_dense(dense: &DenseTensor) -> Vec<u8> {
+/// A ternary tensor as a section, with the codec that makes it the smallest.
+pub(super) fn encode_ternary(ternary: &TernaryTensor) -> (SectionKind, Vec<u8>) {
+    let (codec, codes) = encode_best(ternary.codes());
+    let mut out = Vec::new();
+    put_f32(&mut out, ternary.w_neg());
+    put_f32(&mut out, ternary.w_pos());
+    out.extend(codes);
+    (SectionKind::Tensor(TensorEncoding::Ternary(codec)), out)
+}
+
+/// The values of a dense tensor.
+pub(super) fn encode_dense(dense: &DenseTensor) -> Vec<u8> {
     let data = dense.data().iter();
     match dense.storage() {
         Storage::F32 => data.flat_map(|value| value.to_le_bytes()).collect(),

@@ -13,9 +13,11 @@
 
 use alloc::vec::Vec;
 
+use super::budget::{Budget, SECTION};
+use super::canonical;
 use super::cursor::Cursor;
 use super::error::{FormatError, Place};
-use super::header::Header;
+use super::header::{Header, Version};
 use super::sink::put_size;
 use crate::codec::CodecId;
 use crate::tensor::Storage;
@@ -28,9 +30,12 @@ const OPTIONAL: u8 = 0x80;
 #[non_exhaustive]
 pub enum SectionKind {
     /// Layers, edges, preprocessing and class names.
-    Graph,
-    /// A tensor of the graph.
+    Graph(GraphEncoding),
+    /// A tensor of the graph. Of dense ones, only files of version 1.0 have
+    /// sections.
     Tensor(TensorEncoding),
+    /// All dense tensors of one storage.
+    Dense(Storage),
     /// Keys and values.
     Metadata,
     /// A section that this reader does not know and need not know.
@@ -42,7 +47,16 @@ pub enum SectionKind {
     },
 }
 
-/// How a section holds a tensor.
+/// How the layers of a graph are stored.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum GraphEncoding {
+    /// Every field of every layer; files of version 1.0.
+    Plain,
+    /// What differs from earlier layers.
+    Packed,
+}
+
+/// How a file holds a tensor.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum TensorEncoding {
     /// Floats.
@@ -55,8 +69,7 @@ impl TensorEncoding {
     /// `f32`, `f16` or the codec's name.
     pub const fn name(self) -> &'static str {
         match self {
-            TensorEncoding::Dense(Storage::F32) => "f32",
-            TensorEncoding::Dense(Storage::F16) => "f16",
+            TensorEncoding::Dense(storage) => storage.name(),
             TensorEncoding::Ternary(codec) => codec.name(),
         }
     }
@@ -66,30 +79,49 @@ impl SectionKind {
     /// Numbers of kind and encoding in a file.
     pub const fn numbers(self) -> (u8, u8) {
         match self {
-            SectionKind::Graph => (1, 0),
-            SectionKind::Tensor(TensorEncoding::Dense(Storage::F32)) => (2, 0),
-            SectionKind::Tensor(TensorEncoding::Dense(Storage::F16)) => (2, 1),
+            SectionKind::Graph(GraphEncoding::Plain) => (1, 0),
+            SectionKind::Graph(GraphEncoding::Packed) => (1, 1),
+            SectionKind::Tensor(TensorEncoding::Dense(storage)) => (2, storage_number(storage)),
             SectionKind::Tensor(TensorEncoding::Ternary(codec)) => (3, codec.number()),
             SectionKind::Metadata => (4, 0),
+            SectionKind::Dense(storage) => (5, storage_number(storage)),
             SectionKind::Skipped { kind, encoding } => (kind, encoding),
         }
     }
 
-    fn from_numbers(kind: u8, encoding: u8, place: Place) -> Result<Self, FormatError> {
-        let dense = |storage| Some(SectionKind::Tensor(TensorEncoding::Dense(storage)));
+    /// The kind of these numbers in a file of this version.
+    fn from_numbers(
+        version: Version,
+        kind: u8,
+        encoding: u8,
+        place: Place,
+    ) -> Result<Self, FormatError> {
         let ternary = |codec| SectionKind::Tensor(TensorEncoding::Ternary(codec));
+        let dense = |storage| SectionKind::Tensor(TensorEncoding::Dense(storage));
         let known = match (kind, encoding) {
-            (1, 0) => Some(SectionKind::Graph),
-            (2, 0) => dense(Storage::F32),
-            (2, 1) => dense(Storage::F16),
+            (1, 0) if version.is_plain() => Some(SectionKind::Graph(GraphEncoding::Plain)),
+            (1, 1) if !version.is_plain() => Some(SectionKind::Graph(GraphEncoding::Packed)),
+            (2, number) if version.is_plain() => storage_of(number).map(dense),
             (3, codec) => CodecId::from_number(codec).map(ternary),
             (4, 0) => Some(SectionKind::Metadata),
-            (1 | 2 | 4, _) => None,
+            (5, number) if !version.is_plain() => storage_of(number).map(SectionKind::Dense),
+            (1 | 4, _) => None,
             (OPTIONAL.., _) => Some(SectionKind::Skipped { kind, encoding }),
-            _ => return Err(FormatError::SectionKind { place, kind }),
+            _ => return Err(FormatError::SectionKind { place, kind, version }),
         };
-        known.ok_or(FormatError::Encoding { place, kind, encoding })
+        known.ok_or(FormatError::Encoding { place, kind, encoding, version })
     }
+}
+
+const fn storage_number(storage: Storage) -> u8 {
+    match storage {
+        Storage::F32 => 0,
+        Storage::F16 => 1,
+    }
+}
+
+fn storage_of(number: u8) -> Option<Storage> {
+    Storage::ALL.into_iter().find(|&storage| storage_number(storage) == number)
 }
 
 /// One section, not yet checked against its checksum.
@@ -119,8 +151,19 @@ impl<'a> Entry<'a> {
         }
     }
 
+    /// Insists on the bytes that a writer puts here.
+    pub(super) fn insist_on(&self, name: &str, expected: &[u8]) -> Result<(), FormatError> {
+        canonical::check(&self.place(name), expected, self.bytes)
+    }
+
     pub(super) fn place(&self, name: &str) -> Place {
         Place { section: name.into(), offset: self.offset }
+    }
+
+    /// The error of a section that is here instead of the expected one.
+    pub(super) fn misplaced(&self, expected: &'static str) -> FormatError {
+        let (found, _) = self.kind.numbers();
+        FormatError::SectionOrder { place: self.place("file"), expected, found }
     }
 
     pub(super) fn len(&self) -> usize {
@@ -129,14 +172,19 @@ impl<'a> Entry<'a> {
 }
 
 /// The sections of a file, which lie one after the other up to its end.
-pub(super) fn read<'a>(header: &Header<'a>) -> Result<Vec<Entry<'a>>, FormatError> {
+pub(super) fn read<'a>(
+    header: &Header<'a>,
+    budget: &mut Budget,
+) -> Result<Vec<Entry<'a>>, FormatError> {
     let mut cursor = Cursor::new("toc", Header::LEN, header.toc);
     let mut offset = Header::LEN.saturating_add(header.toc.len());
     let mut body = header.body;
     let mut entries = Vec::new();
     while !cursor.rest().is_empty() {
         let place = cursor.place();
-        let kind = SectionKind::from_numbers(cursor.u8()?, cursor.u8()?, place.clone())?;
+        budget.charge(&[SECTION], || place.clone())?;
+        let [kind, encoding] = [cursor.u8()?, cursor.u8()?];
+        let kind = SectionKind::from_numbers(header.version, kind, encoding, place.clone())?;
         let length = cursor.size("length of section", usize::MAX)?;
         let checksum = cursor.u32()?;
         let Some((bytes, rest)) = body.split_at_checked(length) else {

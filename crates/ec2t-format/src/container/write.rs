@@ -2,8 +2,8 @@
 
 use alloc::vec::Vec;
 
-use super::toc::{self, SectionKind};
-use super::{graph, header, metadata, tensor};
+use super::toc::{self, GraphEncoding, SectionKind};
+use super::{arrange, graph, header, metadata};
 use crate::network::Network;
 
 /// The file of a network.
@@ -11,13 +11,9 @@ use crate::network::Network;
 /// The same network always gives the same bytes, and so does what is read back
 /// from them.
 pub fn write(network: &Network) -> Vec<u8> {
-    let params = network.graph().params();
-    let tensors = params.iter().filter_map(|param| network.tensor(&param.name)).map(|tensor| {
-        let (encoding, bytes) = tensor::encode(tensor);
-        (SectionKind::Tensor(encoding), bytes)
-    });
-    let mut sections = Vec::from([(SectionKind::Graph, graph::encode(network.graph()))]);
-    sections.extend(tensors);
+    let graph = graph::encode(network.graph());
+    let mut sections = Vec::from([(SectionKind::Graph(GraphEncoding::Packed), graph)]);
+    sections.extend(arrange::sections(network));
     sections.push((SectionKind::Metadata, metadata::encode(&network.metadata)));
 
     let body_len = sections.iter().map(|(_, bytes)| bytes.len()).sum();

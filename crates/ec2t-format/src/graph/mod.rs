@@ -25,6 +25,7 @@ pub use builder::GraphBuilder;
 pub use op::{Activation, BatchNorm, Conv2d, Linear, Op, PadShortcut, Padding, Pool2d};
 pub use param::{Param, ParamKind};
 pub use role::Role;
+pub(crate) use shape::output_shape;
 pub use shape::{ConvGeometry, Shape, ShapeError};
 pub use validate::GraphError;
 pub(crate) use validate::{MAX_DIM, MAX_NAME_LEN, MAX_NODES, MAX_NUMEL};

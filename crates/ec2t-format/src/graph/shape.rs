@@ -139,7 +139,7 @@ impl Graph {
     }
 }
 
-pub(super) fn output_shape(node: &Node, input: Shape, shapes: &[Shape]) -> Result<Shape, String> {
+pub(crate) fn output_shape(node: &Node, input: Shape, shapes: &[Shape]) -> Result<Shape, String> {
     use alloc::format;
 
     let operand = |position: usize| -> Result<Shape, String> {

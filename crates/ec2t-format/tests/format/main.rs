@@ -4,5 +4,6 @@ mod golden;
 mod hostile;
 mod malformed;
 mod networks;
+mod packed;
 mod pieces;
 mod round_trip;

@@ -1,4 +1,5 @@
-//! Every fault has its own error, which says where it is.
+//! Every fault has its own error, which says where it is: in files of version
+//! 1.0, whose every field has a fixed place. `packed` has what is new since.
 
 use ec2t_format::codec::CodecError;
 use ec2t_format::container::{Place, Version};
@@ -40,9 +41,24 @@ const FC_OP: usize = 51;
 const FC_FLAGS: usize = 54;
 const FC_EDGE: usize = 55;
 
+/// [`tiny`] as version 1.0 wrote it.
 fn pieces() -> Pieces {
-    Pieces::of(&write(&tiny()))
+    let centroids = [0.5f32, 0.75].iter().flat_map(|c| c.to_le_bytes());
+    let bias = [0.5f32, 0.25].iter().flat_map(|b| b.to_le_bytes());
+    let sections = vec![
+        Piece { kind: 1, encoding: 0, bytes: graph_bytes() },
+        Piece { kind: 3, encoding: 0, bytes: centroids.chain([0b1001_0000, 0]).collect() },
+        Piece { kind: 2, encoding: 0, bytes: bias.collect() },
+        Piece { kind: 4, encoding: 0, bytes: b"\x01\x01a\x01b".to_vec() },
+    ];
+    Pieces { version: [1, 0], required: 0, optional: 0, sections }
 }
+
+fn file() -> Vec<u8> {
+    pieces().file()
+}
+
+const VERSION: Version = Version { major: 1, minor: 0 };
 
 /// The error of [`tiny`] after a change to its pieces.
 fn error(change: impl FnOnce(&mut Pieces)) -> FormatError {
@@ -71,24 +87,14 @@ fn place(section: &str, offset: usize) -> Place {
 }
 
 fn offset_of(section: usize) -> usize {
-    layout(&write(&tiny())).unwrap().sections[section].offset
+    layout(&file()).unwrap().sections[section].offset
 }
 
 #[test]
-fn the_bytes_are_as_documented() {
-    let pieces = pieces();
-    assert_eq!(pieces.version, [1, 0]);
-    assert_eq!((pieces.required, pieces.optional), (0, 0));
-    let centroids = [0.5f32, 0.75].iter().flat_map(|c| c.to_le_bytes());
-    let bias = [0.5f32, 0.25].iter().flat_map(|b| b.to_le_bytes());
-    let expected = [
-        Piece { kind: 1, encoding: 0, bytes: graph_bytes() },
-        Piece { kind: 3, encoding: 0, bytes: centroids.chain([0b1001_0000, 0]).collect() },
-        Piece { kind: 2, encoding: 0, bytes: bias.collect() },
-        Piece { kind: 4, encoding: 0, bytes: b"\x01\x01a\x01b".to_vec() },
-    ];
-    assert_eq!(pieces.sections, expected);
+fn files_of_version_1_0_are_read() {
+    assert_eq!(read(&file()), Ok(tiny()));
     assert_eq!(offset_of(GRAPH), BODY);
+    assert_eq!(layout(&file()).unwrap().version, VERSION);
 }
 
 #[test]
@@ -96,7 +102,7 @@ fn magic() {
     let found = b"PK\x03\x04 and".to_vec();
     assert_eq!(read(b"PK\x03\x04 and more"), Err(FormatError::Magic { found }));
     assert_eq!(read(b""), Err(FormatError::Magic { found: vec![] }));
-    let mut text_mode = write(&tiny());
+    let mut text_mode = file();
     text_mode.remove(5);
     assert!(matches!(read(&text_mode), Err(FormatError::Magic { .. })));
 }
@@ -112,10 +118,13 @@ fn version() {
 #[test]
 fn minor_versions_and_optional_features_are_read() {
     let mut pieces = pieces();
-    pieces.version = [1, 9];
     pieces.optional = u32::MAX;
     assert_eq!(read(&pieces.file()), Ok(tiny()));
-    assert_eq!(layout(&pieces.file()).unwrap().version.minor, 9);
+    let mut later = Pieces::of(&write(&tiny()));
+    later.version = [1, 9];
+    later.optional = u32::MAX;
+    assert_eq!(read(&later.file()), Ok(tiny()));
+    assert_eq!(layout(&later.file()).unwrap().version.minor, 9);
 }
 
 #[test]
@@ -126,7 +135,7 @@ fn features() {
 
 #[test]
 fn file_length() {
-    let mut file = write(&tiny());
+    let mut file = file();
     let expected = file.len() as u64;
     file.push(0);
     let found = file.len();
@@ -135,7 +144,7 @@ fn file_length() {
 
 #[test]
 fn toc_length() {
-    let mut file = write(&tiny());
+    let mut file = file();
     let found = (1u32 << 20) + 1;
     file[28..32].copy_from_slice(&found.to_le_bytes());
     assert_eq!(read(&file), Err(FormatError::TocLength { found, limit: 1 << 20 }));
@@ -143,12 +152,12 @@ fn toc_length() {
 
 #[test]
 fn checksum() {
-    let mut header = write(&tiny());
+    let mut header = file();
     header[16] ^= 1;
     let error = read(&header).unwrap_err();
     assert!(matches!(error, FormatError::Checksum { place, .. } if place.section == "header"));
 
-    let mut weight = write(&tiny());
+    let mut weight = file();
     weight[offset_of(WEIGHT)] ^= 1;
     let error = read(&weight).unwrap_err();
     let FormatError::Checksum { place: found, .. } = error else { panic!("{error}") };
@@ -157,7 +166,7 @@ fn checksum() {
 
 #[test]
 fn truncated() {
-    let header = read(&write(&tiny())[..21]);
+    let header = read(&file()[..21]);
     let (expected, found) = (8, 1);
     assert_eq!(header, Err(FormatError::Truncated { place: place("header", 20), expected, found }));
 
@@ -177,7 +186,7 @@ fn trailing() {
 
 #[test]
 fn section_length() {
-    let mut file = write(&tiny());
+    let mut file = file();
     let (entry, length) = (36 + 3 * 7, 6);
     file[entry + 2] = length;
     reseal(&mut file);
@@ -188,7 +197,7 @@ fn section_length() {
 
 #[test]
 fn unclaimed() {
-    let mut file = write(&tiny());
+    let mut file = file();
     file[36 + 3 * 7 + 2] = 3;
     reseal(&mut file);
     let offset = file.len() - 2;
@@ -199,7 +208,8 @@ fn unclaimed() {
 fn section_kind() {
     for kind in [0, 5, 127] {
         let unknown = error(|pieces| pieces.sections[WEIGHT].kind = kind);
-        assert_eq!(unknown, FormatError::SectionKind { place: place("toc", 43), kind });
+        let (place, version) = (place("toc", 43), VERSION);
+        assert_eq!(unknown, FormatError::SectionKind { place, kind, version });
     }
 }
 
@@ -224,7 +234,7 @@ fn encoding() {
     {
         let unknown = error(|pieces| pieces.sections[section].encoding = encoding);
         let place = place("toc", 36 + 7 * section);
-        assert_eq!(unknown, FormatError::Encoding { place, kind, encoding });
+        assert_eq!(unknown, FormatError::Encoding { place, kind, encoding, version: VERSION });
     }
 }
 
@@ -335,14 +345,26 @@ fn tensor() {
     assert_eq!(centroid, FormatError::Tensor { place, source });
 }
 
+/// What is too much for each limit, from none at all to what the file needs.
 #[test]
 fn budget() {
-    let file = write(&tiny());
-    let limits = |max_decoded_bytes| Limits { max_decoded_bytes };
-    assert_eq!(read_with(&file, &limits(8 + 2 * 4)), Ok(tiny()));
-    let (section, needed, limit) = ("fc.bias".into(), 16, 15);
-    let short = read_with(&file, &limits(15));
-    assert_eq!(short, Err(FormatError::Budget { section, needed, limit }));
+    let file = file();
+    let read = |max_decoded_bytes| read_with(&file, &Limits { max_decoded_bytes });
+    let mut parts = Vec::new();
+    let mut limit = 0;
+    while let Err(error) = read(limit) {
+        let FormatError::Budget { place, needed, limit: found } = error else { panic!("{error}") };
+        assert_eq!(found, limit);
+        assert!(needed > limit, "{place}: {needed}");
+        parts.push(place.section);
+        limit = needed;
+    }
+    assert_eq!(read(limit), Ok(tiny()));
+    parts.dedup();
+    assert_eq!(parts, ["toc", "graph", "metadata", "fc.weight", "fc.bias"]);
+    let (place, needed) = (place("fc.bias", offset_of(BIAS)), limit);
+    let limit = limit - 1;
+    assert_eq!(read(limit), Err(FormatError::Budget { place, needed, limit }));
 }
 
 #[test]
@@ -380,5 +402,7 @@ fn no_claim_is_believed() {
         graph.splice(2..3, channels);
         read(&pieces.file())
     };
-    assert!(matches!(claims, Err(FormatError::Truncated { .. })));
+    let Err(FormatError::Budget { place, needed, .. }) = claims else { panic!("{claims:?}") };
+    assert_eq!(place, in_graph(MEAN + 4));
+    assert!(needed > 1 << 33);
 }

@@ -61,7 +61,7 @@ pub(crate) fn tiny() -> Network {
 }
 
 /// A network with every operation, activation, padding, codec and storage: the
-/// one in `golden/v1.ec2t`.
+/// one in the files of `golden`.
 pub(crate) fn every_feature() -> Network {
     let graph = every_operation();
     let mut random = Random(1);

@@ -177,6 +177,10 @@ fn statistics_of_a_known_network() {
     let head = stats.layers.last().unwrap();
     assert_eq!((head.entropy_bits, head.encoding, head.macs), (None, "f32", 36));
     let parts: Vec<&str> = stats.rest.iter().map(|part| part.name.as_str()).collect();
-    assert_eq!(parts, ["header", "toc", "graph", "metadata"]);
-    assert_eq!(stats.rest[0].bytes, 36);
+    assert_eq!(parts, ["header", "toc", "graph", "map of f32", "map of f16", "metadata"]);
+    // Of 18 tensors 5 are `f16`, 3 ternary.
+    assert_eq!([0, 3, 4].map(|part: usize| stats.rest[part].bytes), [36, 3, 1]);
+    assert_eq!(stats.overhead_bytes, stats.rest.iter().map(|part| part.bytes).sum::<usize>());
+    assert_eq!(stats.overhead_bytes + stats.payload_bytes + stats.side_bytes, file.len());
+    assert_eq!(body.stored_bits, 8.0 * codes as f64 / 288.0);
 }

@@ -52,7 +52,7 @@ pub(crate) fn report(error: &anyhow::Error) -> ExitCode {
 
 /// The messages of an error and its causes, without the repetition of those
 /// that already quote their cause.
-fn message(error: &anyhow::Error) -> String {
+pub(crate) fn message(error: &anyhow::Error) -> String {
     let mut message = String::new();
     for cause in error.chain() {
         let text = cause.to_string();

@@ -10,7 +10,7 @@
 //! | [`tensor`] | dense tensors and [`TernaryTensor`], whose values are −a, 0 or +b |
 //! | [`network`] | a graph together with the tensors that it names |
 //! | [`codec`] | how ternary codes become bytes |
-//! | [`container`] | the `.ec2t` file: [`write()`], [`read`], [`layout()`] |
+//! | [`container`] | the `.ec2t` file: [`write()`], [`read`], [`verify`], [`layout()`] |
 //! | [`fold`] | batch normalisation made part of the layer before it |
 //! | [`stats`] | zeros, entropy and stored bytes of every layer |
 //!
@@ -34,7 +34,7 @@ pub mod tensor;
 pub use codec::CodecId;
 pub use container::{
     FormatError, GraphEncoding, Layout, Limits, Section, SectionKind, StoredTensor, TensorEncoding,
-    layout, read, read_with, write,
+    layout, read, read_with, verify, write,
 };
 pub use fold::fold_batch_norm;
 pub use graph::{Graph, Node, NodeId, Op};

@@ -35,13 +35,14 @@ impl InspectArgs {
     }
 }
 
-/// The layers, the other parts and the sum, as columns of text.
+/// The layers, the other parts and the sum, as columns of text, and what the
+/// sum is for. Entropy and stored bits are per weight.
 fn table(stats: &FileStats) -> String {
     let name = |layer: &LayerStats| layer.name.chars().count();
     let width = stats.layers.iter().map(name).max().unwrap_or(0).max(10);
     let mut text = format!(
-        "{:width$}  {:10}  {:>14}  {:>10}  {:>7}  {:>8}  {:>9}  {:>9}\n",
-        "layer", "op", "shape", "params", "zeros %", "bits/w", "encoding", "bytes"
+        "{:width$}  {:10}  {:>14}  {:>10}  {:>7}  {:>9}  {:>8}  {:>8}  {:>9}\n",
+        "layer", "op", "shape", "params", "zeros %", "codec", "entropy", "bits/w", "bytes"
     );
     for layer in &stats.layers {
         let shape: Vec<String> = layer.shape.iter().map(ToString::to_string).collect();
@@ -49,18 +50,26 @@ fn table(stats: &FileStats) -> String {
         let entropy = layer.entropy_bits.map_or("–".to_owned(), |bits| format!("{bits:.3}"));
         let _ = writeln!(
             text,
-            "{:width$}  {:10}  {:>14}  {:>10}  {zeros:>7.2}  {entropy:>8}  {:>9}  {:>9}",
+            "{:width$}  {:10}  {:>14}  {:>10}  {zeros:>7.2}  {:>9}  {entropy:>8}  {:>8.3}  {:>9}",
             layer.name,
             layer.op,
             shape.join("×"),
             grouped(layer.params),
             layer.encoding,
+            layer.stored_bits,
             grouped(layer.bytes),
         );
     }
     for part in &stats.rest {
-        let _ = writeln!(text, "{:width$}  {:>78}", part.name, grouped(part.bytes));
+        let _ = writeln!(text, "{:width$}  {:>89}", part.name, grouped(part.bytes));
     }
-    let _ = writeln!(text, "{:width$}  {:>78}", "total", grouped(stats.total_bytes));
+    let _ = writeln!(text, "{:width$}  {:>89}", "total", grouped(stats.total_bytes));
+    let _ = writeln!(
+        text,
+        "codes {}, centroids and floats {}, overhead {} bytes",
+        grouped(stats.payload_bytes),
+        grouped(stats.side_bytes),
+        grouped(stats.overhead_bytes),
+    );
     text
 }

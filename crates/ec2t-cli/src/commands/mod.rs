@@ -10,6 +10,7 @@ mod run;
 pub(crate) mod scale;
 mod sweep;
 pub(crate) mod train;
+mod verify;
 
 use anyhow::Result;
 use clap::Subcommand;
@@ -45,6 +46,8 @@ pub(crate) enum Command {
     Run(run::RunArgs),
     /// Show what a model file holds, to the byte.
     Inspect(inspect::InspectArgs),
+    /// Check model files in every way there is.
+    Verify(verify::VerifyArgs),
     /// Write a run's report.
     Report(report::ReportArgs),
 }
@@ -63,6 +66,7 @@ impl Command {
             Command::Eval(args) => args.run(),
             Command::Run(args) => args.run(),
             Command::Inspect(args) => args.run(),
+            Command::Verify(args) => args.run(),
             Command::Report(args) => args.run(),
         }
     }

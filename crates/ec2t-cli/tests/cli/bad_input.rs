@@ -9,9 +9,10 @@ const BAD_FILE: i32 = 3;
 const USAGE: i32 = 2;
 
 /// Every command that reads a model file; there is a picture beside it.
-const READERS: [&str; 4] = [
+const READERS: [&str; 5] = [
     "inspect bad.ec2t",
     "inspect bad.ec2t --json",
+    "verify bad.ec2t",
     "eval bad.ec2t --dataset digits --json",
     "run bad.ec2t picture.png --json",
 ];
@@ -70,7 +71,8 @@ fn a_flipped_byte_in_any_part_is_found_and_placed() {
         let middle = section.offset + section.len / 2;
         (section.name, section.offset, middle)
     }));
-    assert!(parts.len() > 10);
+    // Header, graph, floats, four ternary tensors, metadata.
+    assert_eq!(parts.len(), 8);
     for (name, offset, position) in parts {
         let mut bad = file.clone();
         bad[position] ^= 0x10;
@@ -78,6 +80,37 @@ fn a_flipped_byte_in_any_part_is_found_and_placed() {
         let stderr = sandbox.fail(BAD_FILE, READERS[position % READERS.len()]);
         assert_has(&stderr, &["bad.ec2t", &format!("{name} at byte {offset}: checksum")]);
     }
+}
+
+#[test]
+fn verify_goes_on_behind_a_bad_file_and_tells_the_place() {
+    let sandbox = Sandbox::with_model();
+    let mut file = sandbox.read("model.ec2t");
+    let weight = ec2t_format::layout(&file).unwrap().sections.remove(3);
+    file[weight.offset + 9] ^= 1;
+    sandbox.write("bad.ec2t", &file);
+    let place = format!("{} at byte {}: checksum is 0x", weight.name, weight.offset);
+    let verify = |words: &str| {
+        let output = sandbox.ec2t(words).output().unwrap();
+        assert_eq!(output.status.code(), Some(BAD_FILE));
+        [output.stdout, output.stderr].map(|text| String::from_utf8(text).unwrap())
+    };
+    let [stdout, stderr] = verify("verify bad.ec2t none.ec2t model.ec2t");
+    assert_has(&stderr, &["bad.ec2t: ", &place, ", expected 0x", "none.ec2t: No such file"]);
+    assert_has(&stderr, &["2 of 3 files are bad"]);
+    assert_eq!(stdout.lines().count(), 1);
+    assert_has(&stdout, &["model.ec2t: good, version 1.1"]);
+
+    let [stdout, _] = verify("verify bad.ec2t none.ec2t model.ec2t --json");
+    let found: serde_json::Value = serde_json::from_str(&stdout).unwrap();
+    assert_eq!([0, 1, 2].map(|at: usize| found[at]["good"] == true), [false, false, true]);
+    assert_eq!(
+        (&found[0]["section"], &found[0]["offset"]),
+        (&weight.name.into(), &weight.offset.into())
+    );
+    assert_eq!(found[1]["section"], serde_json::Value::Null);
+    assert_eq!(found[2]["bytes"], file.len());
+    assert_eq!(found[2]["tensors"], sample().tensors().len());
 }
 
 #[test]
@@ -205,6 +238,7 @@ fn words_that_mean_nothing_are_usage_errors() {
         ("", "Usage"),
         ("trane", "trane"),
         ("inspect", "FILE"),
+        ("verify", "FILE"),
         ("inspect model.ec2t --jsn", "--jsn"),
         ("eval model.ec2t", "--dataset"),
         ("eval model.ec2t --dataset didgits", "unknown dataset `didgits`; known are digits"),

@@ -52,8 +52,12 @@ fn inspect_adds_up_to_the_byte() {
                 assert_eq!(layer["entropy_bits"], counts.entropy_bits());
                 let least = counts.entropy_bits() * counts.total() as f64 / 8.0;
                 assert!(layer["bytes"].as_f64().unwrap() >= least, "{layer}");
+                assert!(layer["stored_bits"].as_f64().unwrap() <= 2.0, "{layer}");
             }
-            Tensor::Dense(_) => assert_eq!(layer["entropy_bits"], Value::Null),
+            Tensor::Dense(_) => {
+                assert_eq!(layer["entropy_bits"], Value::Null);
+                assert_eq!(layer["stored_bits"], 32.0);
+            }
         }
     }
 }
@@ -65,10 +69,19 @@ fn inspect_shows_the_same_numbers_to_people() {
     let last_column = |line: &str| -> u64 {
         line.split_whitespace().last().unwrap().replace(',', "").parse().unwrap()
     };
-    let rows: Vec<u64> = text.lines().skip(1).map(last_column).collect();
+    let (table, summary) = text.trim_end().rsplit_once('\n').unwrap();
+    let rows: Vec<u64> = table.lines().skip(1).map(last_column).collect();
     let [parts @ .., total] = rows.as_slice() else { panic!("{text}") };
     assert_eq!(parts.iter().sum::<u64>(), *total);
     assert_eq!(*total, file_len(&sandbox.path("model.ec2t")));
+
+    let words = summary.replace(',', "");
+    let numbers = words.split_whitespace().filter_map(|word| word.parse::<u64>().ok());
+    let [codes, values, overhead] = Vec::from_iter(numbers)[..] else { panic!("{summary}") };
+    assert_eq!(codes + values + overhead, *total);
+    let found = sandbox.json("inspect model.ec2t --json");
+    assert_eq!((&found["payload_bytes"], &found["side_bytes"]), (&codes.into(), &values.into()));
+    assert_eq!(sum(&found["rest"], "bytes"), overhead);
 }
 
 #[test]

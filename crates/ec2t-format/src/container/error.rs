@@ -5,7 +5,7 @@ use alloc::vec::Vec;
 use core::fmt;
 
 use super::header::Version;
-use crate::codec::CodecError;
+use crate::codec::{CodecError, CodecId};
 use crate::graph::GraphError;
 use crate::network::NetworkError;
 use crate::tensor::TensorError;
@@ -277,10 +277,69 @@ pub enum FormatError {
         /// What is there, at most eight bytes.
         found: Vec<u8>,
     },
+    /// Another codec would have been shorter; only [`verify`](super::verify())
+    /// tries them all.
+    #[error(
+        "{place}: {found} bytes in codec {}, expected {expected} in codec {}",
+        codec.name(),
+        best.name()
+    )]
+    NotShortest {
+        /// The tensor.
+        place: Place,
+        /// Its codec.
+        codec: CodecId,
+        /// Length of the section.
+        found: usize,
+        /// The codec that a writer takes.
+        best: CodecId,
+        /// Length of the section in that one.
+        expected: usize,
+    },
     /// The graph breaks one of its rules.
     #[error("graph: {0}")]
     Graph(#[from] GraphError),
     /// The tensors do not fit the graph.
     #[error(transparent)]
     Network(#[from] NetworkError),
+}
+
+impl FormatError {
+    /// Where the fault is, if it is at one place.
+    pub fn place(&self) -> Option<&Place> {
+        use FormatError as E;
+        match self {
+            E::Checksum { place, .. }
+            | E::Truncated { place, .. }
+            | E::Trailing { place, .. }
+            | E::SectionLength { place, .. }
+            | E::SectionKind { place, .. }
+            | E::Encoding { place, .. }
+            | E::SectionOrder { place, .. }
+            | E::Map { place, .. }
+            | E::Varint { place }
+            | E::TooLarge { place, .. }
+            | E::Unknown { place, .. }
+            | E::Text { place }
+            | E::SharedName { place, .. }
+            | E::Edge { place, .. }
+            | E::KeyOrder { place, .. }
+            | E::TensorLength { place, .. }
+            | E::Codec { place, .. }
+            | E::Tensor { place, .. }
+            | E::Budget { place, .. }
+            | E::NotCanonical { place, .. }
+            | E::NotShortest { place, .. } => Some(place),
+            E::Magic { .. }
+            | E::Version { .. }
+            | E::Features { .. }
+            | E::FileLength { .. }
+            | E::TocLength { .. }
+            | E::Unclaimed { .. }
+            | E::MissingSection { .. }
+            | E::TensorCount { .. }
+            | E::Graph(_)
+            | E::Network(_) => None,
+        }
+    }
 }

@@ -40,6 +40,7 @@ mod read;
 mod sink;
 mod tensor;
 mod toc;
+mod verify;
 mod write;
 
 pub use budget::Limits;
@@ -48,4 +49,5 @@ pub use header::{MAGIC, Version};
 pub use layout::{Layout, Section, StoredTensor, layout};
 pub use read::{read, read_with};
 pub use toc::{GraphEncoding, SectionKind, TensorEncoding};
+pub use verify::verify;
 pub use write::write;

@@ -166,6 +166,11 @@ impl<'a> Entry<'a> {
         FormatError::SectionOrder { place: self.place("file"), expected, found }
     }
 
+    /// The section's bytes, verified or not.
+    pub(super) fn bytes(&self) -> &'a [u8] {
+        self.bytes
+    }
+
     pub(super) fn len(&self) -> usize {
         self.bytes.len()
     }

@@ -4,7 +4,9 @@
 use ec2t_format::container::{Place, Version};
 use ec2t_format::graph::{Conv2d, Graph, GraphBuilder, GraphError, Padding, Shape};
 use ec2t_format::tensor::TensorError;
-use ec2t_format::{FormatError, Network, Op, Storage, Tensor, layout, read, write};
+use ec2t_format::{
+    CodecId, FormatError, Limits, Network, Op, Storage, Tensor, layout, read, verify, write,
+};
 
 use crate::networks::{Random, every_feature, tiny};
 use crate::pieces::{Piece, Pieces};
@@ -319,6 +321,33 @@ fn half_precision_keeps_every_value_but_signalling_nans() {
             }
         }
     }
+}
+
+#[test]
+fn only_verifying_minds_another_codec() {
+    let mut pieces = pieces();
+    let centroids = pieces.sections[WEIGHT].bytes[..8].to_vec();
+    let mask_and_signs = [centroids, vec![0b1100, 0b10]].concat();
+    pieces.sections[WEIGHT] = Piece { kind: 3, encoding: 2, bytes: mask_and_signs };
+    let file = pieces.file();
+    assert_eq!(read(&file), Ok(tiny()));
+    let (place, codec, best) =
+        (place("fc.weight", offset_of(WEIGHT)), CodecId::MaskSign, CodecId::TwoBit);
+    let (expected, found) = (10, 10);
+    let error = FormatError::NotShortest { place, codec, found, best, expected };
+    assert_eq!(verify(&file, &Limits::default()), Err(error));
+}
+
+#[test]
+fn good_files_are_verified_whatever_they_hold_besides() {
+    let limits = Limits::default();
+    let mut pieces = Pieces::of(&write(&every_feature()));
+    assert_eq!(verify(&pieces.file(), &limits), Ok(every_feature()));
+    pieces.sections.insert(2, Piece { kind: 200, encoding: 1, bytes: b"later".to_vec() });
+    pieces.version = [1, 2];
+    assert_eq!(verify(&pieces.file(), &limits), Ok(every_feature()));
+    let old = include_bytes!("../golden/v1.ec2t");
+    assert_eq!(verify(old, &limits), Ok(every_feature()));
 }
 
 #[test]

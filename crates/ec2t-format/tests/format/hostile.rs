@@ -1,47 +1,69 @@
 //! Damaged and hostile files give an error: no panic, no large allocation.
+//!
+//! The ordinary tests take small files and some edits. Those of a whole
+//! ResNet-20, and a million edits, are run by `cargo xtask fuzz --deterministic`.
 
-use crate::networks::{every_feature, tiny};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::thread;
+
+use crate::edits::{Counts, Original, needed, read_canonical_or_refuse, read_or_refuse};
+use crate::networks::{Random, every_feature, tiny};
 use crate::pieces::{Pieces, reseal};
-use ec2t_format::{layout, read, write};
+use ec2t_format::{Limits, layout, read, write};
 use proptest::prelude::*;
 
-#[test]
-fn every_truncation_is_refused() {
-    let file = write(&every_feature());
+/// A trained ResNet-20 in version 1.0.
+const RESNET20: &[u8] = include_bytes!("../../../../docs/results/models/resnet20-64-s1.ec2t");
+const GOLDEN: [&[u8]; 2] =
+    [include_bytes!("../golden/v1.ec2t"), include_bytes!("../golden/v1.1.ec2t")];
+
+/// Files of both versions: everything in small, and a trained ResNet-20.
+fn originals() -> [Vec<u8>; 4] {
+    let resnet20 = write(&read(RESNET20).unwrap());
+    [GOLDEN[0].to_vec(), GOLDEN[1].to_vec(), RESNET20.to_vec(), resnet20]
+}
+
+fn assert_every_truncation_is_refused(file: &[u8]) {
     for length in 0..file.len() {
         assert!(read(&file[..length]).is_err(), "{length} bytes");
         assert!(layout(&file[..length]).is_err(), "{length} bytes");
     }
 }
 
-#[test]
-fn every_flipped_bit_is_noticed() {
-    let mut file = write(&every_feature());
-    for bit in 0..file.len() * 8 {
-        file[bit / 8] ^= 1 << (bit % 8);
-        assert!(read(&file).is_err(), "bit {bit}");
-        assert!(layout(&file).is_err(), "bit {bit}");
-        file[bit / 8] ^= 1 << (bit % 8);
+/// Takes the bits of some of the bytes.
+fn assert_every_flip_is_noticed(file: &[u8], bytes: impl Iterator<Item = usize>) {
+    let mut file = file.to_vec();
+    for byte in bytes {
+        for bit in 0..8 {
+            file[byte] ^= 1 << bit;
+            assert!(read(&file).is_err(), "bit {bit} of byte {byte}");
+            assert!(layout(&file).is_err(), "bit {bit} of byte {byte}");
+            file[byte] ^= 1 << bit;
+        }
     }
 }
 
-/// What decodes must be a network that survives writing: nothing in between.
-fn read_or_refuse(file: &[u8]) {
-    if let Ok(network) = read(file) {
-        let again = write(&network);
-        assert!(write(&read(&again).unwrap()) == again);
+#[test]
+fn every_truncation_is_refused() {
+    GOLDEN.into_iter().for_each(assert_every_truncation_is_refused);
+}
+
+#[test]
+fn every_flipped_bit_is_noticed() {
+    for file in GOLDEN {
+        assert_every_flip_is_noticed(file, 0..file.len());
     }
-    let _ = layout(file);
 }
 
 #[test]
 fn flipped_bits_under_a_fitting_checksum_do_no_harm() {
-    let pieces = Pieces::of(&write(&every_feature()));
+    let file = write(&every_feature());
+    let (pieces, limits) = (Pieces::of(&file), needed(&file));
     for section in 0..pieces.sections.len() {
         for bit in 0..pieces.sections[section].bytes.len() * 8 {
             let mut pieces = pieces.clone();
             pieces.sections[section].bytes[bit / 8] ^= 1 << (bit % 8);
-            read_or_refuse(&pieces.file());
+            let _ = read_canonical_or_refuse(&pieces.file(), &limits);
         }
     }
 }
@@ -49,38 +71,135 @@ fn flipped_bits_under_a_fitting_checksum_do_no_harm() {
 #[test]
 fn flipped_bits_of_header_and_table_do_no_harm() {
     let file = write(&every_feature());
+    let limits = needed(&file);
     let first_section = layout(&file).unwrap().sections[0].offset;
     for bit in 0..first_section * 8 {
         let mut file = file.clone();
         file[bit / 8] ^= 1 << (bit % 8);
         reseal(&mut file);
-        read_or_refuse(&file);
+        let _ = read_canonical_or_refuse(&file, &limits);
+    }
+}
+
+#[test]
+fn reading_takes_no_more_memory_than_is_charged() {
+    for file in originals() {
+        let limits = needed(&file);
+        assert!(read_or_refuse(&file, &limits).is_ok());
+        assert!(limits.max_decoded_bytes < 2 << 20, "{limits:?}");
+    }
+}
+
+/// Files of many sections, layers, classes or keys, whose costs are not those of
+/// values.
+#[test]
+fn small_files_that_unfold_are_charged_for_it() {
+    let mut layers = Pieces::of(&write(&tiny()));
+    let graph = &mut layers.sections[0].bytes;
+    graph.truncate(38);
+    graph.extend([0x80, 0x80, 0x01, 0x00, 0x34, 0x00, 0xfe, 0x07]);
+    graph.extend([b'a'; 1021]);
+    graph.extend(b".\x01b");
+    graph.extend((2..16_384).flat_map(|layer| format!("\x24\x05{layer:05}").into_bytes()));
+
+    let mut keys = Pieces::of(&write(&tiny()));
+    let mut bytes = vec![0x80, 0x80, 0x04];
+    bytes.extend((0..65_536u32).flat_map(|key| {
+        let [_, _, high, low] = key.to_be_bytes();
+        [3, b'0' + (high >> 6), high & 0x3f, low & 0x7f, 0]
+    }));
+    keys.sections.last_mut().unwrap().bytes = bytes;
+
+    let mut sections = Pieces::of(&write(&tiny()));
+    let skipped = crate::pieces::Piece { kind: 200, encoding: 0, bytes: vec![] };
+    sections.sections.extend(vec![skipped; 100_000]);
+
+    for pieces in [layers, keys, sections] {
+        let file = pieces.file();
+        for max_decoded_bytes in [1 << 16, 1 << 20, 1 << 24, 1 << 28] {
+            let _ = read_or_refuse(&file, &Limits { max_decoded_bytes });
+        }
+    }
+}
+
+/// Makes so many edits, by threads that share them evenly, and says how far it is.
+fn edits(count: u64, threads: u64) -> Counts {
+    let originals = originals().map(|file| Original::new(&file));
+    let done = AtomicU64::new(0);
+    let part = |thread: u64| {
+        let mut counts = Counts::default();
+        for seed in (thread..count).step_by(threads as usize) {
+            let mut random = Random(seed);
+            // One of 8 edits is one of each file of ResNet-20, which takes longer.
+            let original = match random.below(8) {
+                large @ 0..2 => &originals[2 + large as usize],
+                small => &originals[small as usize % 2],
+            };
+            original.edit(&mut random, &mut counts);
+            say_each_tenth(&done, count);
+        }
+        counts
+    };
+    let mut counts = Counts::default();
+    thread::scope(|scope| {
+        let parts = (0..threads).map(|thread| scope.spawn(move || part(thread)));
+        let parts: Vec<_> = parts.collect();
+        parts.into_iter().for_each(|part| counts.merge(part.join().unwrap()));
+    });
+    counts
+}
+
+#[expect(clippy::print_stdout, reason = "a long test says how far it is")]
+fn say_each_tenth(done: &AtomicU64, count: u64) {
+    let done = done.fetch_add(1, Ordering::Relaxed) + 1;
+    if done.is_multiple_of(count.div_ceil(10)) {
+        println!("{done} of {count}");
+    }
+}
+
+#[test]
+fn some_edits_do_no_harm() {
+    let counts = edits(2000, 1);
+    assert_eq!(counts.total(), 2000);
+    assert!(counts.of("read") > 100 && counts.of("NotCanonical") > 0, "{counts}");
+    assert!(counts.kinds() > 24, "{counts}");
+}
+
+#[test]
+#[ignore = "minutes; run by `cargo xtask fuzz --deterministic`"]
+#[expect(clippy::print_stdout, reason = "a long test says what it has done")]
+fn a_million_edits_do_no_harm() {
+    let counts = edits(1_000_000, 2);
+    println!("{} edits ended so:\n{counts}", counts.total());
+    assert_eq!(counts.total(), 1_000_000);
+}
+
+#[test]
+#[ignore = "minutes; run by `cargo xtask fuzz --deterministic`"]
+#[expect(clippy::print_stdout, reason = "a long test says what it has done")]
+fn nothing_can_be_cut_off_or_flipped_in_a_resnet20() {
+    for file in &originals()[2..] {
+        thread::scope(|scope| {
+            scope.spawn(|| assert_every_truncation_is_refused(file));
+            for odd in 0..2 {
+                let bytes = (odd..file.len()).step_by(2);
+                scope.spawn(move || assert_every_flip_is_noticed(file, bytes));
+            }
+        });
+        println!("{} truncations and {} flipped bits refused", file.len(), 8 * file.len());
     }
 }
 
 proptest! {
     #[test]
     fn any_bytes_do_no_harm(bytes in prop::collection::vec(any::<u8>(), 0..200)) {
-        read_or_refuse(&bytes);
+        let limits = Limits { max_decoded_bytes: 1 << 16 };
+        let _ = read_canonical_or_refuse(&bytes, &limits);
         let mut pieces = Pieces::of(&write(&tiny()));
         for section in 0..pieces.sections.len() {
             let old = std::mem::replace(&mut pieces.sections[section].bytes, bytes.clone());
-            read_or_refuse(&pieces.file());
+            let _ = read_canonical_or_refuse(&pieces.file(), &limits);
             pieces.sections[section].bytes = old;
         }
-    }
-
-    #[test]
-    fn edits_in_several_places_do_no_harm(
-        edits in prop::collection::vec((any::<usize>(), any::<usize>(), any::<u8>()), 1..8),
-    ) {
-        let mut pieces = Pieces::of(&write(&every_feature()));
-        for (section, position, byte) in edits {
-            let count = pieces.sections.len();
-            let bytes = &mut pieces.sections[section % count].bytes;
-            let length = bytes.len();
-            bytes[position % length] = byte;
-        }
-        read_or_refuse(&pieces.file());
     }
 }

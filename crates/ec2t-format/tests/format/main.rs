@@ -1,5 +1,7 @@
 //! The `.ec2t` file as its users meet it.
 
+mod allocator;
+mod edits;
 mod golden;
 mod hostile;
 mod malformed;

@@ -1,5 +1,5 @@
 //! Developer tasks of the workspace: `cargo xtask pipeline`, `bench`, `ci`,
-//! `cross`, `cuda` and `tidy`.
+//! `cross`, `cuda`, `fuzz` and `tidy`.
 //!
 //! One file per command; this one only chooses. Nothing here computes: every
 //! task runs other programs, prints each of them as it could be typed, and
@@ -16,6 +16,7 @@ mod cargo;
 mod ci;
 mod cross;
 mod cuda;
+mod fuzz;
 mod pipeline;
 mod shell;
 mod tidy;
@@ -34,6 +35,7 @@ enum Cli {
     Ci(ci::Args),
     Cross(cross::Args),
     Cuda(cuda::Args),
+    Fuzz(fuzz::Args),
     /// Check what compilers do not: module docs, sizes, stray words and paths.
     Tidy,
 }
@@ -45,6 +47,7 @@ fn main() -> ExitCode {
         Cli::Ci(args) => ci::run(&args),
         Cli::Cross(args) => cross::run(&args),
         Cli::Cuda(args) => cuda::run(&args),
+        Cli::Fuzz(args) => fuzz::run(&args),
         Cli::Tidy => tidy::run(),
     };
     outcome.unwrap_or_else(|error| {

@@ -16,6 +16,7 @@ mod cargo;
 mod ci;
 mod cross;
 mod cuda;
+mod described;
 mod fuzz;
 mod pipeline;
 mod shell;
@@ -36,8 +37,7 @@ enum Cli {
     Cross(cross::Args),
     Cuda(cuda::Args),
     Fuzz(fuzz::Args),
-    /// Check what compilers do not: module docs, sizes, stray words and paths.
-    Tidy,
+    Tidy(tidy::Args),
 }
 
 fn main() -> ExitCode {
@@ -48,7 +48,7 @@ fn main() -> ExitCode {
         Cli::Cross(args) => cross::run(&args),
         Cli::Cuda(args) => cuda::run(&args),
         Cli::Fuzz(args) => fuzz::run(&args),
-        Cli::Tidy => tidy::run(),
+        Cli::Tidy(args) => tidy::run(&args),
     };
     outcome.unwrap_or_else(|error| {
         eprintln!("error: {error:#}");

@@ -9,7 +9,7 @@ use std::process::ExitCode;
 
 use anyhow::{Context, Result};
 
-use crate::{cargo, ci};
+use crate::{cargo, ci, described};
 
 /// The folders and single files to look at.
 const ROOTS: [&str; 12] = [
@@ -45,9 +45,21 @@ const MACHINE_FOLDERS: [&str; 5] = [
     concat!("/tm", "p/"),
 ];
 
-pub(crate) fn run() -> Result<ExitCode> {
+/// Check what compilers do not: module docs, sizes, stray words and paths, and
+/// pages that their sources have left behind
+#[derive(clap::Args)]
+pub(crate) struct Args {
+    /// Say that the pages describe today's sources
+    #[arg(long)]
+    bless: bool,
+}
+
+pub(crate) fn run(args: &Args) -> Result<ExitCode> {
     let package = cargo::package_folder();
     let workspace = package.parent().context("xtask has a parent")?;
+    if args.bless {
+        described::bless(workspace)?;
+    }
     let files = files(workspace)?;
     let mut faults = Vec::new();
     for file in &files {
@@ -57,6 +69,7 @@ pub(crate) fn run() -> Result<ExitCode> {
             Err(error) => faults.push(format!("{name}: {error}")),
         }
     }
+    faults.extend(described::faults(workspace)?);
     for fault in &faults {
         eprintln!("{fault}");
     }

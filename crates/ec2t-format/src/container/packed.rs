@@ -54,7 +54,7 @@ pub(super) fn encode(out: &mut Vec<u8>, graph: &Graph) {
 
 fn encode_node(out: &mut Vec<u8>, node: &Node, known: &Known) {
     let number = op::number(&node.op);
-    let model = known.model(number).unwrap_or_else(|| Model::first(&node.op));
+    let model = known.model(number).unwrap_or_else(|| Model::first(node.op.clone()));
     let (start, last) = split(&node.name);
     let distances = known.distances(&node.inputs);
     let predicted = op::predict(&model.op, known.shape_of_input(&node.inputs));
@@ -105,10 +105,9 @@ fn decode_node(
     let place = cursor.place();
     let head = cursor.u8()?;
     let found = head & OPERATION;
-    let Some(usual) = op::usual(found) else {
+    let Some(model) = known.model(found) else {
         return Err(FormatError::Unknown { place, what: "operation", found });
     };
-    let model = known.model(found).unwrap_or_else(|| Model::first(&usual));
     let start = match head & START {
         0 => known.start().to_owned(),
         _ => names::decode(cursor, known.start())?,
@@ -150,9 +149,9 @@ struct Model<'k> {
 }
 
 impl Model<'_> {
-    /// The model of an operation where there is no earlier layer to go by.
-    fn first(op: &Op) -> Self {
-        let op = op::usual(op::number(op)).unwrap_or_else(|| op.clone());
+    /// The model where there is no earlier layer to go by, but the usual fields of
+    /// the operation.
+    fn first(op: Op) -> Self {
         Self { last: op.name(), distances: alloc::vec![1; op.arity()], op }
     }
 }
@@ -181,8 +180,15 @@ impl Known {
         self.nodes.last().map_or("", |node| &node.name)
     }
 
-    /// The model of the next layer, if it has this operation.
+    /// The model of the next layer, whose operation has this number; none if no
+    /// operation has.
     fn model(&self, number: u8) -> Option<Model<'_>> {
+        let first = || op::usual(number).map(Model::first);
+        self.earlier(number).or_else(first)
+    }
+
+    /// The model among the earlier layers.
+    fn earlier(&self, number: u8) -> Option<Model<'_>> {
         let key = (split(self.last_name()).1.to_owned(), number);
         let &position = self.latest.get(&key)?;
         let node = self.nodes.get(position)?;

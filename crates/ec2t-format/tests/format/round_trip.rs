@@ -10,7 +10,8 @@ use ec2t_format::graph::{
 };
 use ec2t_format::stats::file_stats;
 use ec2t_format::{
-    Network, Node, NodeId, Op, Storage, Tensor, fold_batch_norm, layout, read, write,
+    Limits, Network, Node, NodeId, Op, Storage, Tensor, TernaryTensor, fold_batch_norm, layout,
+    read, verify, write,
 };
 use proptest::prelude::*;
 
@@ -122,7 +123,25 @@ proptest! {
         let back = read(&file).unwrap();
         prop_assert_eq!(&back, &network);
         prop_assert!(write(&back) == file);
+        prop_assert_eq!(verify(&file, &Limits::default()), Ok(back));
         prop_assert!(Pieces::of(&file).file() == file);
+    }
+
+    #[test]
+    fn any_shape_and_density_is_read_back(
+        seed: u64,
+        inputs in 1usize..70,
+        outputs in 1usize..70,
+        zeros_of_256 in 0u64..=256,
+    ) {
+        let mut g = GraphBuilder::new("t", Shape::new(inputs, 1, 1));
+        g.linear("fc", g.input(), outputs);
+        let mut random = Random(seed);
+        let weight = random.ternary(&[outputs, inputs], zeros_of_256);
+        let bias = random.dense(&[outputs], Storage::F16);
+        let tensors = [("fc.weight".into(), weight.into()), ("fc.bias".into(), bias.into())];
+        let network = Network::new(g.finish().unwrap(), tensors.into()).unwrap();
+        prop_assert_eq!(verify(&write(&network), &Limits::default()), Ok(network));
     }
 
     #[test]
@@ -183,4 +202,18 @@ fn statistics_of_a_known_network() {
     assert_eq!(stats.overhead_bytes, stats.rest.iter().map(|part| part.bytes).sum::<usize>());
     assert_eq!(stats.overhead_bytes + stats.payload_bytes + stats.side_bytes, file.len());
     assert_eq!(body.stored_bits, 8.0 * codes as f64 / 288.0);
+}
+
+#[test]
+fn a_single_value_is_read_back() {
+    let mut g = GraphBuilder::new("t", Shape::new(1, 1, 1));
+    let fc = Linear { in_features: 1, out_features: 1, bias: false };
+    g.push("fc", Op::Linear(fc), &[NodeId::INPUT]);
+    let graph = g.finish().unwrap();
+    for code in [-1, 0, 1] {
+        let weight = TernaryTensor::new(vec![1, 1], vec![code], 0.0, f32::MAX).unwrap();
+        let tensors = BTreeMap::from([("fc.weight".into(), weight.into())]);
+        let network = Network::new(graph.clone(), tensors).unwrap();
+        assert_eq!(read(&write(&network)), Ok(network));
+    }
 }

@@ -63,7 +63,7 @@ impl VerifyArgs {
         }
         match bad {
             0 => Ok(()),
-            _ => Err(BadFile(format!("{bad} of {} files are bad", checked.len())).into()),
+            _ => Err(BadFile(format!("bad files: {bad} of {}", checked.len())).into()),
         }
     }
 }

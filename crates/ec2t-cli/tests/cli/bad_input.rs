@@ -97,7 +97,7 @@ fn verify_goes_on_behind_a_bad_file_and_tells_the_place() {
     };
     let [stdout, stderr] = verify("verify bad.ec2t none.ec2t model.ec2t");
     assert_has(&stderr, &["bad.ec2t: ", &place, ", expected 0x", "none.ec2t: No such file"]);
-    assert_has(&stderr, &["2 of 3 files are bad"]);
+    assert_has(&stderr, &["bad files: 2 of 3"]);
     assert_eq!(stdout.lines().count(), 1);
     assert_has(&stdout, &["model.ec2t: good, version 1.1"]);
 

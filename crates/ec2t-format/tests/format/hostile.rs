@@ -8,8 +8,8 @@ use std::thread;
 
 use crate::edits::{Counts, Original, needed, read_canonical_or_refuse, read_or_refuse};
 use crate::networks::{Random, every_feature, tiny};
-use crate::pieces::{Pieces, reseal};
-use ec2t_format::{Limits, layout, read, write};
+use crate::pieces::{Piece, Pieces, reseal};
+use ec2t_format::{FormatError, Limits, layout, read, write};
 use proptest::prelude::*;
 
 /// A trained ResNet-20 in version 1.0.
@@ -30,8 +30,8 @@ fn assert_every_truncation_is_refused(file: &[u8]) {
     }
 }
 
-/// Takes the bits of some of the bytes.
-fn assert_every_flip_is_noticed(file: &[u8], bytes: impl Iterator<Item = usize>) {
+/// Flips the bits of some of the bytes, and calls `tell` after each byte.
+fn assert_every_flip_is_noticed(file: &[u8], bytes: impl Iterator<Item = usize>, tell: impl Fn()) {
     let mut file = file.to_vec();
     for byte in bytes {
         for bit in 0..8 {
@@ -40,6 +40,7 @@ fn assert_every_flip_is_noticed(file: &[u8], bytes: impl Iterator<Item = usize>)
             assert!(layout(&file).is_err(), "bit {bit} of byte {byte}");
             file[byte] ^= 1 << bit;
         }
+        tell();
     }
 }
 
@@ -51,7 +52,7 @@ fn every_truncation_is_refused() {
 #[test]
 fn every_flipped_bit_is_noticed() {
     for file in GOLDEN {
-        assert_every_flip_is_noticed(file, 0..file.len());
+        assert_every_flip_is_noticed(file, 0..file.len(), || ());
     }
 }
 
@@ -94,31 +95,36 @@ fn reading_takes_no_more_memory_than_is_charged() {
 /// values.
 #[test]
 fn small_files_that_unfold_are_charged_for_it() {
-    let mut layers = Pieces::of(&write(&tiny()));
+    let pieces = || Pieces::of(&write(&tiny()));
+    let mut layers = pieces();
     let graph = &mut layers.sections[0].bytes;
     graph.truncate(38);
-    graph.extend([0x80, 0x80, 0x01, 0x00, 0x34, 0x00, 0xfe, 0x07]);
-    graph.extend([b'a'; 1021]);
+    // As many layers as there may be: the input, one behind a start of 1,000 bytes,
+    // and others that follow from it.
+    graph.extend([0x80, 0x80, 0x01, 0x00, 0x34, 0x00, 0xe8, 0x07]);
+    graph.extend([b'a'; 999]);
     graph.extend(b".\x01b");
     graph.extend((2..16_384).flat_map(|layer| format!("\x24\x05{layer:05}").into_bytes()));
 
-    let mut keys = Pieces::of(&write(&tiny()));
+    let mut keys = pieces();
     let mut bytes = vec![0x80, 0x80, 0x04];
-    bytes.extend((0..65_536u32).flat_map(|key| {
-        let [_, _, high, low] = key.to_be_bytes();
-        [3, b'0' + (high >> 6), high & 0x3f, low & 0x7f, 0]
-    }));
-    keys.sections.last_mut().unwrap().bytes = bytes;
+    let digit = |key: u32, shift: u32| (key >> shift & 0x7f) as u8;
+    bytes.extend((0..65_536).flat_map(|key| [3, digit(key, 14), digit(key, 7), digit(key, 0), 0]));
+    keys.sections[3].bytes = bytes;
 
-    let mut sections = Pieces::of(&write(&tiny()));
-    let skipped = crate::pieces::Piece { kind: 200, encoding: 0, bytes: vec![] };
+    let mut sections = pieces();
+    let skipped = Piece { kind: 200, encoding: 0, bytes: vec![] };
     sections.sections.extend(vec![skipped; 100_000]);
 
-    for pieces in [layers, keys, sections] {
+    for (pieces, section) in [(layers, "graph"), (keys, "metadata"), (sections, "toc")] {
         let file = pieces.file();
-        for max_decoded_bytes in [1 << 16, 1 << 20, 1 << 24, 1 << 28] {
-            let _ = read_or_refuse(&file, &Limits { max_decoded_bytes });
+        let read = |max_decoded_bytes| read_or_refuse(&file, &Limits { max_decoded_bytes });
+        for limit in [1 << 16, 1 << 20, 1 << 23] {
+            let Err(FormatError::Budget { place, .. }) = read(limit) else { panic!("{section}") };
+            assert_eq!(place.section, section);
         }
+        let enough = read(1 << 28);
+        assert!(!matches!(enough, Err(FormatError::Budget { .. })), "{section}: {enough:?}");
     }
 }
 
@@ -179,11 +185,13 @@ fn a_million_edits_do_no_harm() {
 #[expect(clippy::print_stdout, reason = "a long test says what it has done")]
 fn nothing_can_be_cut_off_or_flipped_in_a_resnet20() {
     for file in &originals()[2..] {
+        let done = AtomicU64::new(0);
+        let tell = || say_each_tenth(&done, file.len() as u64);
         thread::scope(|scope| {
             scope.spawn(|| assert_every_truncation_is_refused(file));
             for odd in 0..2 {
                 let bytes = (odd..file.len()).step_by(2);
-                scope.spawn(move || assert_every_flip_is_noticed(file, bytes));
+                scope.spawn(move || assert_every_flip_is_noticed(file, bytes, tell));
             }
         });
         println!("{} truncations and {} flipped bits refused", file.len(), 8 * file.len());

@@ -34,7 +34,7 @@ pub mod tensor;
 pub use codec::CodecId;
 pub use container::{
     FormatError, GraphEncoding, Layout, Limits, Section, SectionKind, StoredTensor, TensorEncoding,
-    layout, read, read_with, verify, write,
+    layout, read, read_with, verify, write, write_with,
 };
 pub use fold::fold_batch_norm;
 pub use graph::{Graph, Node, NodeId, Op};

@@ -13,6 +13,7 @@ use super::cursor::Cursor;
 use super::error::{FormatError, Place};
 use super::tensor::{self, Stored, TensorEntry};
 use super::toc::{Entry, SectionKind, TensorEncoding};
+use crate::codec::Effort;
 use crate::graph::{Graph, Param};
 use crate::network::Network;
 use crate::tensor::{Storage, Tensor};
@@ -100,7 +101,7 @@ fn take_singles<'a>(slots: &mut [Slot<'a>], sections: &[Entry<'a>]) -> Result<()
 }
 
 /// The sections of a network's tensors.
-pub(super) fn sections(network: &Network) -> Vec<(SectionKind, Vec<u8>)> {
+pub(super) fn sections(network: &Network, effort: Effort) -> Vec<(SectionKind, Vec<u8>)> {
     let params = network.graph().params();
     let mut left: Vec<&Tensor> =
         params.iter().filter_map(|param| network.tensor(&param.name)).collect();
@@ -111,7 +112,7 @@ pub(super) fn sections(network: &Network) -> Vec<(SectionKind, Vec<u8>)> {
         left.retain(|tensor| !is_stored_as(tensor, storage));
     }
     let ternary = left.into_iter().filter_map(|tensor| match tensor {
-        Tensor::Ternary(ternary) => Some(tensor::encode_ternary(ternary)),
+        Tensor::Ternary(ternary) => Some(tensor::encode_ternary(ternary, effort)),
         Tensor::Dense(_) => None,
     });
     sections.extend(ternary);

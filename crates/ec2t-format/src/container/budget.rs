@@ -63,6 +63,15 @@ impl Budget {
         }
     }
 
+    /// Insists that these bytes could be had too, for a while.
+    pub(super) fn afford(
+        &self,
+        bytes: usize,
+        place: impl FnOnce() -> Place,
+    ) -> Result<(), FormatError> {
+        Self { used: self.used, limit: self.limit }.charge(&[bytes], place)
+    }
+
     /// Takes the cost of a name and of the thing that has it.
     pub(super) fn charge_named(
         &mut self,

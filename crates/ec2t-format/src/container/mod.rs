@@ -50,4 +50,4 @@ pub use layout::{Layout, Section, StoredTensor, layout};
 pub use read::{read, read_with};
 pub use toc::{GraphEncoding, SectionKind, TensorEncoding};
 pub use verify::verify;
-pub use write::write;
+pub use write::{write, write_with};

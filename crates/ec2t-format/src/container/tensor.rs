@@ -13,7 +13,7 @@ use super::cursor::Cursor;
 use super::error::{FormatError, Place};
 use super::sink::put_f32;
 use super::toc::{SectionKind, TensorEncoding};
-use crate::codec::{CodecId, encode_best};
+use crate::codec::{CodecId, Effort, Kernels, encode_best};
 use crate::graph::Param;
 use crate::tensor::{DenseTensor, Storage, Tensor, TensorError, TernaryTensor};
 
@@ -42,7 +42,9 @@ impl TensorEntry<'_> {
         budget.charge(&[self.param.numel().saturating_mul(width)], || self.place())?;
         match self.stored.encoding {
             TensorEncoding::Dense(storage) => self.decode_dense(storage).map(Tensor::Dense),
-            TensorEncoding::Ternary(codec) => self.decode_ternary(codec).map(Tensor::Ternary),
+            TensorEncoding::Ternary(codec) => {
+                self.decode_ternary(codec, budget).map(Tensor::Ternary)
+            }
         }
     }
 
@@ -65,12 +67,18 @@ impl TensorEntry<'_> {
         Ok(dense.with_storage(storage))
     }
 
-    fn decode_ternary(&self, codec: CodecId) -> Result<TernaryTensor, FormatError> {
+    fn decode_ternary(
+        &self,
+        codec: CodecId,
+        budget: &Budget,
+    ) -> Result<TernaryTensor, FormatError> {
+        let kernels = Kernels::of_shape(&self.param.shape);
+        budget.afford(codec.working_bytes(kernels), || self.place())?;
         let Stored { offset, bytes, .. } = self.stored;
         let mut cursor = Cursor::new(&self.param.name, offset, bytes);
         let w_neg = cursor.f32()?;
         let w_pos = cursor.f32()?;
-        let codes = codec.decode(cursor.rest(), self.param.numel()).map_err(|source| {
+        let codes = codec.decode(cursor.rest(), kernels).map_err(|source| {
             let mut place = cursor.place();
             place.offset = place.offset.saturating_add(source.offset());
             FormatError::Codec { place, source }
@@ -100,8 +108,9 @@ fn check_halves(bytes: &[u8]) -> Result<(), TensorError> {
 }
 
 /// A ternary tensor as a section, with the codec that makes it the smallest.
-pub(super) fn encode_ternary(ternary: &TernaryTensor) -> (SectionKind, Vec<u8>) {
-    let (codec, codes) = encode_best(ternary.codes());
+pub(super) fn encode_ternary(ternary: &TernaryTensor, effort: Effort) -> (SectionKind, Vec<u8>) {
+    let kernels = Kernels::of_shape(ternary.shape());
+    let (codec, codes) = encode_best(ternary.codes(), kernels, effort);
     let mut out = Vec::new();
     put_f32(&mut out, ternary.w_neg());
     put_f32(&mut out, ternary.w_pos());

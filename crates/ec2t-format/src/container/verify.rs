@@ -8,11 +8,12 @@ use super::contents::Contents;
 use super::error::FormatError;
 use super::read::read_with;
 use super::toc::{Entry, SectionKind, TensorEncoding};
-use super::write::write;
+use super::write::write_with;
+use crate::codec::{CodecId, Effort};
 use crate::network::Network;
 
 /// The network in a file of which all has been checked: what [`read_with`]
-/// checks, and that [`write()`] would give the same bytes.
+/// checks, and that a writer would give the same bytes.
 ///
 /// That includes the choice of codecs, which takes so much longer than reading
 /// that readers leave it out. Sections of unknown kinds are not compared, and
@@ -40,10 +41,19 @@ pub fn verify(file: &[u8], limits: &Limits) -> Result<Network, FormatError> {
     let network = read_with(file, limits)?;
     let found = Contents::open(file, &mut Budget::new(limits))?;
     if !found.version.is_plain() {
-        let expected = write(&network);
+        let expected = write_with(&network, effort(&found));
         compare(&Contents::open(&expected, &mut Budget::new(limits))?, &found)?;
     }
     Ok(network)
+}
+
+/// How hard the writer of a file has tried.
+fn effort(file: &Contents<'_>) -> Effort {
+    let max = SectionKind::Tensor(TensorEncoding::Ternary(CodecId::Max));
+    match file.sections.iter().any(|entry| entry.kind == max) {
+        true => Effort::Max,
+        false => Effort::Balanced,
+    }
 }
 
 /// Insists that sections are as expected. Both files hold the same network, so

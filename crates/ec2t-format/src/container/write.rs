@@ -4,6 +4,7 @@ use alloc::vec::Vec;
 
 use super::toc::{self, GraphEncoding, SectionKind};
 use super::{arrange, graph, header, metadata};
+use crate::codec::Effort;
 use crate::network::Network;
 
 /// The file of a network.
@@ -11,9 +12,31 @@ use crate::network::Network;
 /// The same network always gives the same bytes, and so does what is read back
 /// from them.
 pub fn write(network: &Network) -> Vec<u8> {
+    write_with(network, Effort::default())
+}
+
+/// The file of a network, as small as the effort makes it.
+///
+/// ```
+/// # use ec2t_format::{DenseTensor, Network, TernaryTensor, graph::{GraphBuilder, Shape}};
+/// use ec2t_format::{codec::Effort, read, write, write_with};
+/// # let mut g = GraphBuilder::new("tiny", Shape::new(64, 1, 1));
+/// # g.linear("fc", g.input(), 9);
+/// # let codes = (0..576).map(|i| (i * i / 3 % 3) as i8 - 1).collect();
+/// # let weight = TernaryTensor::new(vec![9, 64], codes, 0.5, 0.5)?;
+/// # let bias = DenseTensor::new(vec![9], vec![0.5; 9])?;
+/// # let tensors = [("fc.weight".into(), weight.into()), ("fc.bias".into(), bias.into())];
+/// # let network = Network::new(g.finish()?, tensors.into())?;
+///
+/// let file = write_with(&network, Effort::Max);
+/// assert!(file.len() <= write(&network).len());
+/// assert_eq!(read(&file)?, network);
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+pub fn write_with(network: &Network, effort: Effort) -> Vec<u8> {
     let graph = graph::encode(network.graph());
     let mut sections = Vec::from([(SectionKind::Graph(GraphEncoding::Packed), graph)]);
-    sections.extend(arrange::sections(network));
+    sections.extend(arrange::sections(network, effort));
     sections.push((SectionKind::Metadata, metadata::encode(&network.metadata)));
 
     let body_len = sections.iter().map(|(_, bytes)| bytes.len()).sum();

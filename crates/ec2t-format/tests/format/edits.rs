@@ -3,7 +3,7 @@
 
 use std::collections::BTreeMap;
 
-use ec2t_format::{FormatError, Limits, Network, layout, read_with, verify, write};
+use ec2t_format::{FormatError, Limits, Network, layout, read, read_with, verify, write};
 
 use crate::allocator::peak;
 use crate::networks::Random;
@@ -86,7 +86,7 @@ pub(crate) fn read_canonical_or_refuse(file: &[u8], limits: &Limits) -> Result<(
     match verify(file, limits) {
         Ok(_) if only_known => assert!(again == file, "another form of the same network"),
         Ok(_) | Err(FormatError::NotShortest { .. }) => {
-            let back = read_with(&again, limits).expect("what is written is read");
+            let back = read(&again).expect("what is written is read");
             assert!(write(&back) == again, "writing twice differs");
         }
         Err(error) => panic!("it was read, but: {error}"),

@@ -2,14 +2,17 @@
 
 use std::collections::BTreeSet;
 
-use crate::networks::every_feature;
+use crate::networks::{every_feature, layer_per_codec};
 use crate::pieces::Pieces;
-use ec2t_format::{TensorEncoding, layout, read, write};
+use ec2t_format::codec::{CodecId, Kernels};
+use ec2t_format::{Network, Tensor, TensorEncoding, layout, read, write};
 
 /// Everything that version 1.0 could hold.
 const V1_0: &[u8] = include_bytes!("../golden/v1.ec2t");
 /// The same network in version 1.1.
 const V1_1: &[u8] = include_bytes!("../golden/v1.1.ec2t");
+/// The same weights in each codec of version 1.1.
+const CODECS: &[u8] = include_bytes!("../golden/codecs.ec2t");
 
 #[test]
 fn every_version_reads_as_it_was_written() {
@@ -28,13 +31,36 @@ fn the_current_version_is_still_written_alike() {
 
 #[test]
 fn the_golden_files_cover_the_format() {
-    for file in [V1_0, V1_1] {
+    for (file, ternary) in
+        [(V1_0, &["2-bit", "f16", "f32", "mask+sign"][..]), (V1_1, &["f16", "f32", "order-0"])]
+    {
         let network = read(file).unwrap();
         let ops: BTreeSet<_> = network.graph().nodes.iter().map(|node| node.op.name()).collect();
         assert_eq!(ops.len(), 13, "{ops:?}");
         let tensors = layout(file).unwrap().tensors;
         let encodings: BTreeSet<_> =
             tensors.iter().map(|tensor| TensorEncoding::name(tensor.encoding)).collect();
-        assert_eq!(Vec::from_iter(encodings), ["2-bit", "f16", "f32", "mask+sign"]);
+        assert_eq!(Vec::from_iter(encodings), ternary);
+    }
+}
+
+#[test]
+fn every_codec_reads_and_writes_as_ever() {
+    let network = layer_per_codec();
+    let mut pieces = Pieces::of(&write(&network));
+    let sections = pieces.sections.iter_mut().filter(|section| section.kind == 3);
+    for (section, codec) in sections.zip(CodecId::ALL) {
+        section.encoding = codec.number();
+        section.bytes.truncate(8);
+        section.bytes.extend(codec.encode(weight(&network, codec).0, weight(&network, codec).1));
+    }
+    assert!(pieces.file() == CODECS, "the bytes have changed");
+    assert_eq!(read(CODECS).unwrap(), network);
+}
+
+fn weight(network: &Network, codec: CodecId) -> (&[i8], Kernels) {
+    match network.tensor(&format!("{}.weight", codec.name())) {
+        Some(Tensor::Ternary(weight)) => (weight.codes(), Kernels::of_shape(weight.shape())),
+        other => panic!("{other:?}"),
     }
 }

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use ec2t_format::codec::CodecId;
 use ec2t_format::graph::{
     Activation, BatchNorm, Conv2d, Graph, GraphBuilder, Linear, Padding, ParamKind, Pool2d,
     Preprocess, Shape,
@@ -88,6 +89,34 @@ pub(crate) fn every_feature() -> Network {
     network.metadata.insert("source".into(), "golden file of version 1".into());
     network.metadata.insert("größe".into(), "".into());
     network
+}
+
+/// A convolution for each codec, all with the same smooth weights, which lack one
+/// output and one input channel: [12, 10, 3, 3].
+pub(crate) fn layer_per_codec() -> Network {
+    let mut g = GraphBuilder::new("codecs", Shape::new(10, 3, 3));
+    let mut tensors = BTreeMap::new();
+    let mut random = Random(7);
+    let shape = [12, 10, 3, 3];
+    let slopes: Vec<[i64; 3]> =
+        (0..120).map(|_| [0; 3].map(|_| random.below(9) as i64 - 4)).collect();
+    let code = |at: usize| {
+        let (kernel, row, col) = (at / 9, (at % 9 / 3) as i64 - 1, (at % 3) as i64 - 1);
+        let [offset, down, right] = slopes[kernel];
+        match kernel {
+            _ if kernel / 10 == 5 || kernel % 10 == 3 => 0,
+            _ => ((offset + down * row + right * col) / 4).signum() as i8,
+        }
+    };
+    let codes: Vec<i8> = (0..1080).map(code).collect();
+    for codec in CodecId::ALL {
+        let name = codec.name();
+        let x = conv(10, 12, 3);
+        g.push(name, Op::Conv2d(Conv2d { bias: false, ..x }), &[NodeId::INPUT]);
+        let weight = TernaryTensor::new(shape.to_vec(), codes.clone(), 0.25, 0.5).unwrap();
+        tensors.insert(format!("{name}.weight"), weight.into());
+    }
+    Network::new(g.finish().unwrap(), tensors).unwrap()
 }
 
 fn every_operation() -> Graph {

@@ -236,7 +236,7 @@ fn a_name_may_not_hide_its_dot() {
 fn dense_sections_come_in_order_and_once() {
     let mut pieces = Pieces::of(&write(&every_feature()));
     let kinds: Vec<_> = pieces.sections.iter().map(|s| (s.kind, s.encoding)).collect();
-    assert_eq!(kinds[..4], [(1, 1), (5, 0), (5, 1), (3, 2)]);
+    assert_eq!(kinds[..4], [(1, 1), (5, 0), (5, 1), (3, 6)]);
     pieces.sections.swap(1, 2);
     let swapped = read(&pieces.file()).unwrap_err();
     assert!(matches!(swapped, FormatError::Map { tensors: 18, .. }), "{swapped}");

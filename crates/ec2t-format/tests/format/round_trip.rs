@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use crate::networks::{Random, every_feature};
 use crate::pieces::Pieces;
+use ec2t_format::codec::{CodecId, Kernels};
 use ec2t_format::graph::{
     Activation, BatchNorm, Conv2d, Graph, GraphBuilder, Linear, PadShortcut, Padding, ParamKind,
     Pool2d, Shape,
@@ -185,12 +186,13 @@ fn statistics_of_a_known_network() {
     let body = stats.layers.iter().find(|layer| layer.name == "body.conv").unwrap();
     assert_eq!((body.op, body.shape.as_slice()), ("conv2d", [8, 4, 3, 3].as_slice()));
     assert_eq!(body.params, 288 + 8 + 8);
-    assert_eq!(body.encoding, "mask+sign");
+    assert_eq!(body.encoding, "order-0");
     assert_eq!(body.macs, 4 * 5 * 288);
     let Some(Tensor::Ternary(weight)) = network.tensor("body.conv.weight") else { panic!() };
     let counts = weight.counts();
     assert_eq!(body.entropy_bits, Some(counts.entropy_bits()));
-    let codes = 288 / 8 + (counts.neg + counts.pos).div_ceil(8);
+    let kernels = Kernels::of_shape(weight.shape());
+    let codes = CodecId::Order0.encode(weight.codes(), kernels).len();
     assert_eq!(body.bytes, (4 + 4 + codes) + 8 * 2 + 8 * 4);
 
     let head = stats.layers.last().unwrap();

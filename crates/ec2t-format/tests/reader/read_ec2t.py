@@ -1,0 +1,249 @@
+#!/usr/bin/env python3
+"""A second reader of `.ec2t` files, written from `docs/format.md` alone.
+
+It shares no code with `ec2t-format` and exists to show that the page is complete: what both read from a file must be
+the same, and what one refuses the other must refuse. It is meant to be read beside the page, whose names it uses, and
+is not made to be fast: codec 4 takes about a minute per million values.
+
+    read_ec2t.py FILE [--tensors OUT.npz | --json]
+
+prints name, shape, encoding and CRC-32 of the values (little-endian `f32`) of each tensor, in the graph's order; it
+ends with status 1, and the section and offset of the first fault on standard error, where the file is not valid.
+Needs numpy.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import math
+import struct
+import sys
+import zlib
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+import ternary
+from cursor import Cursor, FormatError
+from graph import VALUES, Graph, Shape, read_graph, tensors_of
+
+MAGIC = b"\xecEC2T\r\n\x1a"
+MEMORY = 1 << 30
+
+
+# Header and table of contents
+
+
+@dataclass
+class Section:
+    kind: int
+    encoding: int
+    cursor: Cursor
+
+
+def read_sections(file: bytes) -> tuple[int, list[Section]]:
+    """The minor version and the sections, whose checksums fit."""
+    head = Cursor(file[:36], "header", 0)
+    head.insist(head.take(8) == MAGIC, "not an .ec2t file", 0)
+    major, minor, required, _optional, length, table_length, checksum = struct.unpack("<HHIIQII", head.take(28))
+    head.insist(major == 1, f"major version {major}", 8)
+    head.insist(required == 0, f"unknown required features {required:#x}", 12)
+    head.insist(length == len(file), f"length {length}, the file has {len(file)}", 20)
+    head.insist(table_length <= min(1 << 20, length - 36), f"length of the table {table_length}", 28)
+    start = 36 + table_length
+    head.insist(zlib.crc32(file[:32] + file[36:start]) == checksum, "checksum", 32)
+
+    table, sections = Cursor(file[36:start], "table", 36), []
+    while table.at < table_length:
+        entry, kind, encoding = table.at, table.byte(), table.byte()
+        size, checksum = table.varint(), table.u32()
+        table.insist(size <= len(file) - start, "a section that ends behind the file", entry)
+        cursor = Cursor(file[start : start + size], f"section {len(sections)}", start)
+        cursor.insist(zlib.crc32(cursor.data) == checksum, "checksum", 0)
+        sections.append(Section(kind, encoding, cursor))
+        start += size
+    table.insist(start == len(file), "bytes that no section claims")
+    return minor, sections
+
+
+# Tensors
+
+
+@dataclass
+class Tensor:
+    """Values, and for a ternary tensor the codes that they come from."""
+
+    encoding: str
+    values: np.ndarray
+    codes: np.ndarray | None = None
+
+
+class Tensors:
+    """Fills the tensors that the graph names, section by section."""
+
+    def __init__(self, graph: Graph, c: Cursor) -> None:
+        self.shapes: dict[str, Shape] = {}
+        self.weights: set[str] = set()
+        for layer in graph.layers:
+            tensors = dict(tensors_of(layer))
+            self.shapes |= tensors
+            if layer.operation.name in ("conv2d", "linear"):
+                self.weights.add(f"{layer.name}.weight")
+        sizes = [math.prod(shape) for shape in self.shapes.values()]
+        c.insist(max(sizes, default=0) <= VALUES, "a tensor that is too large")
+        self.found: dict[str, Tensor] = {}
+        self.memory = 0
+
+    def left(self) -> list[str]:
+        return [name for name in self.shapes if name not in self.found]
+
+    def allow(self, c: Cursor, count: int, bytes_each: int) -> None:
+        self.memory += count * bytes_each
+        c.insist(self.memory <= MEMORY, f"more than {MEMORY} bytes of values")
+
+    def read_shared(self, c: Cursor, encoding: int) -> None:
+        """All dense tensors of one storage."""
+        left = self.left()
+        held = ternary.bits(c, len(left))
+        c.insist(bool(held.any()), "a section without tensors", 0)
+        for name, holds in zip(left, held):
+            if holds:
+                self.read_dense(c, name, encoding)
+
+    def read_dense(self, c: Cursor, name: str, encoding: int) -> None:
+        count = math.prod(self.shapes[name])
+        self.allow(c, count, 4)
+        start, data = c.at, c.take(count * (2 if encoding else 4))
+        word, exponent, quiet = ("<u2", 0x7C00, 0x0200) if encoding else ("<u4", 0x7F800000, 0x00400000)
+        words = np.frombuffer(data, word)
+        is_nan = (words & exponent == exponent) & (words & (quiet * 2 - 1) != 0)
+        c.insist(not (is_nan & (words & quiet == 0)).any(), f"a signalling NaN in {name}", start)
+        values = np.frombuffer(data, "<f2" if encoding else "<f4").astype("<f4")
+        self.found[name] = Tensor("f16" if encoding else "f32", values.reshape(self.shapes[name]))
+
+    def read_ternary(self, c: Cursor, name: str, codec: int) -> None:
+        c.insist(name in self.weights, f"{name} is ternary, but no weight of a convolution or linear layer")
+        shape = self.shapes[name]
+        self.allow(c, math.prod(shape), 5)
+        words = [c.u32(), c.u32()]
+        c.insist(all(word < 0x7F800000 for word in words), "a centroid that is no finite magnitude", 0)
+        negative, positive = np.array(words, "<u4").view("<f4")
+        codes = ternary.decode(codec, c, shape)
+        values = np.array([-negative, 0, positive], "<f4")[codes + 1]
+        self.found[name] = Tensor(ternary.NAMES[codec], values.reshape(shape), codes.reshape(shape))
+
+
+def read_metadata(c: Cursor) -> dict[str, str]:
+    metadata: dict[str, str] = {}
+    last = None
+    for _ in range(c.varint()):
+        start, key = c.at, c.text()
+        c.insist(last is None or key.encode() > last, "keys that do not ascend", start)
+        metadata[key], last = c.text(), key.encode()
+    c.end()
+    return metadata
+
+
+# The whole
+
+
+@dataclass
+class Network:
+    minor: int
+    graph: Graph
+    tensors: dict[str, Tensor]
+    metadata: dict[str, str]
+
+
+GRAPH, DENSE, TERNARY, METADATA, SHARED = 1, 2, 3, 4, 5
+
+
+def check_kinds(sections: list[Section], minor: int) -> list[Section]:
+    """The sections without those that may be skipped."""
+    encodings = {GRAPH: {min(minor, 1)}, TERNARY: set(ternary.CODECS), METADATA: {0}}
+    encodings[SHARED if minor else DENSE] = {0, 1}
+    known = [section for section in sections if section.kind < 128]
+    for section in known:
+        section.cursor.insist(section.kind in encodings, f"unknown kind {section.kind}")
+        section.cursor.insist(section.encoding in encodings[section.kind], f"unknown encoding {section.encoding}")
+    return known
+
+
+def read(file: bytes) -> Network:
+    minor, sections = read_sections(file)
+    queue = iter(check_kinds(sections, minor))
+    end = Section(0, 0, Cursor(b"", "end", len(file)))
+
+    def following() -> Section:
+        return next(queue, end)
+
+    def expect(section: Section, kinds: tuple[int, ...], what: str) -> None:
+        section.cursor.insist(section.kind in kinds, f"{what} expected, kind {section.kind} found")
+
+    section = following()
+    expect(section, (GRAPH,), "the graph")
+    graph = read_graph(section.cursor, minor)
+    tensors = Tensors(graph, section.cursor)
+    section = following()
+    for encoding in (0, 1):
+        if section.kind == SHARED and section.encoding == encoding:
+            tensors.read_shared(section.cursor, encoding)
+            section.cursor.end()
+            section = following()
+    for name in tensors.left():
+        expect(section, (DENSE, TERNARY), f"tensor {name}")
+        if section.kind == DENSE:
+            tensors.read_dense(section.cursor, name, section.encoding)
+        else:
+            tensors.read_ternary(section.cursor, name, section.encoding)
+        section.cursor.end()
+        section = following()
+    expect(section, (METADATA,), "metadata")
+    metadata = read_metadata(section.cursor)
+    section = following()
+    section.cursor.insist(section is end, "a section behind the metadata")
+    return Network(minor, graph, {name: tensors.found[name] for name in tensors.shapes}, metadata)
+
+
+# The program
+
+
+def describe(network: Network) -> Iterator[dict]:
+    for name, tensor in network.tensors.items():
+        crc = zlib.crc32(tensor.values.astype("<f4").tobytes())
+        yield {"name": name, "shape": tensor.values.shape, "encoding": tensor.encoding, "crc32": f"{crc:08x}"}
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description="Reads an .ec2t file by docs/format.md alone.")
+    parser.add_argument("file", type=Path)
+    form = parser.add_mutually_exclusive_group()
+    form.add_argument("--tensors", type=Path, metavar="OUT.npz", help="write the tensors' values")
+    form.add_argument("--json", action="store_true", help="print graph, tensors and metadata as JSON")
+    options = parser.parse_args()
+    try:
+        network = read(options.file.read_bytes())
+    except FormatError as error:
+        print(f"{options.file}: {error}", file=sys.stderr)
+        return 1
+    if options.tensors:
+        np.savez(options.tensors, **{name: tensor.values for name, tensor in network.tensors.items()})
+    if options.json:
+        layers = [
+            {"name": layer.name, "operation": layer.operation.name, "reads": layer.reads, **layer.fields}
+            for layer in network.graph.layers
+        ]
+        graph = vars(network.graph) | {"layers": layers}
+        print(json.dumps({"graph": graph, "tensors": list(describe(network)), "metadata": network.metadata}))
+        return 0
+    for tensor in describe(network):
+        shape = "x".join(map(str, tensor["shape"]))
+        print(tensor["name"], shape, tensor["encoding"], tensor["crc32"], sep="\t")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

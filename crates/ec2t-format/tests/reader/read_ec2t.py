@@ -1,15 +1,16 @@
 #!/usr/bin/env python3
 """A second reader of `.ec2t` files, written from `docs/format.md` alone.
 
-It shares no code with `ec2t-format` and exists to show that the page is complete: what both read from a file must be
-the same, and what one refuses the other must refuse. It is meant to be read beside the page, whose names it uses, and
-is not made to be fast: codec 4 takes about a minute per million values.
+It shares no code with `ec2t-format` and exists to show that the page is complete: both must read
+the same from a file, or both refuse it. It is meant to be read beside the page, whose names it
+uses: this module has header, table, dense tensors and metadata, `graph.py` the layers and
+`ternary.py` the codecs. It is not made to be fast.
 
     read_ec2t.py FILE [--tensors OUT.npz | --json]
 
-prints name, shape, encoding and CRC-32 of the values (little-endian `f32`) of each tensor, in the graph's order; it
-ends with status 1, and the section and offset of the first fault on standard error, where the file is not valid.
-Needs numpy.
+prints name, shape, encoding and CRC-32 of the values (`f32`, little endian) of each tensor, in the
+graph's order. Where the file is not valid it prints section and offset of a fault to standard error
+and ends with status 1. Needs numpy.
 """
 
 from __future__ import annotations
@@ -20,9 +21,9 @@ import math
 import struct
 import sys
 import zlib
-from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -48,11 +49,14 @@ def read_sections(file: bytes) -> tuple[int, list[Section]]:
     """The minor version and the sections, whose checksums fit."""
     head = Cursor(file[:36], "header", 0)
     head.insist(head.take(8) == MAGIC, "not an .ec2t file", 0)
-    major, minor, required, _optional, length, table_length, checksum = struct.unpack("<HHIIQII", head.take(28))
+    major, minor, required, _optional, length, table_length, checksum = struct.unpack(
+        "<HHIIQII", head.take(28)
+    )
     head.insist(major == 1, f"major version {major}", 8)
     head.insist(required == 0, f"unknown required features {required:#x}", 12)
     head.insist(length == len(file), f"length {length}, the file has {len(file)}", 20)
-    head.insist(table_length <= min(1 << 20, length - 36), f"length of the table {table_length}", 28)
+    most = min(1 << 20, length - 36)
+    head.insist(table_length <= most, f"length {table_length} of the table", 28)
     start = 36 + table_length
     head.insist(zlib.crc32(file[:32] + file[36:start]) == checksum, "checksum", 32)
 
@@ -70,6 +74,19 @@ def read_sections(file: bytes) -> tuple[int, list[Section]]:
 
 
 # Tensors
+
+
+@dataclass(frozen=True)
+class Storage:
+    """How dense values are stored: the bits of the exponent, and the highest of the fraction."""
+
+    name: str
+    size: int
+    exponent: int
+    quiet: int
+
+
+STORAGES = (Storage("f32", 4, 0x7F800000, 0x400000), Storage("f16", 2, 0x7C00, 0x200))
 
 
 @dataclass
@@ -114,22 +131,23 @@ class Tensors:
                 self.read_dense(c, name, encoding)
 
     def read_dense(self, c: Cursor, name: str, encoding: int) -> None:
-        count = math.prod(self.shapes[name])
-        self.allow(c, count, 4)
-        start, data = c.at, c.take(count * (2 if encoding else 4))
-        word, exponent, quiet = ("<u2", 0x7C00, 0x0200) if encoding else ("<u4", 0x7F800000, 0x00400000)
-        words = np.frombuffer(data, word)
-        is_nan = (words & exponent == exponent) & (words & (quiet * 2 - 1) != 0)
-        c.insist(not (is_nan & (words & quiet == 0)).any(), f"a signalling NaN in {name}", start)
-        values = np.frombuffer(data, "<f2" if encoding else "<f4").astype("<f4")
-        self.found[name] = Tensor("f16" if encoding else "f32", values.reshape(self.shapes[name]))
+        storage, shape = STORAGES[encoding], self.shapes[name]
+        self.allow(c, math.prod(shape), 4)
+        start, data = c.at, c.take(math.prod(shape) * storage.size)
+        words = np.frombuffer(data, f"<u{storage.size}")
+        fraction = words & (2 * storage.quiet - 1)
+        is_signalling = (fraction > 0) & (fraction < storage.quiet)
+        is_signalling &= words & storage.exponent == storage.exponent
+        c.insist(not is_signalling.any(), f"a signalling NaN in {name}", start)
+        values = np.frombuffer(data, f"<f{storage.size}").astype("<f4")
+        self.found[name] = Tensor(storage.name, values.reshape(shape))
 
     def read_ternary(self, c: Cursor, name: str, codec: int) -> None:
-        c.insist(name in self.weights, f"{name} is ternary, but no weight of a convolution or linear layer")
+        c.insist(name in self.weights, f"{name} is ternary")
         shape = self.shapes[name]
         self.allow(c, math.prod(shape), 5)
         words = [c.u32(), c.u32()]
-        c.insist(all(word < 0x7F800000 for word in words), "a centroid that is no finite magnitude", 0)
+        c.insist(max(words) < STORAGES[0].exponent, "a centroid that is no finite magnitude", 0)
         negative, positive = np.array(words, "<u4").view("<f4")
         codes = ternary.decode(codec, c, shape)
         values = np.array([-negative, 0, positive], "<f4")[codes + 1]
@@ -167,8 +185,9 @@ def check_kinds(sections: list[Section], minor: int) -> list[Section]:
     encodings[SHARED if minor else DENSE] = {0, 1}
     known = [section for section in sections if section.kind < 128]
     for section in known:
-        section.cursor.insist(section.kind in encodings, f"unknown kind {section.kind}")
-        section.cursor.insist(section.encoding in encodings[section.kind], f"unknown encoding {section.encoding}")
+        cursor, kind, encoding = section.cursor, section.kind, section.encoding
+        cursor.insist(kind in encodings, f"unknown kind {kind}")
+        cursor.insist(encoding in encodings[kind], f"unknown encoding {encoding} of kind {kind}")
     return known
 
 
@@ -211,37 +230,44 @@ def read(file: bytes) -> Network:
 # The program
 
 
-def describe(network: Network) -> Iterator[dict]:
-    for name, tensor in network.tensors.items():
-        crc = zlib.crc32(tensor.values.astype("<f4").tobytes())
-        yield {"name": name, "shape": tensor.values.shape, "encoding": tensor.encoding, "crc32": f"{crc:08x}"}
+def summary(name: str, tensor: Tensor) -> dict[str, Any]:
+    crc = f"{zlib.crc32(tensor.values.tobytes()):08x}"
+    return {"name": name, "shape": tensor.values.shape, "encoding": tensor.encoding, "crc32": crc}
+
+
+def as_json(network: Network) -> str:
+    graph = vars(network.graph) | {
+        "layers": [
+            {"name": layer.name, "operation": layer.operation.name, "backs": layer.backs}
+            | layer.fields
+            for layer in network.graph.layers
+        ]
+    }
+    tensors = [summary(name, tensor) for name, tensor in network.tensors.items()]
+    return json.dumps({"graph": graph, "tensors": tensors, "metadata": network.metadata})
 
 
 def main() -> int:
-    parser = argparse.ArgumentParser(description="Reads an .ec2t file by docs/format.md alone.")
+    parser = argparse.ArgumentParser(description="Reads an .ec2t file.")
     parser.add_argument("file", type=Path)
     form = parser.add_mutually_exclusive_group()
     form.add_argument("--tensors", type=Path, metavar="OUT.npz", help="write the tensors' values")
-    form.add_argument("--json", action="store_true", help="print graph, tensors and metadata as JSON")
+    form.add_argument("--json", action="store_true", help="print graph and metadata too, as JSON")
     options = parser.parse_args()
     try:
         network = read(options.file.read_bytes())
     except FormatError as error:
         print(f"{options.file}: {error}", file=sys.stderr)
         return 1
-    if options.tensors:
-        np.savez(options.tensors, **{name: tensor.values for name, tensor in network.tensors.items()})
     if options.json:
-        layers = [
-            {"name": layer.name, "operation": layer.operation.name, "reads": layer.reads, **layer.fields}
-            for layer in network.graph.layers
-        ]
-        graph = vars(network.graph) | {"layers": layers}
-        print(json.dumps({"graph": graph, "tensors": list(describe(network)), "metadata": network.metadata}))
+        print(as_json(network))
         return 0
-    for tensor in describe(network):
-        shape = "x".join(map(str, tensor["shape"]))
-        print(tensor["name"], shape, tensor["encoding"], tensor["crc32"], sep="\t")
+    if options.tensors:
+        values = {name: tensor.values for name, tensor in network.tensors.items()}
+        np.savez(options.tensors, **values)
+    for name, tensor in network.tensors.items():
+        line = summary(name, tensor)
+        print(name, "x".join(map(str, line["shape"])), line["encoding"], line["crc32"], sep="\t")
     return 0
 
 

@@ -1,7 +1,7 @@
 """Codes of ternary tensors: the section "Codecs" of `docs/format.md`.
 
-`decode(number, cursor, shape)` gives the codes −1, 0 and +1 of a tensor as a flat array of `int8`, and refuses bytes
-that are not what a writer writes.
+`decode(number, cursor, shape)` gives the codes −1, 0 and +1 of a tensor as a flat array of
+`int8`, and refuses bytes that are not what a writer writes.
 """
 
 from __future__ import annotations
@@ -88,7 +88,9 @@ class Decoder:
     def finish(self) -> None:
         """Insists that the bytes are what the writer would have put out."""
         insist = self.cursor.insist
-        insist(len(self.data) <= self.taken, "more bytes than decisions need", self.start + self.taken)
+        insist(
+            len(self.data) <= self.taken, "more bytes than decisions need", self.start + self.taken
+        )
         insist(self.data[-1:] != b"\0", "a zero byte at the end")
         distances = (-self.low % 2**power for power in range(64, -1, -8))
         shortest = next(distance for distance in distances if distance < self.range)
@@ -139,14 +141,15 @@ class Adaptive:
 
 # fmt: off
 T = (
-    22, 36, 60, 98, 162, 267, 439, 720, 1179, 1921, 3108, 4971, 7812, 11955, 17625, 24743, 32768, 40793, 47911, 53581,
-    57724, 60565, 62428, 63615, 64357, 64816, 65097, 65269, 65374, 65438, 65476, 65500, 65514,
+    22, 36, 60, 98, 162, 267, 439, 720, 1179, 1921, 3108, 4971, 7812, 11955, 17625, 24743, 32768,
+    40793, 47911, 53581, 57724, 60565, 62428, 63615, 64357, 64816, 65097, 65269, 65374, 65438,
+    65476, 65500, 65514,
 )
 # fmt: on
 
 
 def limit(x: int, least: int, most: int) -> int:
-    return least if x < least else most if x > most else x
+    return max(least, min(x, most))
 
 
 def squash(x: int) -> int:
@@ -226,7 +229,9 @@ class Surroundings:
         self.z = self.v = 0
         self.input, self.input_at = self.input_parts[number], self.input_parts_at[number]
         self.before = self.kernels[-1] if number > 0 else None
-        self.before_output = self.kernels[-self.inputs] if len(self.kernels) >= self.inputs else None
+        self.before_output = (
+            self.kernels[-self.inputs] if len(self.kernels) >= self.inputs else None
+        )
 
     def add(self, code: int) -> None:
         t = len(self.kernel)
@@ -243,7 +248,11 @@ class Surroundings:
         """The code so many places above and to the right, if it is within the kernel."""
         row, column = divmod(len(self.kernel), self.width)
         row, column = row - up, column + right
-        return self.kernel[row * self.width + column] if row >= 0 and 0 <= column < self.width else None
+        return (
+            self.kernel[row * self.width + column]
+            if row >= 0 and 0 <= column < self.width
+            else None
+        )
 
     def channel_step(self) -> int:
         of_input = stretch(self.input.density(32, self.D)) - self.B
@@ -270,7 +279,9 @@ def side(neighbour: int | None) -> int:
 
 class Balanced:
     def __init__(self, near: Surroundings) -> None:
-        self.zero = [Adaptive(limit(squash(zero_guess(i, near)), 131, 65405), 20) for i in range(576)]
+        self.zero = [
+            Adaptive(limit(squash(zero_guess(i, near)), 131, 65405), 20) for i in range(576)
+        ]
         self.sign = [Adaptive(squash(sign_guess(i)), 4) for i in range(63)]
 
     def code(self, decoder: Decoder, near: Surroundings) -> int:
@@ -288,7 +299,13 @@ def zero_guess(context: int, near: Surroundings) -> int:
     def pull(weight: int, m: int) -> int:
         return 0 if m == 0 else weight * (4096 * (m - 1) - near.D) // 4096
 
-    return near.B + 154 * (128 * step - 960) // 256 + (0, -82, 0, 82)[fill] + pull(179, left) + pull(128, up)
+    return (
+        near.B
+        + 154 * (128 * step - 960) // 256
+        + (0, -82, 0, 82)[fill]
+        + pull(179, left)
+        + pull(128, up)
+    )
 
 
 def sign_guess(context: int) -> int:
@@ -362,11 +379,17 @@ class Max:
         ]
         given = [stretch(e) - B for e in densities] + [filled(left, D), filled(up, D), 154]
         recent = sum((code != 0) << i for i, code in enumerate(near.kernel[:-9:-1]))
-        contexts = [near.zero_context(near.channel_step(), left, up), 32 * pattern + position, 32 * recent + position]
+        contexts = [
+            near.zero_context(near.channel_step(), left, up),
+            32 * pattern + position,
+            32 * recent + position,
+        ]
         if not self.zero.decide(decoder, B, given, contexts):
             return 0
 
-        before, before_output = (kernel and kernel[t] for kernel in (near.before, near.before_output))
+        before, before_output = (
+            kernel and kernel[t] for kernel in (near.before, near.before_output)
+        )
         given = [
             near.input.positive(6),
             near.output.positive(6),
@@ -387,7 +410,7 @@ def filled(code: int | None, D: int) -> int:
     return 0 if code is None else (256 if code else 0) - D // 16
 
 
-def mixed(c: Cursor, shape: tuple[int, ...], model: type[Balanced] | type[Max]) -> Codes:
+def mixed(c: Cursor, shape: tuple[int, ...], model: type[Balanced | Max]) -> Codes:
     """Balanced and max."""
     start = c.at
     decoder = Decoder(c)
@@ -405,8 +428,14 @@ def mixed(c: Cursor, shape: tuple[int, ...], model: type[Balanced] | type[Max]) 
             near.leave_kernel()
     decoder.finish()
 
-    kept = np.array(near.kernels, np.int8).reshape(len(kept_outputs), len(kept_inputs), -1)
-    c.insist(kept.any((1, 2)).all() and kept.any((0, 2)).all(), "a channel of zeros that is not named", start)
+    kept = np.array(near.kernels, np.int8).reshape(
+        len(kept_outputs), len(kept_inputs), height * width
+    )
+    c.insist(
+        kept.any((1, 2)).all() and kept.any((0, 2)).all(),
+        "a channel of zeros that is not named",
+        start,
+    )
     share = min(256 * np.count_nonzero(kept) // kept.size, 255) if kept.size else 0
     c.insist(share == density, f"density {density}, but {share} was found", start)
     codes = np.zeros((outputs, inputs, height * width), np.int8)

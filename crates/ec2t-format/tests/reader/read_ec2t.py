@@ -6,11 +6,11 @@ the same from a file, or both refuse it. It is meant to be read beside the page,
 uses: this module has header, table, dense tensors and metadata, `graph.py` the layers and
 `ternary.py` the codecs. It is not made to be fast.
 
-    read_ec2t.py FILE [--tensors OUT.npz | --json]
+    read_ec2t.py FILE... [--tensors OUT.npz | --json]
 
 prints name, shape, encoding and CRC-32 of the values (`f32`, little endian) of each tensor, in the
-graph's order. Where the file is not valid it prints section and offset of a fault to standard error
-and ends with status 1. Needs numpy.
+graph's order; of several files each after its name. Where a file is not valid it prints section and
+offset of a fault to standard error, and ends with status 1. Needs numpy.
 """
 
 from __future__ import annotations
@@ -247,28 +247,39 @@ def as_json(network: Network) -> str:
     return json.dumps({"graph": graph, "tensors": tensors, "metadata": network.metadata})
 
 
-def main() -> int:
-    parser = argparse.ArgumentParser(description="Reads an .ec2t file.")
-    parser.add_argument("file", type=Path)
-    form = parser.add_mutually_exclusive_group()
-    form.add_argument("--tensors", type=Path, metavar="OUT.npz", help="write the tensors' values")
-    form.add_argument("--json", action="store_true", help="print graph and metadata too, as JSON")
-    options = parser.parse_args()
-    try:
-        network = read(options.file.read_bytes())
-    except FormatError as error:
-        print(f"{options.file}: {error}", file=sys.stderr)
-        return 1
+def show(network: Network, options: argparse.Namespace) -> None:
     if options.json:
         print(as_json(network))
-        return 0
+        return
     if options.tensors:
         values = {name: tensor.values for name, tensor in network.tensors.items()}
         np.savez(options.tensors, **values)
     for name, tensor in network.tensors.items():
         line = summary(name, tensor)
         print(name, "x".join(map(str, line["shape"])), line["encoding"], line["crc32"], sep="\t")
-    return 0
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description="Reads .ec2t files.")
+    parser.add_argument("files", type=Path, nargs="+", metavar="FILE")
+    form = parser.add_mutually_exclusive_group()
+    form.add_argument("--tensors", type=Path, metavar="OUT.npz", help="write one file's values")
+    form.add_argument("--json", action="store_true", help="print graph and metadata too, as JSON")
+    options = parser.parse_args()
+    if options.tensors and len(options.files) > 1:
+        parser.error("--tensors takes one file")
+    status = 0
+    for file in options.files:
+        try:
+            network = read(file.read_bytes())
+        except FormatError as error:
+            print(f"{file}: {error}", file=sys.stderr)
+            status = 1
+            continue
+        if len(options.files) > 1:
+            print(f"{file}:")
+        show(network, options)
+    return status
 
 
 if __name__ == "__main__":

@@ -8,4 +8,5 @@ mod malformed;
 mod networks;
 mod packed;
 mod pieces;
+mod reader;
 mod round_trip;

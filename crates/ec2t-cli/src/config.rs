@@ -5,6 +5,7 @@ use std::path::Path;
 
 use anyhow::{Context, Result};
 use ec2t_data::LoadOptions;
+use ec2t_format::codec::Effort;
 use ec2t_format::tensor::Storage;
 use ec2t_quant::{FinetuneOptions, PretrainOptions, TernarizeOptions};
 use serde::{Deserialize, Serialize};
@@ -93,6 +94,27 @@ pub(crate) struct Export {
     pub(crate) fold_batch_norm: bool,
     /// Precision of all numbers that are not ternary.
     pub(crate) side: Precision,
+    /// How small to make the file.
+    pub(crate) effort: Compression,
+}
+
+/// How small to make a model file.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, clap::ValueEnum)]
+#[serde(rename_all = "lowercase")]
+pub(crate) enum Compression {
+    /// Small, and quick to read.
+    Balanced,
+    /// One per cent smaller, and some five times slower to read.
+    Max,
+}
+
+impl From<Compression> for Effort {
+    fn from(compression: Compression) -> Self {
+        match compression {
+            Compression::Balanced => Effort::Balanced,
+            Compression::Max => Effort::Max,
+        }
+    }
 }
 
 /// Precision of floats in the model file.

@@ -117,6 +117,11 @@ fn evaluate_run(run: &RunDir, json: bool) -> Result<()> {
     print(&format!("float:   {}\nternary: {}", describe(&result.float), describe(&result.ternary)))
 }
 
+/// Share of images, in percent, that a network classifies rightly.
+pub(super) fn top1(network: Network, images: &Dataset) -> Result<f64> {
+    Ok(measure(&Model::new(network)?, images)?.top1)
+}
+
 /// How good a network is on a run's test images, in words.
 pub(super) fn describe_test(run: &RunDir, network: Network) -> Result<String> {
     Ok(describe(&measure(&Model::new(network)?, &run.splits()?.test)?))

@@ -7,8 +7,12 @@ use clap::Args;
 use ec2t_format::tensor::Storage;
 use ec2t_format::{Network, Tensor, fold_batch_norm};
 
+use super::eval::top1;
 use crate::output::{grouped, tell, write_file};
 use crate::run_dir::{RunArgs, RunDir};
+
+/// Loss of accuracy, in points, from which on rounding is warned of.
+const ROUNDING_MAY_COST: f64 = 0.1;
 
 /// Write a run's network to a model file.
 #[derive(Args)]
@@ -26,20 +30,41 @@ impl ExportArgs {
 /// Writes the fine-tuned network of a run to its model file.
 pub(crate) fn export(run: &RunDir) -> Result<()> {
     let export = &run.config.export;
-    let mut network = run.network("finetune", "finetune")?;
+    let mut exact = run.network("finetune", "finetune")?;
     if export.fold_batch_norm {
-        network = fold_batch_norm(&network);
+        exact = fold_batch_norm(&exact);
     }
-    network = with_storage(network, export.side.into())?;
+    let mut network = with_storage(exact.clone(), export.side.into())?;
+    if network != exact {
+        check_rounding(run, exact, &network)?;
+    }
     network.metadata = BTreeMap::from([
         ("dataset".to_owned(), run.config.data.dataset.clone()),
         ("producer".to_owned(), concat!("ec2t ", env!("CARGO_PKG_VERSION")).to_owned()),
         ("seed".to_owned(), run.config.run.seed.to_string()),
     ]);
-    let file = ec2t_format::write(&network);
+    let file = ec2t_format::write_with(&network, export.effort.into());
     let path = run.join("model.ec2t");
     write_file(&path, &file)?;
     tell(format_args!("{}: {} bytes", path.display(), grouped(file.len())));
+    Ok(())
+}
+
+/// Tells what rounding the floats costs on the validation images.
+fn check_rounding(run: &RunDir, exact: Network, rounded: &Network) -> Result<()> {
+    let images = run.splits()?.validation;
+    if images.is_empty() {
+        return Ok(());
+    }
+    let before = top1(exact, &images)?;
+    let after = top1(rounded.clone(), &images)?;
+    tell(format_args!(
+        "{after:.2} % of {} validation images right with 16-bit floats, {before:.2} % with 32 bits",
+        grouped(images.len())
+    ));
+    if before - after > ROUNDING_MAY_COST {
+        tell("that is a loss: export.side = \"f32\" in config.toml keeps all bits");
+    }
     Ok(())
 }
 

@@ -10,7 +10,7 @@ use serde::Serialize;
 
 use super::export::with_storage;
 use super::scale::preprocess;
-use crate::config::{Precision, Preprocessing};
+use crate::config::{Compression, Precision, Preprocessing};
 use crate::exit::BadFile;
 use crate::output::{grouped, print, print_json, tell, write_file};
 
@@ -53,6 +53,9 @@ pub(crate) struct ImportArgs {
     /// Precision of all numbers that are not ternary.
     #[arg(long, value_enum, default_value = "f32")]
     side: Precision,
+    /// How small to make the file.
+    #[arg(long, value_enum, default_value = "balanced")]
+    effort: Compression,
     /// Print the result as JSON.
     #[arg(long)]
     json: bool,
@@ -80,7 +83,7 @@ impl ImportArgs {
         graph.validate()?;
         let imported = ec2t_interop::import(&self.checkpoint, graph)?;
         tell(format_args!("{}: {}", self.checkpoint.display(), imported.report));
-        let file = ec2t_format::write(&self.stored(&imported.network)?);
+        let file = ec2t_format::write_with(&self.stored(&imported.network)?, self.effort.into());
         write_file(&self.output, &file)?;
         self.print(&imported.network, file.len())
     }

@@ -5,6 +5,7 @@ mod eval;
 pub(crate) mod export;
 mod import;
 mod inspect;
+mod repack;
 mod report;
 mod run;
 pub(crate) mod scale;
@@ -48,6 +49,8 @@ pub(crate) enum Command {
     Inspect(inspect::InspectArgs),
     /// Check model files in every way there is.
     Verify(verify::VerifyArgs),
+    /// Write a model file anew: in the current version, or smaller.
+    Repack(repack::RepackArgs),
     /// Write a run's report.
     Report(report::ReportArgs),
 }
@@ -67,6 +70,7 @@ impl Command {
             Command::Run(args) => args.run(),
             Command::Inspect(args) => args.run(),
             Command::Verify(args) => args.run(),
+            Command::Repack(args) => args.run(),
             Command::Report(args) => args.run(),
         }
     }

@@ -8,8 +8,9 @@ use super::budget::Budget;
 use super::error::FormatError;
 use super::header::{Header, Version};
 use super::tensor::TensorEntry;
-use super::toc::{self, Entry, SectionKind};
+use super::toc::{self, Entry, SectionKind, TensorEncoding};
 use super::{arrange, graph, metadata};
+use crate::codec::{CodecId, Effort};
 use crate::graph::Graph;
 
 /// Name of a section of an unknown kind.
@@ -60,6 +61,15 @@ impl<'a> Contents<'a> {
             metadata: metadata::decode(metadata_entry, budget)?,
             sections,
         })
+    }
+
+    /// How hard the writer has tried.
+    pub(super) fn effort(&self) -> Effort {
+        let max = SectionKind::Tensor(TensorEncoding::Ternary(CodecId::Max));
+        match self.sections.iter().any(|entry| entry.kind == max) {
+            true => Effort::Max,
+            false => Effort::Balanced,
+        }
     }
 
     /// Every section with its name.

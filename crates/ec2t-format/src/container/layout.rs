@@ -8,12 +8,15 @@ use super::contents::Contents;
 use super::error::FormatError;
 use super::header::{Header, Version};
 use super::toc::{SectionKind, TensorEncoding};
+use crate::codec::Effort;
 
 /// The parts of a file: its header and table of contents, then the sections.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Layout {
     /// Version of the format.
     pub version: Version,
+    /// How hard the writer has tried to make it small.
+    pub effort: Effort,
     /// Length of the header in bytes.
     pub header_len: usize,
     /// Length of the table of contents, which follows the header.
@@ -81,6 +84,7 @@ pub fn layout(file: &[u8]) -> Result<Layout, FormatError> {
     });
     Ok(Layout {
         version: contents.version,
+        effort: contents.effort(),
         header_len: Header::LEN,
         toc_len: contents.toc_len,
         sections: sections.collect(),

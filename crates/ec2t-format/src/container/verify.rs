@@ -9,7 +9,6 @@ use super::error::FormatError;
 use super::read::read_with;
 use super::toc::{Entry, SectionKind, TensorEncoding};
 use super::write::write_with;
-use crate::codec::{CodecId, Effort};
 use crate::network::Network;
 
 /// The network in a file of which all has been checked: what [`read_with`]
@@ -41,19 +40,10 @@ pub fn verify(file: &[u8], limits: &Limits) -> Result<Network, FormatError> {
     let network = read_with(file, limits)?;
     let found = Contents::open(file, &mut Budget::new(limits))?;
     if !found.version.is_plain() {
-        let expected = write_with(&network, effort(&found));
+        let expected = write_with(&network, found.effort());
         compare(&Contents::open(&expected, &mut Budget::new(limits))?, &found)?;
     }
     Ok(network)
-}
-
-/// How hard the writer of a file has tried.
-fn effort(file: &Contents<'_>) -> Effort {
-    let max = SectionKind::Tensor(TensorEncoding::Ternary(CodecId::Max));
-    match file.sections.iter().any(|entry| entry.kind == max) {
-        true => Effort::Max,
-        false => Effort::Balanced,
-    }
 }
 
 /// Insists that sections are as expected. Both files hold the same network, so

@@ -3,7 +3,7 @@
 
 use std::collections::BTreeMap;
 
-use ec2t_format::{FormatError, Limits, Network, layout, read, read_with, verify, write};
+use ec2t_format::{FormatError, Limits, Network, layout, read, read_with, verify, write_with};
 
 use crate::allocator::peak;
 use crate::networks::Random;
@@ -80,14 +80,14 @@ pub(crate) fn read_or_refuse(file: &[u8], limits: &Limits) -> Result<Network, Fo
 /// As [`read_or_refuse`]; what is read must be what a writer writes.
 pub(crate) fn read_canonical_or_refuse(file: &[u8], limits: &Limits) -> Result<(), FormatError> {
     let network = read_or_refuse(file, limits)?;
-    let again = write(&network);
     let known = layout(file)?;
+    let again = write_with(&network, known.effort);
     let only_known = known.file_len() == again.len() && file[10..20] == again[10..20];
     match verify(file, limits) {
         Ok(_) if only_known => assert!(again == file, "another form of the same network"),
         Ok(_) | Err(FormatError::NotShortest { .. }) => {
             let back = read(&again).expect("what is written is read");
-            assert!(write(&back) == again, "writing twice differs");
+            assert!(write_with(&back, known.effort) == again, "writing twice differs");
         }
         Err(error) => panic!("it was read, but: {error}"),
     }

@@ -11,7 +11,8 @@ use crate::output::{grouped, print, write_file};
 
 /// Write a model file anew: in the current version, smaller, or with other floats.
 ///
-/// All values stay as they are, unless --side rounds the floats.
+/// All values stay as they are, unless --side rounds the floats. Sections that this version
+/// does not know are left out.
 #[derive(Args)]
 pub(crate) struct RepackArgs {
     /// The model file.
@@ -20,9 +21,9 @@ pub(crate) struct RepackArgs {
     /// Model file to write; it may be the same.
     #[arg(short, long, value_name = "FILE")]
     output: PathBuf,
-    /// How small to make the file.
-    #[arg(long, value_enum, default_value = "balanced")]
-    effort: Compression,
+    /// How small to make the file; as the file is, if not given.
+    #[arg(long, value_enum)]
+    effort: Option<Compression>,
     /// Precision of all numbers that are not ternary; as they are, if not given.
     #[arg(long, value_enum)]
     side: Option<Precision>,
@@ -36,7 +37,11 @@ impl RepackArgs {
         if let Some(side) = self.side {
             network = with_storage(network, side.into())?;
         }
-        let packed = ec2t_format::write_with(&network, self.effort.into());
+        let effort = match self.effort {
+            Some(effort) => effort.into(),
+            None => ec2t_format::layout(&file)?.effort,
+        };
+        let packed = ec2t_format::write_with(&network, effort);
         write_file(&self.output, &packed)?;
         let (before, after) = (grouped(file.len()), grouped(packed.len()));
         print(&format!("{}: {after} bytes, {before} before", self.output.display()))

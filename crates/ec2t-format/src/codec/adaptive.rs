@@ -2,11 +2,21 @@
 
 use alloc::vec::Vec;
 
-use super::range::BitCoder;
+use super::range::{BitCoder, EVEN, PRECISION};
 
-/// Probability of a 1 whose every observation weighs the same: the estimator of
-/// Krichevsky and Trofimov (1981), `(ones + ½) / (all + 1)`. Costs at most
-/// ½·log₂ n + 1 bits more than knowing the share in advance.
+/// The largest probability.
+const LAST: u32 = (1 << PRECISION) - 1;
+
+/// A probability in 1/2²⁴, moved to at least 1/2048 away from 0 and 1.
+#[inline]
+pub(super) fn bounded(p1: u32) -> u32 {
+    p1.clamp(1 << (PRECISION - 11), (1 << PRECISION) - (1 << (PRECISION - 11)))
+}
+
+/// Probability of a true decision whose every observation weighs the same: the estimator of
+/// Krichevsky and Trofimov (1981), `(ones + ½) / (all + 1)`. From an even start
+/// that costs at most ½·log₂ n + 1 bits more than knowing the share in advance,
+/// and a bit for every eleven million decisions where nearly all are alike.
 #[derive(Clone, Copy, Default)]
 pub(super) struct Share {
     ones: u64,
@@ -17,11 +27,11 @@ impl Share {
     /// Of what is seldom true: starts as if seven had been false.
     pub(super) const SELDOM: Self = Self { ones: 0, all: 7 };
 
-    /// In 1/65536, neither 0 nor 1.
+    /// In 1/2²⁴, neither 0 nor 1.
     pub(super) fn p1(self) -> u32 {
-        let ones = (self.ones << 1 | 1) << 15;
+        let ones = (self.ones << 1 | 1) << (PRECISION - 1);
         let p1 = ones.checked_div(self.all.wrapping_add(1)).unwrap_or(0);
-        p1.clamp(1, 65535) as u32
+        p1.clamp(1, u64::from(LAST)) as u32
     }
 
     pub(super) fn learn(&mut self, bit: bool) {
@@ -30,7 +40,7 @@ impl Share {
     }
 }
 
-/// Probability of a 1 that starts from a guess and moves by `1 / (n + 2.5)` of
+/// Probability of a true decision that starts from a guess and moves by `1 / (n + 2.5)` of
 /// each error, n being what it has seen, guess included, and at most 255.
 ///
 /// Packed as 24 bits of probability above 8 bits of n.
@@ -43,10 +53,10 @@ impl Adaptive {
         Self(p1 << 16 | seen as u32)
     }
 
-    /// In 1/65536, from 32 to 65504.
+    /// In 1/2²⁴, at least 1/2048 away from 0 and 1.
     #[inline]
     pub(super) fn p1(self) -> u32 {
-        (self.0 >> 16).clamp(32, 65504)
+        bounded(self.0 >> 8)
     }
 
     /// Observations so far, at most 255.
@@ -80,7 +90,8 @@ impl Contexts {
     /// Codes a decision with the probability of a context, which learns it.
     #[inline]
     pub(super) fn code(&mut self, coder: &mut impl BitCoder, context: usize, bit: bool) -> bool {
-        let Some(adaptive) = self.0.get_mut(context) else { return coder.code(1 << 15, bit) };
+        debug_assert!(context < self.0.len(), "context {context}");
+        let Some(adaptive) = self.0.get_mut(context) else { return coder.code(EVEN, bit) };
         let bit = coder.code(adaptive.p1(), bit);
         adaptive.learn(bit);
         bit
@@ -106,13 +117,12 @@ mod tests {
     #[test]
     fn a_share_is_that_of_krichevsky_and_trofimov() {
         let mut share = Share::default();
-        assert_eq!(share.p1(), 32768);
+        assert_eq!(share.p1(), EVEN);
         share.learn(true);
-        assert_eq!(share.p1(), 49152);
-        for _ in 0..100_000 {
-            share.learn(true);
-        }
-        assert_eq!(share.p1(), 65535);
+        assert_eq!(share.p1(), 3 << 22);
+        share.ones = 1 << 31;
+        share.all = 1 << 31;
+        assert_eq!(share.p1(), LAST);
     }
 
     #[test]
@@ -120,15 +130,15 @@ mod tests {
         let (mut weak, mut strong) = (Adaptive::new(32768, 0), Adaptive::new(32768, 20));
         weak.learn(true);
         strong.learn(true);
-        assert_eq!(weak.p1(), 45874);
-        assert!(strong.p1() > 32768 && strong.p1() < 35000, "{}", strong.p1());
+        assert_eq!(weak.p1() >> 8, 45874);
+        assert!((EVEN + 1..EVEN + EVEN / 16).contains(&strong.p1()), "{}", strong.p1());
         for _ in 0..10_000 {
             strong.learn(false);
         }
-        assert_eq!((strong.p1(), strong.seen()), (32, 255));
+        assert_eq!((strong.p1(), strong.seen()), (1 << 13, 255));
         for _ in 0..10_000 {
             strong.learn(true);
         }
-        assert_eq!(strong.p1(), 65504);
+        assert_eq!(strong.p1(), (1 << 24) - (1 << 13));
     }
 }

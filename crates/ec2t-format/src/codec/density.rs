@@ -4,7 +4,7 @@ use core::num::Wrapping;
 
 use super::CodecError;
 use super::logistic::stretch;
-use super::range::BitCoder;
+use super::range::{BitCoder, EVEN};
 
 /// What a part's share is mixed with, as if that many of its weights had been
 /// seen with the share of the whole.
@@ -23,9 +23,8 @@ impl Density {
 
     /// Eight even decisions, the highest bit first.
     pub(super) fn code(self, coder: &mut impl BitCoder) -> Self {
-        let bit = |byte: u8, shift: u32| {
-            byte << 1 | u8::from(coder.code(32768, self.0 >> shift & 1 == 1))
-        };
+        let bit =
+            |byte: u8, shift: u32| byte << 1 | u8::from(coder.code(EVEN, self.0 >> shift & 1 == 1));
         Self((0..8).rev().fold(0, bit))
     }
 

@@ -44,7 +44,7 @@ impl Model {
     }
 
     pub(super) fn decode(self, bytes: &[u8], kernels: Kernels) -> Result<Vec<i8>, CodecError> {
-        let mut coder = Decoder::new(bytes);
+        let mut coder = Decoder::new(bytes)?;
         let map = ZeroMap::blank(kernels).code(&mut coder);
         let mut rest = vec![0; map.rest().count()];
         let density = Density::of(&[]).code(&mut coder);
@@ -69,7 +69,7 @@ pub(super) fn encode_order0(codes: &[i8]) -> Vec<u8> {
 }
 
 pub(super) fn decode_order0(bytes: &[u8], count: usize) -> Result<Vec<i8>, CodecError> {
-    let mut coder = Decoder::new(bytes);
+    let mut coder = Decoder::new(bytes)?;
     let mut codes = vec![0; count];
     order0::code(&mut coder, &mut codes);
     coder.finish().map(|()| codes)

@@ -1,7 +1,7 @@
 //! Probabilities as log odds, in whole numbers.
 //!
 //! Log odds `ln(p / (1 − p))` are in units of 1/256 and lie in −2047…2047,
-//! where p is 1/2981 and 2980/2981.
+//! where p is 1/2970 and 2969/2970.
 
 /// Log odds of either sign are at most this.
 pub(super) const LIMIT: i32 = 2047;

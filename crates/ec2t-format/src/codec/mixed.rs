@@ -29,8 +29,6 @@ const ONE: Wrapping<i32> = Wrapping(256);
 /// Log odds of 0.6: the input that is always there, and that of a sign in the
 /// sum of the kernel.
 const BIAS: Wrapping<i32> = Wrapping(154);
-/// Positions in a kernel that contexts tell apart; those behind are as one.
-const POSITIONS: usize = 32;
 /// First weights, in 1/256, of what is given for a zero decision: the densities of
 /// the input channel, the output channel, the kernel, and this position in either
 /// channel; left, above; the bias.
@@ -40,12 +38,24 @@ const ZERO_WEIGHTS: [i32; 8] = [91, 89, 14, 49, 24, 122, 89, 12];
 /// above left, above right; the sum of the kernel; the kernels before in the
 /// output and in the input channel; the bias.
 const SIGN_WEIGHTS: [i32; 12] = [40, 22, 29, 16, 191, 165, 18, 79, 0, 36, 28, 6];
+/// How many positions in a kernel contexts tell apart; those behind are as one.
+fn positions(kernels: Kernels) -> usize {
+    kernels.area().clamp(1, 32)
+}
+
 /// Contexts of each slot of a zero decision: that of codec 3, the neighbours,
 /// the zeros before.
-const ZERO_SLOTS: [usize; 3] = [ZERO_CONTEXTS, 256 * POSITIONS, 256 * POSITIONS];
+fn zero_slots(kernels: Kernels) -> [usize; 3] {
+    let by_position = positions(kernels).wrapping_mul(256);
+    [ZERO_CONTEXTS, by_position, by_position]
+}
+
 /// Contexts of each slot of a sign decision: that of codec 3, the neighbours, the
 /// weights before.
-const SIGN_SLOTS: [usize; 3] = [SIGN_CONTEXTS, 256 * POSITIONS, 243 * POSITIONS];
+fn sign_slots(kernels: Kernels) -> [usize; 3] {
+    let positions = positions(kernels);
+    [SIGN_CONTEXTS, positions.wrapping_mul(256), positions.wrapping_mul(243)]
+}
 
 pub(super) fn code(
     coder: &mut impl BitCoder,
@@ -68,8 +78,8 @@ pub(super) fn code(
 
 /// Bound of the memory that coding takes.
 pub(super) fn working_bytes(kernels: Kernels) -> usize {
-    let tables = ZERO_SLOTS.iter().chain(&SIGN_SLOTS);
-    let slots = tables.fold(0usize, |sum, &contexts| sum.saturating_add(contexts));
+    let tables = zero_slots(kernels).into_iter().chain(sign_slots(kernels));
+    let slots = tables.fold(0usize, |sum, contexts| sum.saturating_add(contexts));
     let parts = kernels
         .area()
         .saturating_mul(kernels.inputs.saturating_add(1))
@@ -121,21 +131,14 @@ fn sign(weight: i8) -> Wrapping<i32> {
 /// What was counted in a part of the tensor so far.
 #[derive(Clone, Copy, Default)]
 struct Part {
-    seen: u32,
     nonzero: u32,
     positive: u32,
 }
 
 impl Part {
     fn learn(&mut self, weight: i8) {
-        self.seen = self.seen.wrapping_add(1);
         self.nonzero = self.nonzero.wrapping_add(u32::from(weight != 0));
         self.positive = self.positive.wrapping_add(u32::from(weight > 0));
-    }
-
-    /// The share that is not zero, mixed with another.
-    fn share(self, weight: u32, other: u32) -> u32 {
-        mixed_share(self.nonzero, self.seen, weight, other)
     }
 
     /// Log odds of a positive sign, as if `before` signs, half of them positive,
@@ -150,7 +153,8 @@ struct Model {
     density: Density,
     zero: Mixer<8, 3>,
     sign: Mixer<12, 3>,
-    /// Input channel of the kernel.
+    /// Output and input channel of the kernel.
+    output: usize,
     input: usize,
     /// Of the output channel, and of it by position.
     of_output: Part,
@@ -191,8 +195,9 @@ impl Model {
         Self {
             kernels,
             density,
-            zero: Mixer::new(ZERO_WEIGHTS, [39, 59, 30], ZERO_SLOTS),
-            sign: Mixer::new(SIGN_WEIGHTS, [95, 60, 45], SIGN_SLOTS),
+            zero: Mixer::new(ZERO_WEIGHTS, [39, 59, 30], zero_slots(kernels)),
+            sign: Mixer::new(SIGN_WEIGHTS, [95, 60, 45], sign_slots(kernels)),
+            output: 0,
             input: 0,
             of_output: Part::default(),
             of_output_at: at(1),
@@ -210,6 +215,7 @@ impl Model {
         self.input = self.input.wrapping_add(1);
         if self.input == self.kernels.inputs {
             self.input = 0;
+            self.output = self.output.wrapping_add(1);
             self.of_output = Part::default();
             self.of_output_at.fill(Part::default());
         }
@@ -230,11 +236,10 @@ impl Model {
             input: self.of_input.get(input).copied().unwrap_or_default(),
             input_at: self.of_input_at.get(input_at).copied().unwrap_or_default(),
         };
-        let position = at.min(POSITIONS - 1);
-        let nonzero = self.code_zero(coder, weight != 0, &parts, position, around);
+        let nonzero = self.code_zero(coder, weight != 0, &parts, at, around);
         let weight = match nonzero {
             false => 0,
-            true if self.code_sign(coder, weight > 0, &parts, position, around) => 1,
+            true if self.code_sign(coder, weight > 0, &parts, at, around) => 1,
             true => -1,
         };
         self.kernel.learn(weight);
@@ -249,22 +254,34 @@ impl Model {
         weight
     }
 
+    /// How many codes of a channel came before: those of `kernels` whole kernels and
+    /// those up to `at`.
+    fn seen(&self, kernels: usize, at: usize) -> u32 {
+        kernels.wrapping_mul(self.kernels.area()).wrapping_add(at) as u32
+    }
+
+    /// A context by the position in the kernel.
+    fn at_position(&self, context: usize, at: usize) -> usize {
+        let positions = positions(self.kernels);
+        context.wrapping_mul(positions).wrapping_add(at.min(positions.saturating_sub(1)))
+    }
+
     fn code_zero(
         &mut self,
         coder: &mut impl BitCoder,
         nonzero: bool,
         parts: &Parts,
-        position: usize,
+        at: usize,
         around: &Around,
     ) -> bool {
         let density = self.density;
         let base = density.odds();
         let above_base = |share: u32| Wrapping(stretch(share)) - base;
 
-        let input = density.share_of_part(parts.input.nonzero, parts.input.seen);
-        let output = density.share_of_part(parts.output.nonzero, parts.output.seen);
-        let input_at = parts.input_at.share(5, input);
-        let output_at = parts.output_at.share(5, output);
+        let input = density.share_of_part(parts.input.nonzero, self.seen(self.output, at));
+        let output = density.share_of_part(parts.output.nonzero, self.seen(self.input, at));
+        let input_at = mixed_share(parts.input_at.nonzero, self.output as u32, 5, input);
+        let output_at = mixed_share(parts.output_at.nonzero, self.input as u32, 5, output);
         let (of_input, of_output) = (above_base(input), above_base(output));
         let side = |weight: i8| match weight {
             OUTSIDE => Wrapping(0),
@@ -285,8 +302,8 @@ impl Model {
         let channels = channel_step(of_input + of_output);
         let contexts = [
             zero_context(channels, self.kernel.fill.step(), around.left, around.above),
-            neighbours(around).wrapping_mul(POSITIONS) | position,
-            self.kernel.nonzero.wrapping_mul(POSITIONS) | position,
+            self.at_position(neighbours(around), at),
+            self.at_position(self.kernel.nonzero, at),
         ];
         self.zero.code(coder, base, given, contexts, nonzero)
     }
@@ -296,7 +313,7 @@ impl Model {
         coder: &mut impl BitCoder,
         positive: bool,
         parts: &Parts,
-        position: usize,
+        at: usize,
         around: &Around,
     ) -> bool {
         let sum = self.kernel.sum;
@@ -316,8 +333,8 @@ impl Model {
         ];
         let contexts = [
             sign_context(sum, around.left, around.above),
-            neighbours(around).wrapping_mul(POSITIONS) | position,
-            self.kernel.weights.wrapping_mul(POSITIONS) | position,
+            self.at_position(neighbours(around), at),
+            self.at_position(self.kernel.weights, at),
         ];
         self.sign.code(coder, Wrapping(0), given, contexts, positive)
     }

@@ -2,10 +2,11 @@
 //!
 //! All in whole numbers: log odds in 1/256, weights in 1/65536.
 
+use alloc::vec;
 use alloc::vec::Vec;
 use core::num::Wrapping;
 
-use super::adaptive::Adaptive;
+use super::adaptive::{Adaptive, bounded};
 use super::logistic::{squash, stretch};
 use super::range::BitCoder;
 
@@ -52,7 +53,7 @@ impl<const D: usize, const S: usize> Mixer<D, S> {
             *input = table.input(context, base, guess);
         }
         let p1 = squash((guess + dot(&self.slots, &inputs)).0);
-        let bit = coder.code(p1.clamp(32, 65504), bit);
+        let bit = coder.code(bounded(p1 << 8), bit);
 
         let error = Wrapping((i32::from(bit) << 16).wrapping_sub(p1 as i32));
         let shift = self.rate();
@@ -104,7 +105,7 @@ struct SlotTable(Vec<Adaptive>);
 
 impl SlotTable {
     fn new(contexts: usize) -> Self {
-        Self(core::iter::repeat_n(Adaptive::new(1 << 15, 0), contexts).collect())
+        Self(vec![Adaptive::new(1 << 15, 0); contexts])
     }
 
     /// Log odds of a context above `base`, the less the less it has seen. One
@@ -116,6 +117,7 @@ impl SlotTable {
         base: Wrapping<i32>,
         guess: Wrapping<i32>,
     ) -> Wrapping<i32> {
+        debug_assert!(context < self.0.len(), "context {context}");
         let Some(slot) = self.0.get_mut(context) else { return Wrapping(0) };
         let seen = slot.seen();
         if seen == 0 {
@@ -123,7 +125,7 @@ impl SlotTable {
             return Wrapping(0);
         }
         let trust = TRUST.get(usize::from(seen)).copied().unwrap_or(0);
-        ((Wrapping(stretch(slot.p1() >> 4)) - base) * Wrapping(trust)) >> 8
+        ((Wrapping(stretch(slot.p1() >> 12)) - base) * Wrapping(trust)) >> 8
     }
 
     #[inline]

@@ -166,7 +166,8 @@ impl Effort {
 /// ```
 pub fn encode_best(codes: &[i8], kernels: Kernels, effort: Effort) -> (CodecId, Vec<u8>) {
     let mut best = (CodecId::TwoBit, CodecId::TwoBit.encode(codes, kernels));
-    for codec in CodecId::ALL.into_iter().filter(|&codec| effort.tries(codec)) {
+    let others = CodecId::ALL.into_iter().skip(1).filter(|&codec| effort.tries(codec));
+    for codec in others {
         let bytes = codec.encode(codes, kernels);
         if bytes.len() < best.1.len() {
             best = (codec, bytes);
@@ -203,6 +204,17 @@ pub enum CodecError {
         /// The byte.
         found: u8,
     },
+    /// An arithmetic code begins with eight bytes of 255, which stand for nothing.
+    #[error("the arithmetic code begins with what stands for nothing")]
+    Beginning,
+    /// An arithmetic code goes on behind its last decision.
+    #[error("expected at most {limit} bytes of codes, found {found}")]
+    TooLong {
+        /// Bytes that were taken in.
+        limit: usize,
+        /// Length of the payload.
+        found: usize,
+    },
     /// An arithmetic code does not end in the shortest way.
     #[error("the arithmetic code does not end as it should")]
     Ending {
@@ -235,11 +247,12 @@ impl CodecError {
     pub fn offset(&self) -> usize {
         match *self {
             CodecError::Length { expected, found } => expected.min(found),
+            CodecError::TooLong { limit, .. } => limit,
             CodecError::InvalidCode { offset, .. }
             | CodecError::InvalidTrits { offset, .. }
             | CodecError::Ending { offset }
             | CodecError::Padding { offset, .. } => offset,
-            CodecError::Density { .. } | CodecError::ZeroChannel => 0,
+            CodecError::Beginning | CodecError::Density { .. } | CodecError::ZeroChannel => 0,
         }
     }
 }

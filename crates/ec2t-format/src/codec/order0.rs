@@ -1,8 +1,8 @@
 //! Codec 6: every weight alone.
 //!
 //! Two decisions: is it not zero, and if so, is it positive. Each of the two
-//! questions has a [`Share`]. Whatever the tensor, this stays within a few
-//! bytes of its zeroth-order entropy.
+//! questions has a [`Share`], so this stays within a few bytes of the
+//! zeroth-order entropy.
 
 use super::adaptive::Share;
 use super::range::BitCoder;

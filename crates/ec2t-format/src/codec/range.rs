@@ -1,10 +1,10 @@
 //! An adaptive binary arithmetic coder, and the one walk over a tensor that
 //! encoder and decoder share.
 //!
-//! The interval `[low, low + range)` starts as all 64-bit values. A decision
-//! with probability p of being 1, in 1/65536, splits it at
-//! `low + ⌊range / 65536⌋ · p`: the lower part stands for 1. When `range` falls
-//! below 2³², the upper 32 bits of `low` are written and both are shifted. The
+//! The interval `[low, low + range)` starts as all 64-bit values but the last. A
+//! decision with probability p of being true, in 1/2²⁴, splits it at
+//! `low + ⌊range / 2²⁴⌋ · p`: the lower part stands for true. When `range` falls
+//! below 2⁴⁸, the upper 16 bits of `low` are written and both are shifted. The
 //! principle is that of Martin's range encoding (1979) and of CACM's
 //! arithmetic coder; only integers are used, so every machine agrees.
 //!
@@ -17,14 +17,18 @@ use alloc::vec::Vec;
 
 use super::CodecError;
 
+/// Bits of a probability.
+pub(super) const PRECISION: u32 = 24;
+/// An even chance.
+pub(super) const EVEN: u32 = 1 << (PRECISION - 1);
 /// Below this, `range` is shifted.
-const LEAST_RANGE: u64 = 1 << 32;
+const LEAST_RANGE: u64 = 1 << 48;
 
 /// Codes decisions in one direction or the other, so that a model is written
 /// down once.
 pub(super) trait BitCoder {
-    /// Codes one decision whose probability of being true is `p1` / 65536, with
-    /// 0 < `p1` < 65536, and gives it. A decoder does not look at `bit`.
+    /// Codes one decision whose probability of being true is `p1` / 2²⁴, with
+    /// 0 < `p1` < 2²⁴, and gives it. A decoder does not look at `bit`.
     fn code(&mut self, p1: u32, bit: bool) -> bool;
 }
 
@@ -66,17 +70,17 @@ impl Encoder {
 
 impl BitCoder for Encoder {
     fn code(&mut self, p1: u32, bit: bool) -> bool {
-        let bound = (self.range >> 16).wrapping_mul(u64::from(p1));
+        let bound = (self.range >> PRECISION).wrapping_mul(u64::from(p1));
         if bit {
             self.range = bound;
         } else {
             self.add(bound);
             self.range = self.range.wrapping_sub(bound);
         }
-        if self.range < LEAST_RANGE {
-            self.bytes.extend(((self.low >> 32) as u32).to_be_bytes());
-            self.low <<= 32;
-            self.range <<= 32;
+        while self.range < LEAST_RANGE {
+            self.bytes.extend(((self.low >> 48) as u16).to_be_bytes());
+            self.low <<= 16;
+            self.range <<= 16;
         }
         bit
     }
@@ -101,40 +105,40 @@ pub(super) struct Decoder<'a> {
     position: usize,
     /// The last 64 bits read.
     window: u64,
-    /// `window` − `low`, always below `range`.
+    /// `window` − `low`, below `range`.
     code: u64,
     range: u64,
 }
 
 impl<'a> Decoder<'a> {
-    pub(super) fn new(bytes: &'a [u8]) -> Self {
+    /// # Errors
+    /// Where the code is not in the first interval.
+    pub(super) fn new(bytes: &'a [u8]) -> Result<Self, CodecError> {
         let mut decoder = Self { bytes, position: 0, window: 0, code: 0, range: u64::MAX };
-        decoder.shift();
-        decoder.shift();
-        decoder
+        for _ in 0..4 {
+            decoder.shift();
+        }
+        match decoder.code < decoder.range {
+            true => Ok(decoder),
+            false => Err(CodecError::Beginning),
+        }
     }
 
-    /// Reads four bytes, zeros behind the end.
+    /// Reads two bytes, zeros behind the end.
+    #[inline]
     fn shift(&mut self) {
-        let rest = self.bytes.get(self.position..).unwrap_or_default();
-        let word = match rest.first_chunk() {
-            Some(&word) => u32::from_be_bytes(word),
-            None => {
-                let mut word = [0; 4];
-                word.iter_mut().zip(rest).for_each(|(to, &from)| *to = from);
-                u32::from_be_bytes(word)
-            }
-        };
-        self.position = self.position.saturating_add(4);
-        self.window = self.window << 32 | u64::from(word);
-        self.code = self.code << 32 | u64::from(word);
+        let byte = |at: usize| u64::from(self.bytes.get(at).copied().unwrap_or(0));
+        let word = byte(self.position) << 8 | byte(self.position.wrapping_add(1));
+        self.position = self.position.wrapping_add(2);
+        self.window = self.window << 16 | word;
+        self.code = self.code << 16 | word;
     }
 
     /// Checks that the bytes end as an encoder ends them.
     pub(super) fn finish(self) -> Result<(), CodecError> {
         let found = self.bytes.len();
         if found > self.position {
-            return Err(CodecError::Length { expected: self.position, found });
+            return Err(CodecError::TooLong { limit: self.position, found });
         }
         let low = self.window.wrapping_sub(self.code);
         let shortest = self.code == distance_to_end(low, self.range);
@@ -148,7 +152,7 @@ impl<'a> Decoder<'a> {
 impl BitCoder for Decoder<'_> {
     #[inline]
     fn code(&mut self, p1: u32, _: bool) -> bool {
-        let bound = (self.range >> 16).wrapping_mul(u64::from(p1));
+        let bound = (self.range >> PRECISION).wrapping_mul(u64::from(p1));
         let bit = self.code < bound;
         if bit {
             self.range = bound;
@@ -156,8 +160,8 @@ impl BitCoder for Decoder<'_> {
             self.code = self.code.wrapping_sub(bound);
             self.range = self.range.wrapping_sub(bound);
         }
-        if self.range < LEAST_RANGE {
-            self.range <<= 32;
+        while self.range < LEAST_RANGE {
+            self.range <<= 16;
             self.shift();
         }
         bit
@@ -170,6 +174,8 @@ mod tests {
     use alloc::vec;
     use proptest::prelude::*;
 
+    const LAST: u32 = (1 << PRECISION) - 1;
+
     fn encode(decisions: &[(u32, bool)]) -> Vec<u8> {
         let mut encoder = Encoder::new();
         for &(p1, bit) in decisions {
@@ -179,21 +185,24 @@ mod tests {
     }
 
     fn decode(bytes: &[u8], decisions: &[(u32, bool)]) -> Result<Vec<bool>, CodecError> {
-        let mut decoder = Decoder::new(bytes);
+        let mut decoder = Decoder::new(bytes)?;
         let bits = decisions.iter().map(|&(p1, _)| decoder.code(p1, false)).collect();
         decoder.finish().map(|()| bits)
     }
 
     proptest! {
         #[test]
-        fn decisions_come_back(decisions in prop::collection::vec((1u32..65536, any::<bool>()), 0..300)) {
+        fn decisions_come_back(decisions in prop::collection::vec((1..=LAST, any::<bool>()), 0..300)) {
             let bits: Vec<bool> = decisions.iter().map(|&(_, bit)| bit).collect();
             prop_assert_eq!(decode(&encode(&decisions), &decisions), Ok(bits));
         }
 
         #[test]
-        fn what_decodes_is_the_encoding(bytes in prop::collection::vec(any::<u8>(), 0..6), p1 in 1u32..65536) {
-            let decisions = vec![(p1, false); 30];
+        fn what_decodes_is_the_encoding(
+            bytes in prop::collection::vec(prop_oneof![any::<u8>(), Just(0xff)], 0..12),
+            p1 in 1..=LAST,
+        ) {
+            let decisions = vec![(p1, false); 90];
             if let Ok(bits) = decode(&bytes, &decisions) {
                 let decisions: Vec<_> = bits.into_iter().map(|bit| (p1, bit)).collect();
                 prop_assert_eq!(encode(&decisions), bytes);
@@ -203,24 +212,47 @@ mod tests {
 
     #[test]
     fn likely_decisions_take_few_bytes_and_unlikely_ones_many() {
-        assert_eq!(encode(&[(65535, true); 1000]).len(), 0);
-        assert_eq!(encode(&[(65535, false); 1000]).len(), 2000);
-        // 8,000 bits of which each costs one.
-        assert_eq!(encode(&[(32768, false); 8000]).len(), 1000);
+        assert_eq!(encode(&[(LAST, true); 1000]).len(), 0);
+        assert_eq!(encode(&[(LAST, false); 1000]).len(), 3000);
+        assert_eq!(encode(&[(EVEN, false); 8000]).len(), 1000);
+    }
+
+    /// Decisions that keep a number inside the interval whose bytes are 0, 1 and
+    /// then zeros, so that what is written is a row of 255s until the last decision
+    /// leads above that number.
+    #[test]
+    fn a_carry_runs_through_the_bytes_written() {
+        let (mut encoder, mut decisions) = (Encoder::new(), Vec::new());
+        let mut above_low = 1u128 << 48;
+        let p1 = EVEN + 12_345;
+        while encoder.bytes.len() < 40 {
+            let bound = u128::from((encoder.range >> PRECISION) * u64::from(p1));
+            let written = encoder.bytes.len();
+            let bit = above_low < bound;
+            decisions.push((p1, encoder.code(p1, bit)));
+            above_low =
+                (above_low - if bit { 0 } else { bound }) << (8 * (encoder.bytes.len() - written));
+        }
+        assert_eq!(encoder.bytes[2..], [0xff; 38]);
+        while !matches!(decisions.last(), Some((LAST, false))) || encoder.bytes[39] == 0xff {
+            decisions.push((LAST, encoder.code(LAST, false)));
+            assert!(decisions.len() < 1000);
+        }
+        assert_eq!((&encoder.bytes[..2], encoder.bytes[2]), (&[0, 1][..], 0));
+        let bits: Vec<bool> = decisions.iter().map(|&(_, bit)| bit).collect();
+        assert_eq!(decode(&encoder.finish(), &decisions), Ok(bits));
     }
 
     #[test]
-    fn a_carry_runs_through_the_bytes_written() {
-        let mut decisions = vec![(65535, true); 4];
-        decisions.extend([(1, false); 40]);
-        decisions.extend([(32768, false); 40]);
-        let bits: Vec<bool> = decisions.iter().map(|&(_, bit)| bit).collect();
-        assert_eq!(decode(&encode(&decisions), &decisions), Ok(bits));
+    fn a_code_beyond_the_first_interval_is_refused() {
+        let decisions = [(1, false); 3];
+        assert_eq!(decode(&[0xff; 9], &decisions), Err(CodecError::Beginning));
+        assert_eq!(decode(&[0xff; 8], &decisions), Err(CodecError::Beginning));
     }
 
     #[test]
     fn other_endings_are_refused() {
-        let decisions: Vec<_> = (0..100).map(|i| (20_000, i % 3 == 0)).collect();
+        let decisions: Vec<_> = (0..100).map(|i| (EVEN / 2, i % 3 == 0)).collect();
         let bytes = encode(&decisions);
         let mut long = bytes.clone();
         long.push(0);
@@ -229,7 +261,7 @@ mod tests {
         long.extend([0; 40]);
         let error = decode(&long, &decisions).unwrap_err();
         assert!(
-            matches!(error, CodecError::Length { found, .. } if found == long.len()),
+            matches!(error, CodecError::TooLong { found, .. } if found == long.len()),
             "{error}"
         );
         let mut other = bytes.clone();

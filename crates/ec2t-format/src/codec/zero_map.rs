@@ -5,6 +5,7 @@
 //! where all its weights are zero. Each of the two runs of decisions has a
 //! [`Share`] of its own, [`Share::SELDOM`] at first. What follows is the tensor without those channels.
 
+use alloc::vec;
 use alloc::vec::Vec;
 
 use super::CodecError;
@@ -24,8 +25,8 @@ impl ZeroMap {
     pub(super) fn of(codes: &[i8], kernels: Kernels) -> Self {
         let mut map = Self {
             kernels,
-            outputs: Vec::from_iter(core::iter::repeat_n(true, kernels.outputs)),
-            inputs: Vec::from_iter(core::iter::repeat_n(true, kernels.inputs)),
+            outputs: vec![true; kernels.outputs],
+            inputs: vec![true; kernels.inputs],
         };
         for (row, output) in codes.chunks_exact(kernels.row_len().max(1)).zip(&mut map.outputs) {
             let channels = row.chunks_exact(kernels.area().max(1));
@@ -50,7 +51,7 @@ impl ZeroMap {
         self
     }
 
-    /// One of the right size.
+    /// A map of the right size for a decoder, which does not look at it.
     pub(super) fn blank(kernels: Kernels) -> Self {
         Self::of(&[], kernels)
     }
@@ -87,7 +88,7 @@ impl ZeroMap {
     }
 
     fn spread(&self, rest: &[i8]) -> Vec<i8> {
-        let mut codes = Vec::from_iter(core::iter::repeat_n(0, self.kernels.count()));
+        let mut codes = vec![0; self.kernels.count()];
         let mut rest = rest.chunks_exact(self.kernels.area().max(1));
         for (row, _) in codes
             .chunks_exact_mut(self.kernels.row_len().max(1))
@@ -107,7 +108,6 @@ impl ZeroMap {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use alloc::vec;
 
     const KERNELS: Kernels = Kernels { outputs: 3, inputs: 2, rows: 1, cols: 2 };
 

@@ -13,8 +13,12 @@ use super::error::{FormatError, Place};
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Limits {
     /// Largest memory for all that a file makes the reader allocate: four bytes
-    /// per dense value, one per ternary value, and the costs of names, layers,
-    /// tensors, classes and metadata. 1 GiB by default.
+    /// per dense value, one per ternary value and what its codec takes for a while
+    /// ([`CodecId::working_bytes`](crate::CodecId::working_bytes)), and the costs of
+    /// names, layers, tensors, classes and metadata. 1 GiB by default.
+    ///
+    /// Time is bounded with it: a file may ask for as many values as it may store,
+    /// however few its bytes are.
     pub max_decoded_bytes: u64,
 }
 

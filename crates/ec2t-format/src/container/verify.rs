@@ -16,7 +16,8 @@ use crate::network::Network;
 ///
 /// That includes the choice of codecs, which takes so much longer than reading
 /// that readers leave it out. Sections of unknown kinds are not compared, and
-/// files of version 1.0, which are not written any more, are only read.
+/// files of version 1.0, which are not written any more, are only read. The limits
+/// hold for reading; writing for comparison takes several times as much.
 ///
 /// ```
 /// # use ec2t_format::{DenseTensor, Network, graph::{GraphBuilder, Shape}};

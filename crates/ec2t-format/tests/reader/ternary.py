@@ -65,13 +65,14 @@ class Decoder:
         self.low, self.range = 0, 2**64 - 1
         self.taken = 0
         self.code = self.bytes(8)
+        c.insist(self.code < self.range, "eight bytes of 255 at the start")
 
     def bytes(self, count: int) -> int:
         self.taken += count
         return int.from_bytes(self.data[self.taken - count : self.taken].ljust(count, b"\0"), "big")
 
     def decide(self, p: int) -> bool:
-        bound = (self.range >> 16) * p
+        bound = (self.range >> 24) * p
         decision = self.code < bound
         if decision:
             self.range = bound
@@ -79,10 +80,10 @@ class Decoder:
             self.low = (self.low + bound) % 2**64
             self.range -= bound
             self.code -= bound
-        if self.range < 2**32:
-            self.low = (self.low << 32) % 2**64
-            self.range <<= 32
-            self.code = self.code << 32 | self.bytes(4)
+        while self.range < 2**48:
+            self.low = (self.low << 16) % 2**64
+            self.range <<= 16
+            self.code = self.code << 16 | self.bytes(2)
         return decision
 
     def finish(self) -> None:
@@ -106,15 +107,19 @@ class Share:
     n: int = 0
 
     def decide(self, decoder: Decoder) -> bool:
-        p = (2 * self.a + 1) * 32768 // (self.n + 1)
-        decision = decoder.decide(min(max(p, 1), 65535))
+        p = (2 * self.a + 1) * 2**23 // (self.n + 1)
+        decision = decoder.decide(min(max(p, 1), 2**24 - 1))
         self.n += 1
         self.a += decision
         return decision
 
 
+def bounded(p: int) -> int:
+    return min(max(p, 2**13), 2**24 - 2**13)
+
+
 class Adaptive:
-    """An adaptive probability, which begins with a guess of p worth s."""
+    """An adaptive probability, which begins with a guess worth s."""
 
     __slots__ = ("q", "s")
 
@@ -123,7 +128,7 @@ class Adaptive:
 
     @property
     def p(self) -> int:
-        return min(max(self.q >> 8, 32), 65504)
+        return bounded(self.q)
 
     def learn(self, decision: bool) -> None:
         rate = 131072 // (2 * self.s + 5)
@@ -336,10 +341,10 @@ class Mixer:
                 inputs.append(0)
             else:
                 trust = 256 * slot.s // (slot.s + 1)
-                inputs.append((stretch(slot.p >> 4) - base) * trust >> 8)
+                inputs.append((stretch(slot.p >> 12) - base) * trust >> 8)
             selected.append(slot)
         p = squash(guess + (sum(w * x for w, x in zip(self.slots, inputs)) >> 16))
-        decision = decoder.decide(limit(p, 32, 65504))
+        decision = decoder.decide(bounded(256 * p))
         error = 65536 - p if decision else -p
         r = 14 if self.seen < 256 else 15 if self.seen < 2048 else 16
         self.seen += 1
@@ -416,7 +421,7 @@ def mixed(c: Cursor, shape: tuple[int, ...], model: type[Balanced | Max]) -> Cod
     decoder = Decoder(c)
     outputs, inputs, height, width = (*shape, 1, 1)[:4]
     kept_outputs, kept_inputs = (kept_channels(decoder, count) for count in (outputs, inputs))
-    density = sum(decoder.decide(32768) << bit for bit in range(7, -1, -1))
+    density = sum(decoder.decide(2**23) << bit for bit in range(7, -1, -1))
     near = Surroundings(density, len(kept_inputs), height, width)
     codes_of = model(near)
     for _ in kept_outputs:

@@ -8,6 +8,7 @@ use ec2t_format::tensor::Storage;
 use ec2t_format::{Network, Tensor, fold_batch_norm};
 
 use super::eval::top1;
+use crate::config::Precision;
 use crate::output::{grouped, tell, write_file};
 use crate::run_dir::{RunArgs, RunDir};
 
@@ -35,14 +36,15 @@ pub(crate) fn export(run: &RunDir) -> Result<()> {
         exact = fold_batch_norm(&exact);
     }
     let mut network = with_storage(exact.clone(), export.side.into())?;
-    if network != exact {
-        check_rounding(run, exact, &network)?;
-    }
     network.metadata = BTreeMap::from([
         ("dataset".to_owned(), run.config.data.dataset.clone()),
+        ("method".to_owned(), run.config.ternarize.ec2t.method.to_string()),
         ("producer".to_owned(), concat!("ec2t ", env!("CARGO_PKG_VERSION")).to_owned()),
         ("seed".to_owned(), run.config.run.seed.to_string()),
     ]);
+    if let Some(top1) = validate(run, exact, &network)? {
+        network.metadata.insert("validation_top1".to_owned(), format!("{top1:.2}"));
+    }
     let file = ec2t_format::write_with(&network, export.effort.into());
     let path = run.join("model.ec2t");
     write_file(&path, &file)?;
@@ -50,22 +52,25 @@ pub(crate) fn export(run: &RunDir) -> Result<()> {
     Ok(())
 }
 
-/// Tells what rounding the floats costs on the validation images.
-fn check_rounding(run: &RunDir, exact: Network, rounded: &Network) -> Result<()> {
+/// Accuracy of a run's network on the validation images, if there are any; tells
+/// what rounding its floats has cost.
+fn validate(run: &RunDir, exact: Network, rounded: &Network) -> Result<Option<f64>> {
     let images = run.splits()?.validation;
     if images.is_empty() {
-        return Ok(());
+        return Ok(None);
     }
-    let before = top1(exact, &images)?;
     let after = top1(rounded.clone(), &images)?;
-    tell(format_args!(
-        "{after:.2} % of {} validation images right with 16-bit floats, {before:.2} % with 32 bits",
-        grouped(images.len())
-    ));
-    if before - after > ROUNDING_MAY_COST {
-        tell("that is a loss: export.side = \"f32\" in config.toml keeps all bits");
+    if run.config.export.side == Precision::F16 {
+        let before = top1(exact, &images)?;
+        tell(format_args!(
+            "{after:.2} % of {} validation images right with 16-bit floats, {before:.2} % with 32 bits",
+            grouped(images.len())
+        ));
+        if before - after > ROUNDING_MAY_COST {
+            tell("that is a loss: export.side = \"f32\" in config.toml keeps all bits");
+        }
     }
-    Ok(())
+    Ok(Some(after))
 }
 
 /// The network with its floats at this precision.

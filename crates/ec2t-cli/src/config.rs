@@ -104,7 +104,7 @@ pub(crate) struct Export {
 pub(crate) enum Compression {
     /// Small, and quick to read.
     Balanced,
-    /// One per cent smaller, and some five times slower to read.
+    /// One per cent smaller, and some four times slower to read.
     Max,
 }
 

@@ -11,7 +11,7 @@
 //! | 1 | [`Trits`](CodecId::Trits) | 1.6 |
 //! | 2 | [`MaskSign`](CodecId::MaskSign) | 2 − s |
 //! | 3 | [`Balanced`](CodecId::Balanced) | less than the zeroth-order entropy where kernels have structure |
-//! | 4 | [`Max`](CodecId::Max) | less again, at a fifth of the speed |
+//! | 4 | [`Max`](CodecId::Max) | less again, at a quarter of the speed |
 //! | 6 | [`Order0`](CodecId::Order0) | the zeroth-order entropy and a few bytes |
 //!
 //! Numbers are never reused. 5 is reserved, 240–255 are for private use. The

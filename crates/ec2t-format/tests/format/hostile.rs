@@ -172,7 +172,7 @@ fn some_edits_do_no_harm() {
 }
 
 #[test]
-#[ignore = "minutes; run by `cargo xtask fuzz --deterministic`"]
+#[ignore = "a quarter of an hour; `some_edits_do_no_harm` is the short form, `cargo xtask fuzz --deterministic` runs this"]
 #[expect(clippy::print_stdout, reason = "a long test says what it has done")]
 fn a_million_edits_do_no_harm() {
     let counts = edits(1_000_000, 2);
@@ -181,7 +181,7 @@ fn a_million_edits_do_no_harm() {
 }
 
 #[test]
-#[ignore = "minutes; run by `cargo xtask fuzz --deterministic`"]
+#[ignore = "minutes; smaller files are tried above, `cargo xtask fuzz --deterministic` runs this"]
 #[expect(clippy::print_stdout, reason = "a long test says what it has done")]
 fn nothing_can_be_cut_off_or_flipped_in_a_resnet20() {
     for file in &originals()[2..] {

@@ -13,9 +13,9 @@ pub(super) fn bounded(p1: u32) -> u32 {
     p1.clamp(1 << (PRECISION - 11), (1 << PRECISION) - (1 << (PRECISION - 11)))
 }
 
-/// Probability of a true decision whose every observation weighs the same: the estimator of
-/// Krichevsky and Trofimov (1981), `(ones + ½) / (all + 1)`. From an even start
-/// that costs at most ½·log₂ n + 1 bits more than knowing the share in advance,
+/// Probability of a true decision whose every observation weighs the same: the
+/// estimator of Krichevsky and Trofimov (1981), `(ones + ½) / (all + 1)`. From an
+/// even start that costs at most ½·log₂ n + 1 bits more than knowing the share in advance,
 /// and a bit for every eleven million decisions where nearly all are alike.
 #[derive(Clone, Copy, Default)]
 pub(super) struct Share {
@@ -40,8 +40,9 @@ impl Share {
     }
 }
 
-/// Probability of a true decision that starts from a guess and moves by `1 / (n + 2.5)` of
-/// each error, n being what it has seen, guess included, and at most 255.
+/// Probability of a true decision that starts from a guess and moves by
+/// `1 / (n + 2.5)` of each error, n being what it has seen, guess included, and at
+/// most 255.
 ///
 /// Packed as 24 bits of probability above 8 bits of n.
 #[derive(Clone, Copy)]

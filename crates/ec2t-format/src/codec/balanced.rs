@@ -18,13 +18,13 @@ use alloc::vec;
 use core::num::Wrapping;
 
 use super::adaptive::{Adaptive, Contexts};
-use super::density::{Density, mixed_share};
+use super::contexts::{
+    Fill, OUTSIDE, SIGN_CONTEXTS, ZERO_CONTEXTS, channel_step, sign_context, zero_context,
+};
+use super::density::Density;
 use super::kernels::Kernels;
 use super::logistic::squash;
 use super::range::BitCoder;
-
-/// Stands for a weight outside of the kernel.
-pub(super) const OUTSIDE: i8 = 2;
 
 pub(super) fn code(
     coder: &mut impl BitCoder,
@@ -103,77 +103,6 @@ impl Model {
     }
 }
 
-/// How many weights of a kernel so far are not zero.
-pub(super) struct Fill {
-    /// The density of the tensor, in 1/512.
-    density: u64,
-    pub(super) nonzero: u32,
-    seen: u32,
-}
-
-impl Fill {
-    pub(super) fn new(density: Density) -> Self {
-        Self { density: u64::from(density.share() >> 3), nonzero: 0, seen: 0 }
-    }
-
-    #[inline]
-    pub(super) fn learn(&mut self, nonzero: bool) {
-        self.nonzero = self.nonzero.wrapping_add(u32::from(nonzero));
-        self.seen = self.seen.wrapping_add(1);
-    }
-
-    /// The share of the kernel and one weight of the tensor's density, in
-    /// 1/4096.
-    #[inline]
-    pub(super) fn share(&self, density: Density) -> u32 {
-        mixed_share(self.nonzero, self.seen, 1, density.share())
-    }
-
-    /// 0 at the first weight; then 1, 2 or 3 as the kernel, together with one
-    /// weight of the tensor's density, has less than 3/4 of that density, about
-    /// as much, or more than 4/3.
-    #[inline]
-    pub(super) fn step(&self) -> usize {
-        let found = (u64::from(self.nonzero) << 9).wrapping_add(self.density);
-        let even = u64::from(self.seen.wrapping_add(1)).wrapping_mul(self.density);
-        if self.seen == 0 {
-            0
-        } else if found << 2 < even.wrapping_mul(3) {
-            1
-        } else if found.wrapping_mul(3) > even << 2 {
-            3
-        } else {
-            2
-        }
-    }
-}
-
-/// Log odds of both channels above those of the tensor, added, as one of 16
-/// steps of one half.
-#[inline]
-pub(super) fn channel_step(odds: Wrapping<i32>) -> usize {
-    ((odds.0 >> 7).clamp(-8, 7) as usize).wrapping_add(8)
-}
-
-/// 0 outside, 1 for a zero, 2 for another weight.
-#[inline]
-fn side(weight: i8) -> usize {
-    match weight {
-        OUTSIDE => 0,
-        0 => 1,
-        _ => 2,
-    }
-}
-
-/// Number of [`zero_context`]s.
-pub(super) const ZERO_CONTEXTS: usize = 16 * 4 * 9;
-
-#[inline]
-pub(super) fn zero_context(channels: usize, fill: usize, left: i8, above: i8) -> usize {
-    let kernel = (channels << 2 | fill).wrapping_mul(9);
-    kernel.wrapping_add(side(left).wrapping_mul(3)).wrapping_add(side(above))
-}
-
 /// Log odds of the tensor, plus 0.6 of the channels', plus 0.32 either
 /// way for the kernel, plus 0.7 and 0.5 times what the sides have above the
 /// density; worth 20 observations.
@@ -201,17 +130,6 @@ fn zero_contexts(density: Density) -> Contexts {
             + seen_side(128, sides % 3);
         Adaptive::new(squash(odds.0).clamp(131, 65405), 20)
     })
-}
-
-/// Number of [`sign_context`]s.
-pub(super) const SIGN_CONTEXTS: usize = 7 * 9;
-
-#[inline]
-pub(super) fn sign_context(sum: i32, left: i8, above: i8) -> usize {
-    // Outside counts as zero.
-    let side = |weight: i8| (weight % 2).wrapping_add(1) as usize;
-    let sum = sum.clamp(-3, 3).wrapping_add(3) as usize;
-    sum.wrapping_mul(9).wrapping_add(side(left).wrapping_mul(3)).wrapping_add(side(above))
 }
 
 /// 0.3 for each sign of the sum, 1 for that to the left and 0.8 for that above;

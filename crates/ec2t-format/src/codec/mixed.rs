@@ -15,7 +15,7 @@ use alloc::vec::Vec;
 use core::num::Wrapping;
 
 use super::adaptive::Adaptive;
-use super::balanced::{
+use super::contexts::{
     Fill, OUTSIDE, SIGN_CONTEXTS, ZERO_CONTEXTS, channel_step, sign_context, zero_context,
 };
 use super::density::{Density, mixed_share};

@@ -147,3 +147,42 @@ const TRUST: [i32; 256] = {
     }
     trust
 };
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::codec::range::Encoder;
+
+    /// Codes decisions that the first input foretells and the second does not.
+    fn trained() -> (Mixer<2, 1>, usize) {
+        let mut mixer = Mixer::new([64, 64], [64], [2]);
+        let mut coder = Encoder::new();
+        for at in 0..4000u32 {
+            let sign = |bit: bool| Wrapping(if bit { 256 } else { -256 });
+            let bit = at.wrapping_mul(2_654_435_761) >> 31 == 1;
+            let given = [sign(bit), sign(at % 3 == 0)];
+            assert_eq!(mixer.code(&mut coder, Wrapping(0), given, [0], bit), bit);
+        }
+        (mixer, coder.finish().len())
+    }
+
+    #[test]
+    fn an_input_that_foretells_gains_weight() {
+        let (mixer, bytes) = trained();
+        let [good, bad] = mixer.given.map(|weight| weight.0);
+        assert!(good > 2 << 16 && bad.abs() < 1 << 16, "{good} {bad}");
+        assert!(bytes < 4000 / 8 / 5, "{bytes} bytes");
+    }
+
+    #[test]
+    fn a_slot_takes_over_the_guess_and_then_learns() {
+        let mut table = SlotTable::new(3);
+        assert_eq!(table.input(1, Wrapping(100), Wrapping(700)), Wrapping(0));
+        table.learn(1, true);
+        let once = table.input(1, Wrapping(100), Wrapping(0));
+        assert!(once > Wrapping(300), "{once}");
+        table.learn(1, true);
+        assert!(table.input(1, Wrapping(100), Wrapping(0)) > once);
+        assert_eq!(table.input(2, Wrapping(100), Wrapping(0)), Wrapping(0));
+    }
+}

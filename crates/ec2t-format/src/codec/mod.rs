@@ -22,6 +22,7 @@
 mod adaptive;
 mod balanced;
 mod bits;
+mod contexts;
 mod density;
 mod entropy;
 mod kernels;
@@ -205,7 +206,7 @@ pub enum CodecError {
         found: u8,
     },
     /// An arithmetic code begins with eight bytes of 255, which stand for nothing.
-    #[error("the arithmetic code begins with what stands for nothing")]
+    #[error("the arithmetic code begins with eight bytes of 255, which no writer gives")]
     Beginning,
     /// An arithmetic code goes on behind its last decision.
     #[error("expected at most {limit} bytes of codes, found {found}")]

@@ -3,8 +3,8 @@
 use ec2t_format::graph::{Activation, Conv2d, Linear, Node, Pool2d, Shape};
 use ec2t_format::{Network, Op, Tensor, TernaryTensor};
 use ec2t_kernels::{
-    ConvShape, DenseConv, DenseLinear, PoolShape, TernaryConv, TernaryLinear, TernaryWeights,
-    TooLarge, elementwise, spatial,
+    ConvShape, DenseConv, DenseLinear, Epilogue, PoolShape, TernaryConv, TernaryLinear,
+    TernaryWeights, TooLarge, elementwise, spatial,
 };
 
 /// How a node is computed.
@@ -23,7 +23,7 @@ pub(crate) enum Kernel {
     PadShortcut { input: [usize; 2], stride: usize },
 
     BatchNorm { plane: usize, affine: Vec<(f32, f32)> },
-    Activation(Activation),
+    Activation(elementwise::Activation),
     Add,
     Multiply,
     MultiplyChannels { plane: usize },
@@ -54,7 +54,7 @@ impl Kernel {
             Op::BatchNorm(norm) => {
                 Kernel::BatchNorm { plane: plane(inputs[0]), affine: params.affine(norm.eps) }
             }
-            Op::Activation(function) => Kernel::Activation(*function),
+            Op::Activation(function) => Kernel::Activation(activation(*function)),
             Op::Add => Kernel::Add,
             Op::Multiply if inputs[0] == inputs[1] => Kernel::Multiply,
             Op::Multiply => Kernel::MultiplyChannels { plane: plane(inputs[0]) },
@@ -87,10 +87,10 @@ impl Kernel {
     /// operand in `output`; its second one, if it has one, is `input`.
     pub(crate) fn run(&self, input: &[f32], output: &mut [f32], workspace: &mut [f32]) {
         match self {
-            Kernel::TernaryConv(conv) => conv.run(input, output, workspace),
-            Kernel::DenseConv(conv) => conv.run(input, output, workspace),
-            Kernel::TernaryLinear(linear) => linear.run(input, output),
-            Kernel::DenseLinear(linear) => linear.run(input, output),
+            Kernel::TernaryConv(conv) => conv.run(input, None, output, workspace),
+            Kernel::DenseConv(conv) => conv.run(input, None, output, workspace),
+            Kernel::TernaryLinear(linear) => linear.run(input, None, output),
+            Kernel::DenseLinear(linear) => linear.run(input, None, output),
             Kernel::MaxPool(shape) => spatial::max_pool(shape, input, output),
             Kernel::AvgPool(shape) => spatial::avg_pool(shape, input, output),
             Kernel::GlobalAvgPool { plane } => spatial::global_avg_pool(*plane, input, output),
@@ -98,7 +98,7 @@ impl Kernel {
                 spatial::pad_shortcut(*size, *stride, input, output);
             }
             Kernel::BatchNorm { plane, affine } => elementwise::batch_norm(output, *plane, affine),
-            Kernel::Activation(function) => activate(*function, output),
+            Kernel::Activation(function) => elementwise::activate(output, *function),
             Kernel::Add => elementwise::add(output, input),
             Kernel::Multiply => elementwise::multiply(output, input),
             Kernel::MultiplyChannels { plane } => {
@@ -127,13 +127,13 @@ impl Kernel {
     }
 }
 
-fn activate(function: Activation, values: &mut [f32]) {
+fn activation(function: Activation) -> elementwise::Activation {
     match function {
-        Activation::Relu => elementwise::map(values, elementwise::relu),
-        Activation::Relu6 => elementwise::map(values, elementwise::relu6),
-        Activation::Swish => elementwise::map(values, elementwise::swish),
-        Activation::HardSwish => elementwise::map(values, elementwise::hard_swish),
-        Activation::Sigmoid => elementwise::map(values, elementwise::sigmoid),
+        Activation::Relu => elementwise::Activation::Relu,
+        Activation::Relu6 => elementwise::Activation::Relu6,
+        Activation::Swish => elementwise::Activation::Swish,
+        Activation::HardSwish => elementwise::Activation::HardSwish,
+        Activation::Sigmoid => elementwise::Activation::Sigmoid,
     }
 }
 
@@ -150,34 +150,39 @@ impl Params<'_> {
         self.network.tensor(&name).expect("a network has every tensor that its graph names")
     }
 
-    fn optional(&self, present: bool, suffix: &str) -> Option<Vec<f32>> {
-        present.then(|| self.tensor(suffix).to_f32())
+    fn epilogue(&self, outputs: usize, scale: bool, bias: bool) -> Epilogue {
+        let mut epilogue = Epilogue::new(outputs);
+        if scale {
+            epilogue = epilogue.scale(self.tensor("scale").to_f32());
+        }
+        if bias {
+            epilogue = epilogue.bias(self.tensor("bias").to_f32());
+        }
+        epilogue
     }
 
     fn conv(&self, conv: &Conv2d, input: Shape) -> Result<Kernel, TooLarge> {
         let shape = conv_shape(conv, input);
-        let scale = self.optional(conv.scale, "scale");
-        let bias = self.optional(conv.bias, "bias");
-        let (scale, bias) = (scale.as_deref(), bias.as_deref());
+        let epilogue = self.epilogue(conv.out_channels, conv.scale, conv.bias);
         Ok(match self.tensor("weight") {
             Tensor::Ternary(weight) => {
-                Kernel::TernaryConv(TernaryConv::new(shape, ternary(weight), scale, bias)?)
+                Kernel::TernaryConv(TernaryConv::new(shape, ternary(weight), epilogue)?)
             }
             Tensor::Dense(weight) => {
-                Kernel::DenseConv(DenseConv::new(shape, weight.data(), scale, bias)?)
+                Kernel::DenseConv(DenseConv::new(shape, weight.data(), epilogue)?)
             }
         })
     }
 
     fn linear(&self, linear: &Linear) -> Kernel {
         let inputs = linear.in_features;
-        let bias = self.optional(linear.bias, "bias");
+        let epilogue = self.epilogue(linear.out_features, false, linear.bias);
         match self.tensor("weight") {
             Tensor::Ternary(weight) => {
-                Kernel::TernaryLinear(TernaryLinear::new(inputs, ternary(weight), bias.as_deref()))
+                Kernel::TernaryLinear(TernaryLinear::new(inputs, ternary(weight), epilogue))
             }
             Tensor::Dense(weight) => {
-                Kernel::DenseLinear(DenseLinear::new(inputs, weight.data(), bias.as_deref()))
+                Kernel::DenseLinear(DenseLinear::new(inputs, weight.data(), epilogue))
             }
         }
     }

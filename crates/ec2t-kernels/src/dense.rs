@@ -8,7 +8,7 @@ use crate::epilogue::Epilogue;
 use crate::planes::{Planes, SumTaps};
 use crate::shape::{ConvShape, TooLarge};
 
-/// A packed dense convolution with its scale and bias.
+/// A packed dense convolution with its epilogue.
 #[derive(Clone, Debug)]
 pub struct DenseConv {
     planes: Planes,
@@ -16,21 +16,17 @@ pub struct DenseConv {
 }
 
 impl DenseConv {
-    /// Packs weights `[O, C / groups, KH, KW]`; an absent scale is 1, an absent
-    /// bias 0.
+    /// Packs weights `[O, C / groups, KH, KW]`.
     ///
     /// # Errors
     /// [`TooLarge`] where the padded input exceeds 2^32 values.
     ///
     /// # Panics
-    /// Where the number of weights, scales or biases does not fit the shape.
-    pub fn new(
-        shape: ConvShape,
-        weights: &[f32],
-        scale: Option<&[f32]>,
-        bias: Option<&[f32]>,
-    ) -> Result<Self, TooLarge> {
+    /// Where the number of weights or the epilogue's of outputs does not fit
+    /// the shape.
+    pub fn new(shape: ConvShape, weights: &[f32], epilogue: Epilogue) -> Result<Self, TooLarge> {
         assert_eq!(weights.len(), shape.weight_len(), "length of the weights");
+        assert_eq!(epilogue.outputs(), shape.out_channels, "outputs of the epilogue");
         let planes = Planes::new(shape)?;
         let outputs_per_group = shape.out_channels / shape.groups;
         let offsets = (0..shape.groups).flat_map(|group| planes.offsets(group * outputs_per_group));
@@ -39,7 +35,7 @@ impl DenseConv {
             offsets: offsets.collect(),
             taps: shape.taps(),
             outputs_per_group,
-            epilogue: Epilogue::new(shape.out_channels, scale, bias),
+            epilogue,
         };
         Ok(Self { planes, packed })
     }
@@ -49,13 +45,24 @@ impl DenseConv {
         self.planes.workspace_len()
     }
 
+    /// Bytes of memory that the packed weights take.
+    pub fn weight_bytes(&self) -> usize {
+        self.packed.weight_bytes()
+    }
+
     /// Convolves one image; overwrites `output` and `workspace`.
     ///
     /// # Panics
-    /// Where `input` or `output` has the wrong length or `workspace` is too
-    /// short.
-    pub fn run(&self, input: &[f32], output: &mut [f32], workspace: &mut [f32]) {
-        self.planes.convolve(&self.packed, input, output, workspace);
+    /// Where `input`, `residual` or `output` has the wrong length or
+    /// `workspace` is too short.
+    pub fn run(
+        &self,
+        input: &[f32],
+        residual: Option<&[f32]>,
+        output: &mut [f32],
+        workspace: &mut [f32],
+    ) {
+        self.planes.convolve(&self.packed, input, residual, output, workspace);
     }
 }
 
@@ -67,6 +74,12 @@ struct Packed {
     taps: usize,
     outputs_per_group: usize,
     epilogue: Epilogue,
+}
+
+impl Packed {
+    fn weight_bytes(&self) -> usize {
+        size_of_val(&self.weights[..]) + size_of_val(&self.offsets[..])
+    }
 }
 
 impl SumTaps for Packed {
@@ -81,11 +94,15 @@ impl SumTaps for Packed {
                 *sum += weight * value;
             }
         }
-        sums.map(|sum| self.epilogue.apply(o, sum))
+        sums
+    }
+
+    fn epilogue(&self) -> &Epilogue {
+        &self.epilogue
     }
 }
 
-/// A packed dense matrix product with its bias.
+/// A packed dense matrix product with its epilogue.
 ///
 /// The weights are transposed, so that the inner loop runs over all outputs.
 #[derive(Clone, Debug)]
@@ -97,37 +114,39 @@ pub struct DenseLinear {
 }
 
 impl DenseLinear {
-    /// Packs weights `[O, I]` with I = `in_features`; an absent bias is 0.
+    /// Packs weights `[O, I]` with I = `in_features`.
     ///
     /// # Panics
-    /// Where the number of weights is no multiple of `in_features`, or there is
-    /// not one bias per output.
-    pub fn new(in_features: usize, weights: &[f32], bias: Option<&[f32]>) -> Self {
-        assert_eq!(weights.len() % in_features, 0, "whole rows of weights");
-        let outputs = weights.len() / in_features;
+    /// Where the number of weights is not `in_features` for each output of the
+    /// epilogue.
+    pub fn new(in_features: usize, weights: &[f32], epilogue: Epilogue) -> Self {
+        assert_eq!(weights.len(), in_features * epilogue.outputs(), "length of the weights");
         let column = |i: usize| weights.iter().skip(i).step_by(in_features);
         Self {
             columns: (0..in_features).flat_map(column).copied().collect(),
             in_features,
-            epilogue: Epilogue::new(outputs, None, bias),
+            epilogue,
         }
+    }
+
+    /// Bytes of memory that the packed weights take.
+    pub fn weight_bytes(&self) -> usize {
+        size_of_val(&self.columns[..])
     }
 
     /// Multiplies one vector; overwrites `output`.
     ///
     /// # Panics
-    /// Where `input` or `output` has the wrong length.
-    pub fn run(&self, input: &[f32], output: &mut [f32]) {
+    /// Where `input`, `residual` or `output` has the wrong length.
+    pub fn run(&self, input: &[f32], residual: Option<&[f32]>, output: &mut [f32]) {
         assert_eq!(input.len(), self.in_features, "length of the input");
-        assert_eq!(output.len() * input.len(), self.columns.len(), "length of the output");
+        assert_eq!(output.len(), self.epilogue.outputs(), "length of the output");
         output.fill(0.0);
         for (value, column) in input.iter().zip(self.columns.chunks_exact(output.len())) {
             for (sum, weight) in output.iter_mut().zip(column) {
                 *sum += weight * value;
             }
         }
-        for (o, value) in output.iter_mut().enumerate() {
-            *value = self.epilogue.apply(o, *value);
-        }
+        self.epilogue.apply_each(output, residual);
     }
 }

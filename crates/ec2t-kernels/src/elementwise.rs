@@ -2,6 +2,21 @@
 //!
 //! Tensors are `[C, H, W]`; `plane` is the number of pixels of a channel.
 
+/// A function of each element.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Activation {
+    /// [`relu`].
+    Relu,
+    /// [`relu6`].
+    Relu6,
+    /// [`swish`].
+    Swish,
+    /// [`hard_swish`].
+    HardSwish,
+    /// [`sigmoid`].
+    Sigmoid,
+}
+
 /// `max(x, 0)`; not a number stays that, so that a broken network shows.
 #[inline]
 pub fn relu(x: f32) -> f32 {
@@ -36,6 +51,17 @@ pub fn hard_swish(x: f32) -> f32 {
 pub fn map(values: &mut [f32], function: impl Fn(f32) -> f32) {
     for value in values {
         *value = function(*value);
+    }
+}
+
+/// Applies an activation to every value.
+pub fn activate(values: &mut [f32], activation: Activation) {
+    match activation {
+        Activation::Relu => map(values, relu),
+        Activation::Relu6 => map(values, relu6),
+        Activation::Swish => map(values, swish),
+        Activation::HardSwish => map(values, hard_swish),
+        Activation::Sigmoid => map(values, sigmoid),
     }
 }
 

@@ -12,6 +12,7 @@
 //! | [`shape`] | geometry of convolutions and pools |
 //! | [`ternary`] | convolution and matrix product that skip zeros and multiply once per output |
 //! | [`dense`] | the same for ordinary weights |
+//! | [`epilogue`] | what follows the sums of these: scale, bias, residual, activation |
 //! | [`elementwise`] | activations, sums, products, batch normalisation, in place |
 //! | [`spatial`] | pools and the option-A shortcut |
 //! | [`mod@reference`] | slow, obviously right convolution and matrix product, to test against |
@@ -26,7 +27,7 @@
 pub mod arch;
 pub mod dense;
 pub mod elementwise;
-mod epilogue;
+pub mod epilogue;
 mod planes;
 pub mod reference;
 pub mod shape;
@@ -34,5 +35,7 @@ pub mod spatial;
 pub mod ternary;
 
 pub use dense::{DenseConv, DenseLinear};
+pub use elementwise::Activation;
+pub use epilogue::Epilogue;
 pub use shape::{ConvShape, PoolShape, TooLarge};
 pub use ternary::{TernaryConv, TernaryLinear, TernaryWeights};

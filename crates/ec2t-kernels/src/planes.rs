@@ -12,6 +12,7 @@
 //! tap is the offset at which the run starts. The pixels of a run between the
 //! end of one output row and the start of the next are computed and dropped.
 
+use crate::epilogue::Epilogue;
 use crate::shape::{ConvShape, TooLarge};
 
 /// Pixels that are summed at a time, in registers.
@@ -21,9 +22,12 @@ const TAIL: usize = 8;
 
 /// Sums the taps of a convolution over a few pixels.
 pub(crate) trait SumTaps {
-    /// Finished values of output channel `o` at `N` pixels in a row; offset 0
-    /// of its taps is the start of `copy`.
+    /// Sums of output channel `o` at `N` pixels in a row; offset 0 of its taps
+    /// is the start of `copy`.
     fn sum<const N: usize>(&self, o: usize, copy: &[f32]) -> [f32; N];
+
+    /// What follows the sums.
+    fn epilogue(&self) -> &Epilogue;
 }
 
 /// Layout of the padded, phase-split copy: `[C][phase row][phase column][rows][pitch]`.
@@ -110,21 +114,24 @@ impl Planes {
     /// Convolves one image.
     ///
     /// # Panics
-    /// Where `input` or `output` has the wrong length or `workspace` is too
-    /// short.
+    /// Where `input`, `residual` or `output` has the wrong length or
+    /// `workspace` is too short.
     pub(crate) fn convolve(
         &self,
         kernel: &impl SumTaps,
         input: &[f32],
+        residual: Option<&[f32]>,
         output: &mut [f32],
         workspace: &mut [f32],
     ) {
         assert_eq!(input.len(), self.shape.input_len(), "length of the input");
         assert_eq!(output.len(), self.shape.output_len(), "length of the output");
+        assert!(residual.is_none_or(|r| r.len() == output.len()), "length of the residual");
         let (copy, rest) = workspace.split_at_mut(self.copy_len());
         let run = &mut rest[..self.run_len()];
         self.fill(input, copy);
-        for (o, channel) in output.chunks_exact_mut(self.shape.output_plane()).enumerate() {
+        let plane = self.shape.output_plane();
+        for (o, channel) in output.chunks_exact_mut(plane).enumerate() {
             let (tiles, rest) = run.as_chunks_mut::<TILE>();
             let (tails, _) = rest.as_chunks_mut::<TAIL>();
             let rest_start = tiles.len() * TILE;
@@ -135,6 +142,8 @@ impl Planes {
                 *tail = kernel.sum(o, &copy[start..]);
             }
             self.unpad(run, channel);
+            let residual = residual.map(|residual| &residual[o * plane..][..plane]);
+            kernel.epilogue().apply(o, channel, residual);
         }
     }
 

@@ -2,9 +2,10 @@
 //!
 //! Each output has two lists of offsets into its input: where its positive and
 //! where its negative weights read. The sums over both lists need no weights
-//! and skip the zeros; one multiplication per centroid follows:
+//! and skip the zeros; one multiplication per centroid follows, and then the
+//! [`Epilogue`]:
 //!
-//! `out[o] = (w_pos · Σ₊x − w_neg · Σ₋x) · scale[o] + bias[o]`
+//! `sum[o] = w_pos · Σ₊x − w_neg · Σ₋x`
 //!
 //! This is the matrix product by centroid of Wiedemann et al. 2018 (CER),
 //! vectorised over pixels: see the layout in `planes.rs`, which makes every tap
@@ -25,10 +26,10 @@ pub struct TernaryWeights<'a> {
     pub w_pos: f32,
 }
 
-/// A packed ternary convolution with its scale and bias.
+/// A packed ternary convolution with its epilogue.
 ///
 /// ```
-/// use ec2t_kernels::{ConvShape, TernaryConv, TernaryWeights};
+/// use ec2t_kernels::{ConvShape, Epilogue, TernaryConv, TernaryWeights};
 ///
 /// // The horizontal difference of an image of 1 × 3 pixels.
 /// let shape = ConvShape {
@@ -43,10 +44,10 @@ pub struct TernaryWeights<'a> {
 ///     output: [1, 2],
 /// };
 /// let weights = TernaryWeights { codes: &[-1, 1], w_neg: 0.5, w_pos: 0.5 };
-/// let conv = TernaryConv::new(shape, weights, None, Some(&[10.0]))?;
+/// let conv = TernaryConv::new(shape, weights, Epilogue::new(1).bias([10.0]))?;
 ///
 /// let mut output = [0.0; 2];
-/// conv.run(&[1.0, 2.0, 5.0], &mut output, &mut vec![0.0; conv.workspace_len()]);
+/// conv.run(&[1.0, 2.0, 5.0], None, &mut output, &mut vec![0.0; conv.workspace_len()]);
 /// assert_eq!(output, [10.5, 11.5]);
 /// # Ok::<(), ec2t_kernels::TooLarge>(())
 /// ```
@@ -57,23 +58,23 @@ pub struct TernaryConv {
 }
 
 impl TernaryConv {
-    /// Packs weights `[O, C / groups, KH, KW]`; an absent scale is 1, an absent
-    /// bias 0.
+    /// Packs weights `[O, C / groups, KH, KW]`.
     ///
     /// # Errors
     /// [`TooLarge`] where the padded input exceeds 2^32 values.
     ///
     /// # Panics
-    /// Where the number of codes, scales or biases does not fit the shape.
+    /// Where the number of codes or the epilogue's of outputs does not fit the
+    /// shape.
     pub fn new(
         shape: ConvShape,
         weights: TernaryWeights<'_>,
-        scale: Option<&[f32]>,
-        bias: Option<&[f32]>,
+        epilogue: Epilogue,
     ) -> Result<Self, TooLarge> {
         assert_eq!(weights.codes.len(), shape.weight_len(), "one code per weight");
+        assert_eq!(epilogue.outputs(), shape.out_channels, "outputs of the epilogue");
         let planes = Planes::new(shape)?;
-        let mut packed = Packed::new(weights, Epilogue::new(shape.out_channels, scale, bias));
+        let mut packed = Packed::new(weights, epilogue);
         for (o, codes) in weights.codes.chunks_exact(shape.taps()).enumerate() {
             packed.push(codes, planes.offsets(o));
         }
@@ -85,17 +86,28 @@ impl TernaryConv {
         self.planes.workspace_len()
     }
 
+    /// Bytes of memory that the packed weights take.
+    pub fn weight_bytes(&self) -> usize {
+        self.packed.weight_bytes()
+    }
+
     /// Convolves one image; overwrites `output` and `workspace`.
     ///
     /// # Panics
-    /// Where `input` or `output` has the wrong length or `workspace` is too
-    /// short.
-    pub fn run(&self, input: &[f32], output: &mut [f32], workspace: &mut [f32]) {
-        self.planes.convolve(&self.packed, input, output, workspace);
+    /// Where `input`, `residual` or `output` has the wrong length or
+    /// `workspace` is too short.
+    pub fn run(
+        &self,
+        input: &[f32],
+        residual: Option<&[f32]>,
+        output: &mut [f32],
+        workspace: &mut [f32],
+    ) {
+        self.planes.convolve(&self.packed, input, residual, output, workspace);
     }
 }
 
-/// A packed ternary matrix product with its bias.
+/// A packed ternary matrix product with its epilogue.
 #[derive(Clone, Debug)]
 pub struct TernaryLinear {
     in_features: usize,
@@ -103,31 +115,37 @@ pub struct TernaryLinear {
 }
 
 impl TernaryLinear {
-    /// Packs weights `[O, I]` with I = `in_features`; an absent bias is 0.
+    /// Packs weights `[O, I]` with I = `in_features`.
     ///
     /// # Panics
-    /// Where the number of codes is no multiple of `in_features`, or there is
-    /// not one bias per output.
-    pub fn new(in_features: usize, weights: TernaryWeights<'_>, bias: Option<&[f32]>) -> Self {
-        assert_eq!(weights.codes.len() % in_features, 0, "whole rows of codes");
-        let outputs = weights.codes.len() / in_features;
-        let mut packed = Packed::new(weights, Epilogue::new(outputs, None, bias));
+    /// Where the number of codes is not `in_features` for each output of the
+    /// epilogue.
+    pub fn new(in_features: usize, weights: TernaryWeights<'_>, epilogue: Epilogue) -> Self {
+        let expected = in_features * epilogue.outputs();
+        assert_eq!(weights.codes.len(), expected, "one code per weight");
+        let mut packed = Packed::new(weights, epilogue);
         for codes in weights.codes.chunks_exact(in_features) {
             packed.push(codes, 0..);
         }
         Self { in_features, packed }
     }
 
+    /// Bytes of memory that the packed weights take.
+    pub fn weight_bytes(&self) -> usize {
+        self.packed.weight_bytes()
+    }
+
     /// Multiplies one vector; overwrites `output`.
     ///
     /// # Panics
-    /// Where `input` or `output` has the wrong length.
-    pub fn run(&self, input: &[f32], output: &mut [f32]) {
+    /// Where `input`, `residual` or `output` has the wrong length.
+    pub fn run(&self, input: &[f32], residual: Option<&[f32]>, output: &mut [f32]) {
         assert_eq!(input.len(), self.in_features, "length of the input");
-        assert_eq!(output.len(), self.packed.outputs(), "length of the output");
+        assert_eq!(output.len(), self.packed.epilogue.outputs(), "length of the output");
         for (o, value) in output.iter_mut().enumerate() {
             [*value] = self.packed.sum(o, input);
         }
+        self.packed.epilogue.apply_each(output, residual);
     }
 }
 
@@ -161,8 +179,8 @@ impl Packed {
         self.ends.push(ends);
     }
 
-    fn outputs(&self) -> usize {
-        self.ends.len()
+    fn weight_bytes(&self) -> usize {
+        size_of_val(&self.offsets[..]) + size_of_val(&self.ends[..])
     }
 }
 
@@ -172,7 +190,11 @@ impl SumTaps for Packed {
         let [middle, end] = self.ends[o];
         let pos = sum_runs::<N>(copy, &self.offsets[start..middle]);
         let neg = sum_runs::<N>(copy, &self.offsets[middle..end]);
-        std::array::from_fn(|i| self.epilogue.apply(o, self.w_pos * pos[i] - self.w_neg * neg[i]))
+        std::array::from_fn(|i| self.w_pos * pos[i] - self.w_neg * neg[i])
+    }
+
+    fn epilogue(&self) -> &Epilogue {
+        &self.epilogue
     }
 }
 

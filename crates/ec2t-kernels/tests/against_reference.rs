@@ -2,7 +2,8 @@
 //! random ones.
 
 use ec2t_kernels::{
-    ConvShape, DenseConv, DenseLinear, TernaryConv, TernaryLinear, TernaryWeights, reference,
+    Activation, ConvShape, DenseConv, DenseLinear, Epilogue, TernaryConv, TernaryLinear,
+    TernaryWeights, elementwise, reference,
 };
 use proptest::prelude::*;
 
@@ -59,50 +60,118 @@ fn shape(
     })
 }
 
-/// Asserts that values agree to 1e-5 of the largest that was expected.
-fn assert_close(found: &[f32], expected: &[f32], what: &str) {
-    let largest = expected.iter().fold(0.0f32, |m, v| m.max(v.abs()));
-    assert_eq!(found.len(), expected.len(), "{what}");
-    for (index, (a, b)) in found.iter().zip(expected).enumerate() {
-        assert!((a - b).abs() <= 1e-5 * largest, "{what}: {a} for {b} at {index}");
+/// What follows the sums of a layer.
+struct Side {
+    scale: Vec<f32>,
+    bias: Vec<f32>,
+    residual: Option<Vec<f32>>,
+    activation: Option<Activation>,
+}
+
+impl Side {
+    /// Any of the combinations, for `outputs` channels of `plane` pixels.
+    fn random(outputs: usize, plane: usize, values: &mut Values) -> Self {
+        let activations = [
+            None,
+            Some(Activation::Relu),
+            Some(Activation::Relu6),
+            Some(Activation::Swish),
+            Some(Activation::HardSwish),
+            Some(Activation::Sigmoid),
+        ];
+        let choice = (3.0 * (values.next() + 1.0)) as usize;
+        Self {
+            scale: values.floats(outputs),
+            bias: values.floats(outputs),
+            residual: (values.next() < 0.0).then(|| values.floats(outputs * plane)),
+            activation: activations[choice],
+        }
+    }
+
+    fn epilogue(&self) -> Epilogue {
+        let epilogue = Epilogue::new(self.bias.len()).scale(&self.scale[..]).bias(&self.bias[..]);
+        match self.activation {
+            Some(activation) => epilogue.activation(activation),
+            None => epilogue,
+        }
+    }
+
+    fn residual(&self) -> Option<&[f32]> {
+        self.residual.as_deref()
+    }
+
+    /// What the activation is applied to.
+    fn before_activation(&self, sums: &[f32]) -> Vec<f32> {
+        let plane = sums.len() / self.bias.len();
+        let value = |(i, sum): (usize, &f32)| {
+            let residual = self.residual().map_or(0.0, |residual| residual[i]);
+            sum * self.scale[i / plane] + self.bias[i / plane] + residual
+        };
+        sums.iter().enumerate().map(value).collect()
+    }
+
+    /// Asserts that values are what follows these sums, to 1e-5 of the largest
+    /// that the activation is applied to.
+    fn assert_follows(&self, found: &[f32], sums: &[f32], what: &str) {
+        let before = self.before_activation(sums);
+        let largest = before.iter().fold(0.0f32, |m, v| m.max(v.abs()));
+        assert_eq!(found.len(), before.len(), "{what}");
+        for (index, (a, before)) in found.iter().zip(before).enumerate() {
+            let b = self.activation.map_or(before, |function| by_definition(function, before));
+            let function = self.activation;
+            assert!(
+                (a - b).abs() <= 1e-5 * largest,
+                "{what}, {function:?}: {a} for {b} at {index}"
+            );
+        }
     }
 }
 
-/// Convolves by definition, with scale and bias.
-fn expected(shape: &ConvShape, weights: &[f32], input: &[f32], side: &[Vec<f32>; 2]) -> Vec<f32> {
+fn by_definition(activation: Activation, x: f32) -> f32 {
+    match activation {
+        Activation::Relu => elementwise::relu(x),
+        Activation::Relu6 => elementwise::relu6(x),
+        Activation::Swish => elementwise::swish(x),
+        Activation::HardSwish => elementwise::hard_swish(x),
+        Activation::Sigmoid => elementwise::sigmoid(x),
+    }
+}
+
+/// Sums of a convolution by definition.
+fn sums(shape: &ConvShape, weights: &[f32], input: &[f32]) -> Vec<f32> {
     let mut output = vec![0.0; shape.output_len()];
     reference::conv2d(shape, weights, input, &mut output);
-    let plane = shape.output_plane();
-    let indexed = output.iter().enumerate();
-    indexed.map(|(i, sum)| sum * side[0][i / plane] + side[1][i / plane]).collect()
+    output
+}
+
+/// What codes stand for.
+fn floats(codes: &[i8]) -> Vec<f32> {
+    let float = |code: &i8| match code {
+        1 => W_POS,
+        -1 => -W_NEG,
+        _ => 0.0,
+    };
+    codes.iter().map(float).collect()
 }
 
 fn check_conv(shape: ConvShape, codes: &[i8], values: &mut Values) {
+    let what = format!("{shape:?}");
     let input = values.floats(shape.input_len());
-    let side = [values.floats(shape.out_channels), values.floats(shape.out_channels)];
-    let (scale, bias) = (Some(side[0].as_slice()), Some(side[1].as_slice()));
-    let weights: Vec<f32> = codes
-        .iter()
-        .map(|code| match code {
-            1 => W_POS,
-            -1 => -W_NEG,
-            _ => 0.0,
-        })
-        .collect();
+    let side = Side::random(shape.out_channels, shape.output_plane(), values);
     let mut output = vec![f32::NAN; shape.output_len()];
 
     let ternary = TernaryWeights { codes, w_neg: W_NEG, w_pos: W_POS };
-    let kernel = TernaryConv::new(shape, ternary, scale, bias).unwrap();
+    let kernel = TernaryConv::new(shape, ternary, side.epilogue()).unwrap();
     let mut workspace = vec![f32::NAN; kernel.workspace_len()];
-    kernel.run(&input, &mut output, &mut workspace);
-    assert_close(&output, &expected(&shape, &weights, &input, &side), &format!("{shape:?}"));
+    kernel.run(&input, side.residual(), &mut output, &mut workspace);
+    side.assert_follows(&output, &sums(&shape, &floats(codes), &input), &what);
 
     let weights = values.floats(shape.weight_len());
-    let kernel = DenseConv::new(shape, &weights, scale, bias).unwrap();
+    let kernel = DenseConv::new(shape, &weights, side.epilogue()).unwrap();
     let mut workspace = vec![f32::NAN; kernel.workspace_len() + 5];
     output.fill(f32::NAN);
-    kernel.run(&input, &mut output, &mut workspace);
-    assert_close(&output, &expected(&shape, &weights, &input, &side), &format!("{shape:?}"));
+    kernel.run(&input, side.residual(), &mut output, &mut workspace);
+    side.assert_follows(&output, &sums(&shape, &weights, &input), &what);
 }
 
 #[test]
@@ -171,23 +240,24 @@ fn zeros_and_one_sign_only() {
 #[test]
 fn matrix_products() {
     let mut values = Values(4);
-    for (inputs, outputs, zeros) in [(1, 1, 0.0), (7, 3, 0.5), (64, 10, 0.9), (33, 5, 1.1)] {
+    let sizes = [(1, 1, 0.0), (7, 3, 0.5), (64, 10, 0.9), (33, 5, 1.1)];
+    for (inputs, outputs, zeros) in sizes.repeat(10) {
         let input = values.floats(inputs);
-        let bias = values.floats(outputs);
+        let side = Side::random(outputs, 1, &mut values);
         let codes = values.codes(inputs * outputs, zeros);
-        let ternary = TernaryWeights { codes: &codes, w_neg: W_NEG, w_pos: W_POS };
-        let weights: Vec<f32> =
-            codes.iter().map(|&c| f32::from(c) * if c > 0 { W_POS } else { W_NEG }).collect();
-        let mut expected = vec![0.0; outputs];
-        reference::linear(&weights, &input, &mut expected);
-        expected.iter_mut().zip(&bias).for_each(|(sum, bias)| *sum += bias);
+        let weights = floats(&codes);
+        let mut sums = vec![0.0; outputs];
+        reference::linear(&weights, &input, &mut sums);
 
         let mut output = vec![f32::NAN; outputs];
-        TernaryLinear::new(inputs, ternary, Some(&bias)).run(&input, &mut output);
-        assert_close(&output, &expected, "ternary");
+        let ternary = TernaryWeights { codes: &codes, w_neg: W_NEG, w_pos: W_POS };
+        let kernel = TernaryLinear::new(inputs, ternary, side.epilogue());
+        kernel.run(&input, side.residual(), &mut output);
+        side.assert_follows(&output, &sums, "ternary");
         output.fill(f32::NAN);
-        DenseLinear::new(inputs, &weights, Some(&bias)).run(&input, &mut output);
-        assert_close(&output, &expected, "dense");
+        let kernel = DenseLinear::new(inputs, &weights, side.epilogue());
+        kernel.run(&input, side.residual(), &mut output);
+        side.assert_follows(&output, &sums, "dense");
     }
 }
 
@@ -197,8 +267,8 @@ fn a_hostile_shape_is_refused_before_allocation() {
     let shape =
         shape([1, 1], 1, [1, 1], [3, 3], [1, 1], [far; 2], [far; 4]).expect("one window fits");
     let codes = TernaryWeights { codes: &[1; 9], w_neg: W_NEG, w_pos: W_POS };
-    assert_eq!(TernaryConv::new(shape, codes, None, None).unwrap_err().input, [1, 1]);
-    assert!(DenseConv::new(shape, &[1.0; 9], None, None).is_err());
+    assert_eq!(TernaryConv::new(shape, codes, Epilogue::new(1)).unwrap_err().input, [1, 1]);
+    assert!(DenseConv::new(shape, &[1.0; 9], Epilogue::new(1)).is_err());
 }
 
 prop_compose! {

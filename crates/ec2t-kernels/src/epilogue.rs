@@ -5,6 +5,7 @@
 //! in this order, for output channel `o`. The residual, a value of the output's
 //! shape, is given with each image; the rest belongs to the layer.
 
+use crate::arch::Simd;
 use crate::elementwise::{Activation, activate, add};
 
 /// One scale and one bias for each output channel, and an activation.
@@ -67,14 +68,43 @@ impl Epilogue {
         self.bias.len()
     }
 
-    /// Finishes the sums of some pixels of output channel `o`; `residual` is
-    /// the one of these pixels.
-    pub(crate) fn apply(&self, o: usize, sums: &mut [f32], residual: Option<&[f32]>) {
-        let (scale, bias) = (self.scale[o], self.bias[o]);
-        for sum in &mut *sums {
-            *sum = *sum * scale + bias;
+    /// Multiplies all scales by a factor.
+    pub(crate) fn times(self, factor: f32) -> Self {
+        Self { scale: self.scale.into_iter().map(|scale| scale * factor).collect(), ..self }
+    }
+
+    /// Finishes the sums of a row of pixels of output channel `o` and writes them:
+    /// as many as `output` has, of which the last vector may be a part.
+    #[inline(always)]
+    pub(crate) fn finish_row<S: Simd, const V: usize>(
+        &self,
+        simd: S,
+        o: usize,
+        sums: &[S::F32; V],
+        residual: Option<&[f32]>,
+        output: &mut [f32],
+    ) {
+        let (scale, bias) = (simd.splat(self.scale[o]), simd.splat(self.bias[o]));
+        for (i, sum) in sums.iter().enumerate() {
+            let Some(output) = output.get_mut(i * S::LANES..) else { break };
+            let mut value = simd.add(simd.mul(*sum, scale), bias);
+            if let Some(residual) = residual {
+                let residual = &residual[i * S::LANES..];
+                let residual = match residual.len() >= S::LANES {
+                    true => simd.load(residual),
+                    false => simd.load_partial(residual),
+                };
+                value = simd.add(value, residual);
+            }
+            let value = self.activation.map_or(value, |function| function.of_vector(simd, value));
+            match output.len() >= S::LANES {
+                true => simd.store(value, output),
+                false => simd.store_partial(value, output),
+            }
         }
-        self.finish(sums, residual);
+        if let Some(function @ (Activation::Swish | Activation::Sigmoid)) = self.activation {
+            activate(output, function);
+        }
     }
 
     /// Finishes one sum for each output channel.

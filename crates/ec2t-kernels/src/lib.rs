@@ -10,8 +10,8 @@
 //! |---|---|
 //! | [`arch`] | vector instructions: detection, dispatch, one safe interface |
 //! | [`shape`] | geometry of convolutions and pools |
-//! | [`ternary`] | convolution and matrix product that skip zeros and multiply once per output |
-//! | [`dense`] | the same for ordinary weights |
+//! | [`conv`] | convolutions: ternary ones, which skip zeros and multiply once per output, and dense ones |
+//! | [`linear`] | the same for matrix products |
 //! | [`epilogue`] | what follows the sums of these: scale, bias, residual, activation |
 //! | [`elementwise`] | activations, sums, products, batch normalisation, in place |
 //! | [`spatial`] | pools and the option-A shortcut |
@@ -25,17 +25,18 @@
 
 #[allow(unsafe_code)]
 pub mod arch;
-pub mod dense;
+pub mod conv;
 pub mod elementwise;
 pub mod epilogue;
-mod planes;
+pub mod linear;
 pub mod reference;
 pub mod shape;
 pub mod spatial;
-pub mod ternary;
+pub mod weights;
 
-pub use dense::{DenseConv, DenseLinear};
+pub use conv::{DenseConv, TernaryConv};
 pub use elementwise::Activation;
 pub use epilogue::Epilogue;
+pub use linear::{DenseLinear, TernaryLinear};
 pub use shape::{ConvShape, PoolShape, TooLarge};
-pub use ternary::{TernaryConv, TernaryLinear, TernaryWeights};
+pub use weights::TernaryWeights;

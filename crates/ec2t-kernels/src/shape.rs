@@ -84,19 +84,17 @@ pub struct PoolShape {
     pub output: [usize; 2],
 }
 
-/// A convolution whose padded input cannot be addressed by 32-bit offsets.
+/// A convolution whose kernel has more taps than 16-bit offsets reach.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct TooLarge {
-    /// Input channels.
-    pub channels: usize,
-    /// Input rows and columns, without padding.
-    pub input: [usize; 2],
+    /// Kernel rows and columns.
+    pub kernel: [usize; 2],
 }
 
 impl fmt::Display for TooLarge {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let [height, width] = self.input;
-        write!(f, "padded input of {}×{height}×{width} exceeds 2^32 values", self.channels)
+        let [rows, columns] = self.kernel;
+        write!(f, "a kernel of {rows}×{columns} has too many taps")
     }
 }
 

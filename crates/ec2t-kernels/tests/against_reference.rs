@@ -262,13 +262,27 @@ fn matrix_products() {
 }
 
 #[test]
-fn a_hostile_shape_is_refused_before_allocation() {
+fn taps_that_are_far_apart_take_no_memory() {
     let far = 1 << 24;
     let shape =
         shape([1, 1], 1, [1, 1], [3, 3], [1, 1], [far; 2], [far; 4]).expect("one window fits");
     let codes = TernaryWeights { codes: &[1; 9], w_neg: W_NEG, w_pos: W_POS };
-    assert_eq!(TernaryConv::new(shape, codes, Epilogue::new(1)).unwrap_err().input, [1, 1]);
-    assert!(DenseConv::new(shape, &[1.0; 9], Epilogue::new(1)).is_err());
+    let kernel = TernaryConv::new(shape, codes, Epilogue::new(1)).unwrap();
+    assert!(kernel.workspace_len() < 10_000);
+    let mut output = [0.0];
+    kernel.run(&[2.0], None, &mut output, &mut vec![0.0; kernel.workspace_len()]);
+    assert_eq!(output, [2.0 * W_POS]);
+}
+
+#[test]
+fn a_kernel_beyond_all_offsets_is_refused() {
+    let shape =
+        shape([1, 1], 1, [300; 2], [300; 2], [1, 1], [1, 1], [0; 4]).expect("one window fits");
+    let weights = vec![1.0; shape.weight_len()];
+    let error = DenseConv::new(shape, &weights, Epilogue::new(1)).unwrap_err();
+    assert_eq!(error.kernel, [300; 2]);
+    let codes = TernaryWeights { codes: &[1; 90_000], w_neg: W_NEG, w_pos: W_POS };
+    assert!(TernaryConv::new(shape, codes, Epilogue::new(1)).is_err());
 }
 
 prop_compose! {

@@ -164,6 +164,28 @@ impl Isa {
         }
     }
 
+    /// Values in a vector.
+    pub fn lanes(self) -> usize {
+        match self {
+            Isa::Portable(_) => Portable::LANES,
+            #[cfg(target_arch = "x86_64")]
+            Isa::Avx2(_) => Avx2::LANES,
+            #[cfg(target_arch = "x86_64")]
+            Isa::Avx512(_) => Avx512::LANES,
+            #[cfg(target_arch = "aarch64")]
+            Isa::Neon(_) => Neon::LANES,
+        }
+    }
+
+    /// The one with half as many lanes, where this one implies it.
+    pub fn narrower(self) -> Option<Self> {
+        match self {
+            #[cfg(target_arch = "x86_64")]
+            Isa::Avx512(_) => Avx2::new().map(Isa::Avx2),
+            _ => None,
+        }
+    }
+
     /// Runs an operation with these instructions.
     #[inline]
     pub fn run<O: Operation>(self, operation: O) -> O::Output {

@@ -1,0 +1,154 @@
+//! The convolution with ordinary weights.
+//!
+//! It serves the layers that stay in full precision: stems, depthwise convolutions.
+//! Tap by tap, a weight times the pixels that it meets is added to sums in
+//! registers. Product and sum are rounded each: fused, they would depend on the
+//! instruction set.
+
+use super::layout::{GRANULE, Layout};
+use super::{Convolve, Taps, workspace_len};
+use crate::arch::{Isa, Simd, isa};
+use crate::epilogue::Epilogue;
+use crate::shape::{ConvShape, TooLarge};
+
+/// A packed dense convolution with its epilogue.
+#[derive(Clone, Debug)]
+pub struct DenseConv {
+    layout: Layout,
+    weights: Weights,
+    epilogue: Epilogue,
+}
+
+impl DenseConv {
+    /// Packs weights `[O, C / groups, KH, KW]`.
+    ///
+    /// # Errors
+    /// [`TooLarge`] where a kernel has too many taps.
+    ///
+    /// # Panics
+    /// Where the number of weights or the epilogue's of outputs does not fit the
+    /// shape.
+    pub fn new(shape: ConvShape, weights: &[f32], epilogue: Epilogue) -> Result<Self, TooLarge> {
+        Self::with_isa(isa(), shape, weights, epilogue)
+    }
+
+    /// As [`new`](Self::new), for an instruction set of choice.
+    ///
+    /// # Errors
+    /// As `new`.
+    ///
+    /// # Panics
+    /// As `new`.
+    pub fn with_isa(
+        isa: Isa,
+        shape: ConvShape,
+        weights: &[f32],
+        epilogue: Epilogue,
+    ) -> Result<Self, TooLarge> {
+        assert_eq!(weights.len(), shape.weight_len(), "length of the weights");
+        assert_eq!(epilogue.outputs(), shape.out_channels, "outputs of the epilogue");
+        let layout = Layout::new(shape, isa)?;
+        let weights = Weights::new(&layout, weights);
+        Ok(Self { layout, weights, epilogue })
+    }
+
+    /// Number of values that [`run`](Self::run) needs as scratch space.
+    pub fn workspace_len(&self) -> usize {
+        workspace_len(&self.layout)
+    }
+
+    /// Bytes of memory that the packed weights take.
+    pub fn weight_bytes(&self) -> usize {
+        self.weights.bytes()
+    }
+
+    /// Convolves one image; overwrites `output` and `workspace`.
+    ///
+    /// # Panics
+    /// Where `input`, `residual` or `output` has the wrong length or `workspace` is
+    /// too short.
+    pub fn run(
+        &self,
+        input: &[f32],
+        residual: Option<&[f32]>,
+        output: &mut [f32],
+        workspace: &mut [f32],
+    ) {
+        let Self { layout, weights: taps, epilogue } = self;
+        Convolve { layout, taps, epilogue, input, residual, output }.run(workspace);
+    }
+}
+
+/// Weights as given, and the offset of each tap of a block.
+#[derive(Clone, Debug)]
+struct Weights {
+    /// `[O, C / groups, KH, KW]`.
+    weights: Vec<f32>,
+    /// Weights of an output.
+    taps: usize,
+    /// Of the taps of the first block, which is the longest.
+    offsets: Vec<u16>,
+    /// Of each block, its first weight in each output, and their number.
+    blocks: Vec<[usize; 2]>,
+    /// First output of each chunk.
+    chunks: Vec<usize>,
+}
+
+impl Weights {
+    fn new(layout: &Layout, weights: &[f32]) -> Self {
+        let [rows, columns] = layout.shape.kernel;
+        let first = layout.block_channels(0, 0);
+        let offsets = first.flat_map(|channel| {
+            (0..rows).flat_map(move |row| {
+                (0..columns).map(move |column| layout.offset(channel, row, column))
+            })
+        });
+        let block = |block| {
+            let channels = layout.block_channels(0, block);
+            [channels.start, channels.len()].map(|channels| channels * rows * columns)
+        };
+        Self {
+            weights: weights.to_vec(),
+            taps: layout.shape.taps(),
+            offsets: offsets.collect(),
+            blocks: (0..layout.blocks()).map(block).collect(),
+            chunks: layout.chunks().map(|(_, outputs)| outputs.start).collect(),
+        }
+    }
+
+    fn bytes(&self) -> usize {
+        size_of_val(&self.weights[..]) + size_of_val(&self.offsets[..])
+    }
+}
+
+impl Taps for Weights {
+    /// The block, and the first weight of the output in it.
+    type Cursor = [usize; 2];
+
+    #[inline(always)]
+    fn start(&self, block: usize, chunk: usize) -> [usize; 2] {
+        [block, self.chunks[chunk] * self.taps + self.blocks[block][0]]
+    }
+
+    #[inline(always)]
+    fn sum<S: Simd, const N: usize, const V: usize>(
+        &self,
+        simd: S,
+        cursor: &mut [usize; 2],
+        copy: &[[f32; GRANULE]],
+    ) -> [S::F32; N] {
+        let [block, first] = *cursor;
+        let weights = &self.weights[first..][..self.blocks[block][1]];
+        let mut sums = [simd.splat(0.0); N];
+        for (weight, offset) in weights.iter().zip(&self.offsets) {
+            let weight = simd.splat(*weight);
+            let pixels = &copy[usize::from(*offset)..][..N * S::LANES / GRANULE];
+            let pixels = pixels.as_flattened();
+            for (i, sum) in sums.iter_mut().enumerate() {
+                *sum = simd.add(*sum, simd.mul(weight, simd.load(&pixels[i * S::LANES..])));
+            }
+        }
+        cursor[1] += self.taps;
+        sums
+    }
+}

@@ -1,0 +1,235 @@
+//! How a convolution is cut into tiles, and where a tile finds its taps.
+//!
+//! A *tile* is a rectangle of output pixels that fits into vector registers. What
+//! it reads is copied beforehand, a block of input channels at a time, so that it
+//! lies in the first-level cache and every tap of every pixel is an aligned load.
+//!
+//! * A kernel of `KW` columns gives `KW` copies of each channel, each shifted by
+//!   the column of its tap (times dilation) and thinned by the stride: pixel `x`
+//!   of copy `j` is what tap column `j` reads for output column `x`.
+//! * Rows are shared between taps where stride and dilation of the rows are 1: tap
+//!   row `i` of output row `y` is row `y + i` of the copy. Else each tap row has
+//!   rows of its own.
+//!
+//! So a copy is `[channels of the block][KW][rows][columns]`, and a tap is one
+//! offset, the same for all pixels of all tiles. Offsets count granules of
+//! [`GRANULE`] values and fit into 16 bits.
+//!
+//! A convolution of single pixels (1×1, stride 1, no padding) has no rows: its
+//! image counts as one long row.
+
+use std::ops::Range;
+
+use crate::arch::Isa;
+use crate::shape::{ConvShape, TooLarge};
+
+/// Values that an offset counts in: the narrowest vectors.
+pub(super) const GRANULE: usize = 4;
+
+/// Bytes of the copy of one block of channels, half of a usual first-level cache
+/// and more: the other part is for sums that wait for the next block.
+const BLOCK_BYTES: usize = 24 << 10;
+
+/// Output pixels of a tile that the size of a block is reckoned with. It does not
+/// depend on the instruction set, because the order of additions must not.
+const NOMINAL_TILE: usize = 128;
+
+/// Output channels that share a copy: so many partial sums wait in the cache.
+const CHUNK: usize = 64;
+
+/// Rows that a tile may have, and vectors in a row: there is a loop for each pair
+/// that has no more than [`MAX_VECTORS`] vectors.
+const SIZES: [usize; 5] = [1, 2, 4, 7, 8];
+
+/// Vectors of a tile at most: sums that are kept in registers.
+pub(super) const MAX_VECTORS: usize = 8;
+
+/// Tiles, blocks and offsets of one convolution.
+#[derive(Clone, Debug)]
+pub(super) struct Layout {
+    /// The convolution; of single pixels, in one row.
+    pub(super) shape: ConvShape,
+    pub(super) isa: Isa,
+    /// Rows and columns of a tile's copy for each tap row: those of a whole tile.
+    pub(super) tile: [usize; 2],
+    /// Whether tap rows share the rows of a copy.
+    pub(super) shares_rows: bool,
+    /// Input channels of a block, but for the last one of a group.
+    block: usize,
+}
+
+impl Layout {
+    /// # Errors
+    /// Where one channel's taps are more than 16-bit offsets reach.
+    pub(super) fn new(shape: ConvShape, isa: Isa) -> Result<Self, TooLarge> {
+        let shape = in_one_row(shape);
+        let (isa, tile) = best_tile(shape.output, isa);
+        let shares_rows = shape.stride[0] == 1 && shape.dilation[0] == 1;
+        let mut layout = Self { shape, isa, tile, shares_rows, block: 1 };
+        let error = TooLarge { kernel: shape.kernel };
+        let reach = layout.checked_channel_len().ok_or(error)?;
+        if reach / GRANULE > usize::from(u16::MAX) + 1 {
+            return Err(error);
+        }
+        layout.block = layout.channels_per_block();
+        Ok(layout)
+    }
+
+    fn checked_channel_len(&self) -> Option<usize> {
+        let [kernel_rows, kernel_columns] = self.shape.kernel;
+        let rows = match self.shares_rows {
+            true => self.tile[0].checked_add(kernel_rows - 1)?,
+            false => self.tile[0].checked_mul(kernel_rows)?,
+        };
+        rows.checked_mul(kernel_columns)?.checked_mul(self.tile[1])
+    }
+
+    /// As many channels as the cache holds, shared out evenly over the blocks.
+    fn channels_per_block(&self) -> usize {
+        let ConvShape { kernel, output: [height, width], .. } = self.shape;
+        let columns = width.next_multiple_of(8).min(NOMINAL_TILE);
+        let tile_rows = (NOMINAL_TILE / columns).clamp(1, height);
+        let rows = if self.shares_rows { tile_rows + kernel[0] - 1 } else { tile_rows * kernel[0] };
+        let bytes = rows * columns * kernel[1] * size_of::<f32>();
+        let channels = self.group_channels();
+        channels.div_ceil(channels.div_ceil((BLOCK_BYTES / bytes).max(1)))
+    }
+
+    /// Input channels of each group.
+    pub(super) fn group_channels(&self) -> usize {
+        self.shape.in_channels / self.shape.groups
+    }
+
+    /// Output channels of each group.
+    pub(super) fn group_outputs(&self) -> usize {
+        self.shape.out_channels / self.shape.groups
+    }
+
+    /// Blocks of channels in each group.
+    pub(super) fn blocks(&self) -> usize {
+        self.group_channels().div_ceil(self.block)
+    }
+
+    /// Input channels of a block of a group.
+    pub(super) fn block_channels(&self, group: usize, block: usize) -> Range<usize> {
+        let first = group * self.group_channels();
+        let start = block * self.block;
+        first + start..first + (start + self.block).min(self.group_channels())
+    }
+
+    /// Chunks of output channels that are computed together, `(group, outputs)`.
+    pub(super) fn chunks(&self) -> impl Iterator<Item = (usize, Range<usize>)> {
+        let outputs = self.group_outputs();
+        (0..self.shape.groups).flat_map(move |group| {
+            let (first, end) = (group * outputs, (group + 1) * outputs);
+            (first..end).step_by(CHUNK).map(move |start| (group, start..(start + CHUNK).min(end)))
+        })
+    }
+
+    /// Rows of the copy of one channel and one column.
+    pub(super) fn copy_rows(&self) -> usize {
+        match self.shares_rows {
+            true => self.tile[0] + self.shape.kernel[0] - 1,
+            false => self.tile[0] * self.shape.kernel[0],
+        }
+    }
+
+    /// Values of the copy of one channel.
+    pub(super) fn channel_len(&self) -> usize {
+        self.copy_rows() * self.tile[1] * self.shape.kernel[1]
+    }
+
+    /// Values of the copy of a block, and as many as a tile may read beyond.
+    pub(super) fn copy_len(&self) -> usize {
+        self.block * self.channel_len() + self.vectors_len()
+    }
+
+    /// Values of the sums that wait for the next block.
+    pub(super) fn partial_len(&self) -> usize {
+        CHUNK.min(self.group_outputs()) * self.vectors_len()
+    }
+
+    fn vectors_len(&self) -> usize {
+        MAX_VECTORS * self.isa.lanes()
+    }
+
+    /// Granules between a tap and the one below it in the same column.
+    pub(super) fn row_step(&self) -> usize {
+        self.tile[1] / GRANULE
+    }
+
+    /// Where tap `(row, column)` of a channel of a block starts, in granules.
+    pub(super) fn offset(&self, channel: usize, row: usize, column: usize) -> u16 {
+        let first_row = if self.shares_rows { row } else { row * self.tile[0] };
+        let line = (channel * self.shape.kernel[1] + column) * self.copy_rows() + first_row;
+        u16::try_from(line * self.row_step()).expect("checked when the layout was made")
+    }
+
+    /// Source row, which may be in the padding, of a row of the copy.
+    pub(super) fn source_row(&self, first_row: usize, row: usize) -> isize {
+        let ConvShape { stride, dilation, padding, .. } = self.shape;
+        let (output_row, tap) = match self.shares_rows {
+            true => (first_row + row, 0),
+            false => (first_row + row % self.tile[0], row / self.tile[0]),
+        };
+        (output_row * stride[0] + tap * dilation[0]) as isize - padding[0] as isize
+    }
+
+    /// Source column, which may be in the padding, that a tap column reads first.
+    pub(super) fn source_column(&self, first_column: usize, tap: usize) -> isize {
+        let ConvShape { stride, dilation, padding, .. } = self.shape;
+        (first_column * stride[1] + tap * dilation[1]) as isize - padding[1] as isize
+    }
+}
+
+/// A convolution of single pixels as one of a single row.
+fn in_one_row(shape: ConvShape) -> ConvShape {
+    let pointwise = shape.kernel == [1, 1] && shape.stride == [1, 1] && shape.padding == [0; 4];
+    match pointwise {
+        true => {
+            let row = [1, shape.output_plane()];
+            ConvShape { input: row, output: row, dilation: [1, 1], ..shape }
+        }
+        false => shape,
+    }
+}
+
+/// The vectors and the tile, `[rows, columns]`, that waste the fewest lanes.
+///
+/// Narrower vectors take twice as many instructions, so they have to be better by
+/// an eighth.
+fn best_tile(output: [usize; 2], isa: Isa) -> (Isa, [usize; 2]) {
+    let used = |isa: Isa| isa.lanes() * row_vectors(output[1], isa.lanes());
+    let narrower = isa.narrower().filter(|narrow| 9 * used(*narrow) < 8 * used(isa));
+    let isa = narrower.unwrap_or(isa);
+    (isa, tile_of(output, isa.lanes()))
+}
+
+/// Vectors that a row of the output takes.
+fn row_vectors(width: usize, lanes: usize) -> usize {
+    let vectors = width.div_ceil(lanes);
+    SIZES.into_iter().find(|width| *width >= vectors).unwrap_or(vectors)
+}
+
+fn tile_of([height, width]: [usize; 2], lanes: usize) -> [usize; 2] {
+    let columns = row_vectors(width, lanes).min(MAX_VECTORS);
+    let fitting = SIZES.into_iter().filter(|rows| rows * columns <= MAX_VECTORS);
+    let rows = fitting.min_by_key(|rows| (height.div_ceil(*rows), *rows)).unwrap_or(1);
+    [rows, columns * lanes]
+}
+
+
+/// Splits a number of rows into those of tiles, `(first, rows)`.
+pub(super) fn pieces(rows: usize, most: usize) -> impl Iterator<Item = (usize, usize)> {
+    let mut start = 0;
+    std::iter::from_fn(move || {
+        let size = largest_piece(most.min(rows - start))?;
+        start += size;
+        Some((start - size, size))
+    })
+}
+
+/// The most rows of a tile, or vectors of its rows, that do not exceed `most`.
+pub(super) fn largest_piece(most: usize) -> Option<usize> {
+    SIZES.into_iter().rev().find(|size| *size <= most)
+}

@@ -1,0 +1,215 @@
+//! Ternary weights as lists of taps, and the sums over them.
+//!
+//! Each output channel has, for each block of input channels, the taps with code +1
+//! and then those with code −1:
+//!
+//! `sum = ratio · Σ₊x − Σ₋x` with `ratio = w_pos / w_neg`
+//!
+//! which the epilogue multiplies by `w_neg`. Weights are not needed, zeros cost
+//! nothing, and a tap is an addition whose operand comes from memory.
+//!
+//! Kernels of EC2T are smooth: codes of one column often come in *runs* of the same
+//! sign. A run of two or three rows reads rows of pixels that overlap, and each is
+//! loaded once. Loads are what limits these loops, so of the additions in a run
+//! every other one is made by the multiplier (`x · 1 + sum`, which rounds the same).
+
+use super::layout::{GRANULE, Layout};
+use super::Taps;
+use crate::arch::Simd;
+use crate::weights::TernaryWeights;
+
+/// Taps in a run, at most.
+const LONGEST_RUN: usize = 3;
+
+/// Number of taps of one output for one block: runs of one, two and three positive
+/// taps, then negative ones.
+type Counts = [[u16; LONGEST_RUN]; 2];
+
+/// The taps of all outputs.
+#[derive(Clone, Debug)]
+pub(super) struct Lists {
+    /// First tap of each run: block by block, output by output, in the order of
+    /// [`Counts`].
+    offsets: Vec<u16>,
+    /// Of each block and output.
+    counts: Vec<Counts>,
+    /// Of each block and chunk of outputs, where it starts in both.
+    starts: Vec<Cursor>,
+    chunks: usize,
+    /// Granules between rows of the copy.
+    row_step: usize,
+    ratio: f32,
+    /// 1, which the compiler must not know: it would make a multiplication by 1 and an
+    /// addition an addition.
+    one: f32,
+}
+
+/// A place in the lists.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Cursor {
+    offset: u32,
+    output: u32,
+}
+
+impl Lists {
+    /// Sorts the codes `[O, C / groups, KH, KW]` of a convolution into lists.
+    pub(super) fn new(layout: &Layout, weights: TernaryWeights<'_>) -> Self {
+        let mut lists = Self {
+            offsets: Vec::new(),
+            counts: Vec::with_capacity(layout.blocks() * layout.shape.out_channels),
+            starts: Vec::new(),
+            chunks: layout.chunks().count(),
+            row_step: layout.row_step(),
+            ratio: weights.ratio(),
+            one: 1.0,
+        };
+        for block in 0..layout.blocks() {
+            for (_, outputs) in layout.chunks() {
+                let [offset, output] = [lists.offsets.len(), lists.counts.len()].map(narrow);
+                lists.starts.push(Cursor { offset, output });
+                for o in outputs {
+                    lists.push(layout, weights, block, o);
+                }
+            }
+        }
+        lists.offsets.shrink_to_fit();
+        lists
+    }
+
+    /// Bytes of memory that the lists take.
+    pub(super) fn bytes(&self) -> usize {
+        size_of_val(&self.offsets[..])
+            + size_of_val(&self.counts[..])
+            + size_of_val(&self.starts[..])
+    }
+
+    /// Adds the taps of output `o` in a block.
+    fn push(&mut self, layout: &Layout, weights: TernaryWeights<'_>, block: usize, o: usize) {
+        let [rows, columns] = layout.shape.kernel;
+        let group_channels = layout.group_channels();
+        let mut runs: [[Vec<u16>; LONGEST_RUN]; 2] = Default::default();
+        for (position, channel) in layout.block_channels(0, block).enumerate() {
+            let kernel = (o * group_channels + channel) * rows * columns;
+            for column in 0..columns {
+                let list = |row: usize| weights.list(kernel + row * columns + column);
+                let mut row = 0;
+                while row < rows {
+                    let most = if layout.shares_rows { LONGEST_RUN.min(rows - row) } else { 1 };
+                    let first = list(row);
+                    let length = (1..most).find(|i| list(row + i) != first).unwrap_or(most);
+                    if let Some(list) = first {
+                        runs[list][length - 1].push(layout.offset(position, row, column));
+                    }
+                    row += length;
+                }
+            }
+        }
+        let count = |list: &Vec<u16>| u16::try_from(list.len()).expect("no more than offsets");
+        self.counts.push(runs.each_ref().map(|runs| runs.each_ref().map(count)));
+        self.offsets.extend(runs.iter().flatten().flatten());
+    }
+}
+
+/// A position in the lists; a network has fewer than 2³² weights.
+fn narrow(position: usize) -> u32 {
+    u32::try_from(position).expect("fewer weights than 2^32")
+}
+
+impl Taps for Lists {
+    type Cursor = Cursor;
+
+    #[inline(always)]
+    fn start(&self, block: usize, chunk: usize) -> Cursor {
+        self.starts[block * self.chunks + chunk]
+    }
+
+    #[inline(always)]
+    fn sum<S: Simd, const N: usize, const V: usize>(
+        &self,
+        simd: S,
+        cursor: &mut Cursor,
+        copy: &[[f32; GRANULE]],
+    ) -> [S::F32; N] {
+        let [positive, negative] = self.counts[cursor.output as usize];
+        let mut rest = &self.offsets[cursor.offset as usize..];
+        let mut take = |count: u16| {
+            let (list, after) = rest.split_at(count.into());
+            rest = after;
+            list
+        };
+        let mut sums = [simd.splat(0.0); N];
+        let plus = Terms { simd, copy, row_step: self.row_step, one: simd.splat(self.one) };
+        plus.add_runs::<N, V, 1, false>(&mut sums, take(positive[0]));
+        plus.add_runs::<N, V, 2, false>(&mut sums, take(positive[1]));
+        plus.add_runs::<N, V, 3, false>(&mut sums, take(positive[2]));
+        let ratio = simd.splat(self.ratio);
+        sums = sums.map(#[inline(always)] |sum| simd.mul(ratio, sum));
+        let minus = Terms { one: simd.splat(-self.one), ..plus };
+        minus.add_runs::<N, V, 1, true>(&mut sums, take(negative[0]));
+        minus.add_runs::<N, V, 2, true>(&mut sums, take(negative[1]));
+        minus.add_runs::<N, V, 3, true>(&mut sums, take(negative[2]));
+        cursor.offset += positive.iter().chain(&negative).map(|count| u32::from(*count)).sum::<u32>();
+        cursor.output += 1;
+        sums
+    }
+}
+
+/// What runs are added from.
+#[derive(Clone, Copy)]
+struct Terms<'a, S: Simd> {
+    simd: S,
+    copy: &'a [[f32; GRANULE]],
+    row_step: usize,
+    /// 1 or −1: the sign of the terms.
+    one: S::F32,
+}
+
+impl<S: Simd> Terms<'_, S> {
+    /// Adds runs of `T` taps to `N` vectors of pixels, `V` in a row; subtracts them if
+    /// `NEGATIVE`.
+    #[inline(always)]
+    fn add_runs<const N: usize, const V: usize, const T: usize, const NEGATIVE: bool>(
+        &self,
+        sums: &mut [S::F32; N],
+        offsets: &[u16],
+    ) {
+        for &offset in offsets {
+            // A single row of pixels shares none.
+            if T == 1 || N == V {
+                for tap in 0..T {
+                    let row = self.vectors(usize::from(offset) + tap * self.row_step, N);
+                    for (i, sum) in sums.iter_mut().enumerate() {
+                        let x = self.simd.load(&row[i * S::LANES..]);
+                        *sum = self.term::<NEGATIVE>(tap, x, *sum);
+                    }
+                }
+            } else {
+                let rows = self.vectors(offset.into(), N + (T - 1) * V);
+                for i in 0..N + (T - 1) * V {
+                    let x = self.simd.load(&rows[i * S::LANES..]);
+                    for tap in 0..T {
+                        if let Some(sum) = i.checked_sub(tap * V).and_then(|i| sums.get_mut(i)) {
+                            *sum = self.term::<NEGATIVE>(tap, x, *sum);
+                        }
+                    }
+                }
+            }
+        }
+    }
+
+    /// Values of `count` vectors from an offset on.
+    #[inline(always)]
+    fn vectors(&self, offset: usize, count: usize) -> &[f32] {
+        self.copy[offset..][..count * S::LANES / GRANULE].as_flattened()
+    }
+
+    /// `sum ± x`, every other tap by the multiplier.
+    #[inline(always)]
+    fn term<const NEGATIVE: bool>(&self, tap: usize, x: S::F32, sum: S::F32) -> S::F32 {
+        match (tap % 2, NEGATIVE) {
+            (0, false) => self.simd.add(sum, x),
+            (0, true) => self.simd.sub(sum, x),
+            _ => self.simd.fma(x, self.one, sum),
+        }
+    }
+}

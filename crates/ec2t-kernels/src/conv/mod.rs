@@ -1,0 +1,246 @@
+//! Convolutions of one image, with ternary and with ordinary weights.
+//!
+//! ```text
+//! for each tile of output pixels                    // 64 or 128 of them
+//!     for each chunk of output channels             // of one group
+//!         for each block of input channels
+//!             copy what the tile reads              // fill.rs, layout.rs
+//!             for each output channel
+//!                 sums in registers += taps         // ternary: lists.rs, dense: dense.rs
+//!         scale, bias, residual, activation         // the epilogue, then the output
+//! ```
+//!
+//! Sums are kept in registers while they run over a block; between blocks they wait
+//! in the first-level cache, as does the copy. The order of the additions of a pixel
+//! depends on the shape and the weights alone, so results are the same bits with
+//! any instruction set, tile or number of threads.
+
+mod dense;
+mod fill;
+mod layout;
+mod lists;
+mod ternary;
+
+pub use dense::DenseConv;
+pub use ternary::TernaryConv;
+
+use std::ops::Range;
+
+use crate::arch::{Operation, Simd};
+use crate::epilogue::Epilogue;
+use fill::{Tile, fill};
+use layout::{GRANULE, Layout, largest_piece, pieces};
+
+/// The weights of a convolution, and the sums over them.
+trait Taps {
+    /// A position in the weights.
+    type Cursor: Copy;
+
+    /// Where the weights of a chunk of outputs for a block of channels start.
+    fn start(&self, block: usize, chunk: usize) -> Self::Cursor;
+
+    /// The sums of the output channel at the cursor, which moves on to the next one,
+    /// over a block, for `N` vectors of pixels of which `V` are a row.
+    fn sum<S: Simd, const N: usize, const V: usize>(
+        &self,
+        simd: S,
+        cursor: &mut Self::Cursor,
+        copy: &[[f32; GRANULE]],
+    ) -> [S::F32; N];
+}
+
+/// Values of workspace before the copy, so that it can start at a cache line.
+const ALIGNMENT: usize = 64 / size_of::<f32>();
+
+/// Number of values that a convolution needs as workspace.
+fn workspace_len(layout: &Layout) -> usize {
+    ALIGNMENT + layout.copy_len() + layout.partial_len()
+}
+
+/// One image on its way through a convolution.
+struct Convolve<'a, T> {
+    layout: &'a Layout,
+    taps: &'a T,
+    epilogue: &'a Epilogue,
+    input: &'a [f32],
+    residual: Option<&'a [f32]>,
+    output: &'a mut [f32],
+}
+
+impl<T: Taps> Convolve<'_, T> {
+    /// Convolves.
+    ///
+    /// # Panics
+    /// Where `input`, `residual` or `output` has the wrong length or `workspace` is
+    /// too short.
+    fn run(self, workspace: &mut [f32]) {
+        let Layout { shape, isa, .. } = self.layout;
+        assert_eq!(self.input.len(), shape.input_len(), "length of the input");
+        assert_eq!(self.output.len(), shape.output_len(), "length of the output");
+        let residual = self.residual.map_or(shape.output_len(), <[f32]>::len);
+        assert_eq!(residual, shape.output_len(), "length of the residual");
+        let skipped = workspace.as_ptr().align_offset(64).min(ALIGNMENT);
+        let (copy, rest) = workspace[skipped..].split_at_mut(self.layout.copy_len());
+        let partial = &mut rest[..self.layout.partial_len()];
+        isa.run(Tiles { convolve: self, copy, partial });
+    }
+
+    /// Computes some outputs of a tile from a block of channels.
+    #[inline(always)]
+    fn part<S: Simd, const N: usize, const V: usize>(
+        &mut self,
+        simd: S,
+        part: Part<T::Cursor>,
+        copy: &[f32],
+        partial: &mut [f32],
+    ) {
+        let copy = copy.as_chunks().0;
+        let mut cursor = part.cursor;
+        for (o, partial) in part.outputs.zip(partial.chunks_exact_mut(N * S::LANES)) {
+            let mut sums: [S::F32; N] = self.taps.sum::<S, N, V>(simd, &mut cursor, copy);
+            if !part.is_first {
+                for (sum, before) in sums.iter_mut().zip(partial.chunks_exact(S::LANES)) {
+                    *sum = simd.add(simd.load(before), *sum);
+                }
+            }
+            match part.is_last {
+                true => self.finish::<S, N, V>(simd, part.tile, o, &sums),
+                false => {
+                    for (sum, after) in sums.iter().zip(partial.chunks_exact_mut(S::LANES)) {
+                        simd.store(*sum, after);
+                    }
+                }
+            }
+        }
+    }
+
+    /// Applies the epilogue to the sums of a tile and writes them to the output.
+    #[inline(always)]
+    fn finish<S: Simd, const N: usize, const V: usize>(
+        &mut self,
+        simd: S,
+        tile: Tile,
+        o: usize,
+        sums: &[S::F32; N],
+    ) {
+        let width = self.layout.shape.output[1];
+        for (row, sums) in sums.as_chunks::<V>().0.iter().enumerate() {
+            let line = (o * self.layout.shape.output[0] + tile.start[0] + row) * width;
+            let place = line + tile.start[1]..line + tile.start[1] + tile.size[1];
+            let residual = self.residual.map(|residual| &residual[place.clone()]);
+            self.epilogue.finish_row(simd, o, sums, residual, &mut self.output[place]);
+        }
+    }
+}
+
+/// All tiles of an image.
+struct Tiles<'a, T> {
+    convolve: Convolve<'a, T>,
+    /// What a tile reads of a block of channels.
+    copy: &'a mut [f32],
+    /// Sums that wait for the next block.
+    partial: &'a mut [f32],
+}
+
+impl<T: Taps> Operation for Tiles<'_, T> {
+    type Output = ();
+
+    #[inline(always)]
+    fn eval<S: Simd>(mut self, simd: S) {
+        let [height, width] = self.convolve.layout.shape.output;
+        let [tile_rows, tile_columns] = self.convolve.layout.tile;
+        for (row, rows) in pieces(height, tile_rows) {
+            let mut column = 0;
+            while column < width {
+                let left = width - column;
+                let vectors = match left <= tile_columns {
+                    true if column == 0 => tile_columns / S::LANES,
+                    _ => largest_piece(left.div_ceil(S::LANES)).unwrap_or(1),
+                };
+                let columns = left.min(vectors * S::LANES);
+                let tile = Tile { start: [row, column], size: [rows, columns] };
+                self.tile(simd, tile, vectors);
+                column += columns;
+            }
+        }
+    }
+}
+
+impl<T: Taps> Tiles<'_, T> {
+    /// All output channels of a tile.
+    #[inline(always)]
+    fn tile<S: Simd>(&mut self, simd: S, tile: Tile, vectors: usize) {
+        let layout = self.convolve.layout;
+        let blocks = layout.blocks();
+        for (chunk, (group, outputs)) in layout.chunks().enumerate() {
+            for block in 0..blocks {
+                let channels = layout.block_channels(group, block);
+                fill(simd, layout, tile, channels, self.convolve.input, self.copy);
+                let part = Part {
+                    tile,
+                    outputs: outputs.clone(),
+                    cursor: self.convolve.taps.start(block, chunk),
+                    is_first: block == 0,
+                    is_last: block + 1 == blocks,
+                };
+                self.part(simd, [tile.size[0], vectors], part);
+            }
+        }
+    }
+
+    /// Picks the loop for the rows and the vectors of a row of a tile.
+    #[inline(always)]
+    fn part<S: Simd>(&mut self, simd: S, size: [usize; 2], part: Part<T::Cursor>) {
+        match size {
+            [1, 1] => self.outline::<S, 1, 1>(simd, part),
+            [2, 1] => self.outline::<S, 2, 1>(simd, part),
+            [4, 1] => self.outline::<S, 4, 1>(simd, part),
+            [7, 1] => self.outline::<S, 7, 1>(simd, part),
+            [8, 1] => self.outline::<S, 8, 1>(simd, part),
+            [1, 2] => self.outline::<S, 2, 2>(simd, part),
+            [2, 2] => self.outline::<S, 4, 2>(simd, part),
+            [4, 2] => self.outline::<S, 8, 2>(simd, part),
+            [1, 4] => self.outline::<S, 4, 4>(simd, part),
+            [2, 4] => self.outline::<S, 8, 4>(simd, part),
+            [1, 7] => self.outline::<S, 7, 7>(simd, part),
+            [1, 8] => self.outline::<S, 8, 8>(simd, part),
+            [rows, vectors] => unreachable!("no tile has {rows} rows of {vectors} vectors"),
+        }
+    }
+
+    #[inline(always)]
+    fn outline<S: Simd, const N: usize, const V: usize>(
+        &mut self,
+        simd: S,
+        part: Part<T::Cursor>,
+    ) {
+        let Self { convolve, copy, partial } = self;
+        simd.outline(Outputs::<T, N, V> { convolve, part, copy, partial });
+    }
+}
+
+/// Outputs that are computed for a tile from one block of channels.
+struct Part<C> {
+    tile: Tile,
+    outputs: Range<usize>,
+    cursor: C,
+    is_first: bool,
+    is_last: bool,
+}
+
+/// A part in a function of its own: its loops fill all registers.
+struct Outputs<'c, 'a, T: Taps, const N: usize, const V: usize> {
+    convolve: &'c mut Convolve<'a, T>,
+    part: Part<T::Cursor>,
+    copy: &'c [f32],
+    partial: &'c mut [f32],
+}
+
+impl<T: Taps, const N: usize, const V: usize> Operation for Outputs<'_, '_, T, N, V> {
+    type Output = ();
+
+    #[inline(always)]
+    fn eval<S: Simd>(self, simd: S) {
+        self.convolve.part::<S, N, V>(simd, self.part, self.copy, self.partial);
+    }
+}

@@ -1,0 +1,105 @@
+//! The convolution with weights −`w_neg`, 0 and +`w_pos`.
+
+use super::layout::Layout;
+use super::lists::Lists;
+use super::{Convolve, workspace_len};
+use crate::arch::{Isa, isa};
+use crate::epilogue::Epilogue;
+use crate::shape::{ConvShape, TooLarge};
+use crate::weights::TernaryWeights;
+
+/// A packed ternary convolution with its epilogue.
+///
+/// ```
+/// use ec2t_kernels::{ConvShape, Epilogue, TernaryConv, TernaryWeights};
+///
+/// // The horizontal difference of an image of 1 × 3 pixels.
+/// let shape = ConvShape {
+///     in_channels: 1,
+///     out_channels: 1,
+///     input: [1, 3],
+///     kernel: [1, 2],
+///     stride: [1, 1],
+///     dilation: [1, 1],
+///     padding: [0; 4],
+///     groups: 1,
+///     output: [1, 2],
+/// };
+/// let weights = TernaryWeights { codes: &[-1, 1], w_neg: 0.5, w_pos: 0.5 };
+/// let conv = TernaryConv::new(shape, weights, Epilogue::new(1).bias([10.0]))?;
+///
+/// let mut output = [0.0; 2];
+/// conv.run(&[1.0, 2.0, 5.0], None, &mut output, &mut vec![0.0; conv.workspace_len()]);
+/// assert_eq!(output, [10.5, 11.5]);
+/// # Ok::<(), ec2t_kernels::TooLarge>(())
+/// ```
+#[derive(Clone, Debug)]
+pub struct TernaryConv {
+    layout: Layout,
+    lists: Lists,
+    epilogue: Epilogue,
+}
+
+impl TernaryConv {
+    /// Packs weights `[O, C / groups, KH, KW]`.
+    ///
+    /// # Errors
+    /// [`TooLarge`] where a kernel has too many taps.
+    ///
+    /// # Panics
+    /// Where the number of codes or the epilogue's of outputs does not fit the
+    /// shape.
+    pub fn new(
+        shape: ConvShape,
+        weights: TernaryWeights<'_>,
+        epilogue: Epilogue,
+    ) -> Result<Self, TooLarge> {
+        Self::with_isa(isa(), shape, weights, epilogue)
+    }
+
+    /// As [`new`](Self::new), for an instruction set of choice.
+    ///
+    /// # Errors
+    /// As `new`.
+    ///
+    /// # Panics
+    /// As `new`.
+    pub fn with_isa(
+        isa: Isa,
+        shape: ConvShape,
+        weights: TernaryWeights<'_>,
+        epilogue: Epilogue,
+    ) -> Result<Self, TooLarge> {
+        assert_eq!(weights.codes.len(), shape.weight_len(), "one code per weight");
+        assert_eq!(epilogue.outputs(), shape.out_channels, "outputs of the epilogue");
+        let layout = Layout::new(shape, isa)?;
+        let lists = Lists::new(&layout, weights);
+        Ok(Self { layout, lists, epilogue: epilogue.times(weights.factor()) })
+    }
+
+    /// Number of values that [`run`](Self::run) needs as scratch space.
+    pub fn workspace_len(&self) -> usize {
+        workspace_len(&self.layout)
+    }
+
+    /// Bytes of memory that the packed weights take.
+    pub fn weight_bytes(&self) -> usize {
+        self.lists.bytes()
+    }
+
+    /// Convolves one image; overwrites `output` and `workspace`.
+    ///
+    /// # Panics
+    /// Where `input`, `residual` or `output` has the wrong length or
+    /// `workspace` is too short.
+    pub fn run(
+        &self,
+        input: &[f32],
+        residual: Option<&[f32]>,
+        output: &mut [f32],
+        workspace: &mut [f32],
+    ) {
+        let Self { layout, lists: taps, epilogue } = self;
+        Convolve { layout, taps, epilogue, input, residual, output }.run(workspace);
+    }
+}

@@ -1,0 +1,114 @@
+//! Matrix products with one vector, with ternary and with ordinary weights.
+
+use crate::epilogue::Epilogue;
+use crate::weights::TernaryWeights;
+
+/// A packed ternary matrix product with its epilogue.
+///
+/// Each output has a list of the inputs that its positive weights read, and one for
+/// its negative ones.
+#[derive(Clone, Debug)]
+pub struct TernaryLinear {
+    in_features: usize,
+    /// The lists of output 0, those of output 1, …
+    inputs: Vec<u32>,
+    /// Ends of both lists of each output.
+    ends: Vec<[usize; 2]>,
+    ratio: f32,
+    epilogue: Epilogue,
+}
+
+impl TernaryLinear {
+    /// Packs weights `[O, I]` with I = `in_features`.
+    ///
+    /// # Panics
+    /// Where the number of codes is not `in_features` for each output of the
+    /// epilogue.
+    pub fn new(in_features: usize, weights: TernaryWeights<'_>, epilogue: Epilogue) -> Self {
+        let outputs = epilogue.outputs();
+        assert_eq!(weights.codes.len(), in_features * outputs, "one code per weight");
+        let mut inputs = Vec::new();
+        let mut ends = Vec::with_capacity(outputs);
+        for o in 0..outputs {
+            ends.push([0, 1].map(|list| {
+                let row = 0..in_features;
+                let listed = row.filter(|i| weights.list(o * in_features + i) == Some(list));
+                inputs.extend(listed.map(|i| u32::try_from(i).expect("fewer inputs than 2^32")));
+                inputs.len()
+            }));
+        }
+        let epilogue = epilogue.times(weights.factor());
+        Self { in_features, inputs, ends, ratio: weights.ratio(), epilogue }
+    }
+
+    /// Bytes of memory that the packed weights take.
+    pub fn weight_bytes(&self) -> usize {
+        size_of_val(&self.inputs[..]) + size_of_val(&self.ends[..])
+    }
+
+    /// Multiplies one vector; overwrites `output`.
+    ///
+    /// # Panics
+    /// Where `input`, `residual` or `output` has the wrong length.
+    pub fn run(&self, input: &[f32], residual: Option<&[f32]>, output: &mut [f32]) {
+        assert_eq!(input.len(), self.in_features, "length of the input");
+        assert_eq!(output.len(), self.epilogue.outputs(), "length of the output");
+        let sum = |list: &[u32]| list.iter().map(|i| input[*i as usize]).sum::<f32>();
+        let mut start = 0;
+        for (value, [middle, end]) in output.iter_mut().zip(&self.ends) {
+            let (positive, negative) = (&self.inputs[start..*middle], &self.inputs[*middle..*end]);
+            *value = self.ratio * sum(positive) - sum(negative);
+            start = *end;
+        }
+        self.epilogue.apply_each(output, residual);
+    }
+}
+
+/// A packed dense matrix product with its epilogue.
+///
+/// The weights are transposed, so that the inner loop runs over all outputs.
+#[derive(Clone, Debug)]
+pub struct DenseLinear {
+    /// `[I, O]`.
+    columns: Vec<f32>,
+    in_features: usize,
+    epilogue: Epilogue,
+}
+
+impl DenseLinear {
+    /// Packs weights `[O, I]` with I = `in_features`.
+    ///
+    /// # Panics
+    /// Where the number of weights is not `in_features` for each output of the
+    /// epilogue.
+    pub fn new(in_features: usize, weights: &[f32], epilogue: Epilogue) -> Self {
+        assert_eq!(weights.len(), in_features * epilogue.outputs(), "length of the weights");
+        let column = |i: usize| weights.iter().skip(i).step_by(in_features);
+        Self {
+            columns: (0..in_features).flat_map(column).copied().collect(),
+            in_features,
+            epilogue,
+        }
+    }
+
+    /// Bytes of memory that the packed weights take.
+    pub fn weight_bytes(&self) -> usize {
+        size_of_val(&self.columns[..])
+    }
+
+    /// Multiplies one vector; overwrites `output`.
+    ///
+    /// # Panics
+    /// Where `input`, `residual` or `output` has the wrong length.
+    pub fn run(&self, input: &[f32], residual: Option<&[f32]>, output: &mut [f32]) {
+        assert_eq!(input.len(), self.in_features, "length of the input");
+        assert_eq!(output.len(), self.epilogue.outputs(), "length of the output");
+        output.fill(0.0);
+        for (value, column) in input.iter().zip(self.columns.chunks_exact(output.len())) {
+            for (sum, weight) in output.iter_mut().zip(column) {
+                *sum += weight * value;
+            }
+        }
+        self.epilogue.apply_each(output, residual);
+    }
+}

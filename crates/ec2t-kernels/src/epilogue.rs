@@ -96,7 +96,9 @@ impl Epilogue {
                 };
                 value = simd.add(value, residual);
             }
-            let value = self.activation.map_or(value, |function| function.of_vector(simd, value));
+            if let Some(function) = self.activation {
+                value = function.of_vector(simd, value);
+            }
             match output.len() >= S::LANES {
                 true => simd.store(value, output),
                 false => simd.store_partial(value, output),

@@ -88,6 +88,15 @@ impl Simd for Avx2 {
     }
 
     #[inline(always)]
+    fn load_even(self, from: &[f32]) -> __m256 {
+        let from: &[f32; 2 * LANES] = from.first_chunk().expect("two whole vectors");
+        let [low, high] = [self.load(&from[..LANES]), self.load(&from[LANES..])];
+        // Of each half of 128 bits, two values of both; then the middle ones change places.
+        let halves = registers!(_mm256_castps_pd(_mm256_shuffle_ps::<0b10_00_10_00>(low, high)));
+        registers!(_mm256_castpd_ps(_mm256_permute4x64_pd::<0b11_01_10_00>(halves)))
+    }
+
+    #[inline(always)]
     fn load_partial(self, from: &[f32]) -> __m256 {
         let lanes = first_lanes(self, from.len());
         // SAFETY: only lanes below the slice's length are read; the token proves AVX2.

@@ -78,6 +78,16 @@ impl Simd for Avx512 {
     }
 
     #[inline(always)]
+    fn load_even(self, from: &[f32]) -> __m512 {
+        let from: &[f32; 2 * LANES] = from.first_chunk().expect("two whole vectors");
+        let [low, high] = [self.load(&from[..LANES]), self.load(&from[LANES..])];
+        let even = registers!(_mm512_setr_epi32(
+            0, 2, 4, 6, 8, 10, 12, 14, 16, 18, 20, 22, 24, 26, 28, 30
+        ));
+        registers!(_mm512_permutex2var_ps(low, even, high))
+    }
+
+    #[inline(always)]
     fn load_partial(self, from: &[f32]) -> __m512 {
         // SAFETY: only lanes below the slice's length are read; the token proves AVX-512 F.
         unsafe { _mm512_maskz_loadu_ps(first_lanes(from.len()), from.as_ptr()) }

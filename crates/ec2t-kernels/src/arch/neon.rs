@@ -77,6 +77,12 @@ impl Simd for Neon {
     }
 
     #[inline(always)]
+    fn load_even(self, from: &[f32]) -> float32x4_t {
+        let from: &[f32; 2 * LANES] = from.first_chunk().expect("two whole vectors");
+        registers!(vuzp1q_f32(self.load(&from[..LANES]), self.load(&from[LANES..])))
+    }
+
+    #[inline(always)]
     fn load_partial(self, from: &[f32]) -> float32x4_t {
         let mut lanes = [0.0; LANES];
         lanes.iter_mut().zip(from).for_each(|(lane, value)| *lane = *value);

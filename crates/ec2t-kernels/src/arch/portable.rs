@@ -63,6 +63,12 @@ impl Simd for Portable {
     }
 
     #[inline(always)]
+    fn load_even(self, from: &[f32]) -> Lanes {
+        let from: &[f32; 2 * LANES] = from.first_chunk().expect("two whole vectors");
+        Lanes(std::array::from_fn(|i| from[2 * i]))
+    }
+
+    #[inline(always)]
     fn load_partial(self, from: &[f32]) -> Lanes {
         let mut lanes = [0.0; LANES];
         lanes.iter_mut().zip(from).for_each(|(lane, value)| *lane = *value);

@@ -44,6 +44,13 @@ pub trait Simd: Copy + Send + Sync + 'static + super::sealed::Sealed {
     /// If there are fewer.
     fn load(self, from: &[f32]) -> Self::F32;
 
+    /// Every other value of the first `2 · LANES`, from the first one on.
+    ///
+    /// # Panics
+    ///
+    /// If there are fewer.
+    fn load_even(self, from: &[f32]) -> Self::F32;
+
     /// As many values as there are, at most [`LANES`](Self::LANES); zero in the
     /// lanes beyond.
     fn load_partial(self, from: &[f32]) -> Self::F32;

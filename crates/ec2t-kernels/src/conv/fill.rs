@@ -1,153 +1,222 @@
 //! Copies what a tile reads, a block of channels, as [`Layout`] says.
 
+use std::hint::black_box;
 use std::ops::Range;
 
-use super::layout::Layout;
-use crate::arch::Simd;
+use super::layout::{Layout, MAX_VECTORS};
+use crate::arch::{Operation, Simd, strided};
 
-/// A rectangle of output pixels.
+/// A rectangle of output pixels, in rows of whole vectors.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Tile {
     /// First row and column.
     pub(super) start: [usize; 2],
     /// Rows and columns.
     pub(super) size: [usize; 2],
+    /// Vectors in a row, of which the last may be a part.
+    pub(super) vectors: usize,
 }
 
-/// A row of the source, as one column of taps reads it.
-struct Line<'a> {
-    /// The input, from the first value of the channel on.
-    image: &'a [f32],
-    /// First value of the row.
-    row: usize,
-    /// Columns of the row.
-    width: usize,
-    /// Column that the first pixel reads; it may lie in the padding.
-    column: isize,
-    stride: usize,
+/// Copies some channels of the input for a tile.
+pub(super) struct Fill<'a> {
+    pub(super) layout: &'a Layout,
+    pub(super) tile: Tile,
+    pub(super) channels: Range<usize>,
+    pub(super) input: &'a [f32],
+    pub(super) copy: &'a mut [f32],
 }
 
-/// Copies `channels` of the input for a tile.
+impl Operation for Fill<'_> {
+    type Output = ();
+
+    #[inline(always)]
+    fn eval<S: Simd>(self, simd: S) {
+        let Self { layout, tile, channels, input, copy } = self;
+        let [height, width] = layout.shape.input;
+        let plane = layout.shape.input_plane();
+        for tap in 0..layout.shape.kernel[1] {
+            let first_column = layout.source_column(tile.start[1], tap);
+            let columns = inside(first_column, layout.shape.stride[1], width, tile.size[1]);
+            let masks = masks(simd, &columns);
+            for group in 0..layout.row_groups() {
+                let count = layout.group_rows(tile.size[0]);
+                let first_row = layout.source_row(tile.start[0], group);
+                let rows = inside(first_row, layout.shape.stride[0], height, count);
+                let first = layout.copy_row(tap, group) * layout.tile[1];
+                let lines = Lines {
+                    simd,
+                    columns: columns.clone(),
+                    masks: &masks,
+                    vectors: tile.vectors,
+                    pitch: layout.tile[1],
+                    channel_len: layout.channel_len(),
+                    channels: channels.len(),
+                };
+                let copy = &mut copy[first..];
+                lines.zero(0..rows.start, copy);
+                lines.zero(rows.end..count, copy);
+                if rows.is_empty() {
+                    continue;
+                }
+                let row = first_row + (rows.start * layout.shape.stride[0]) as isize;
+                let source = Source {
+                    input,
+                    start: (channels.start * plane) as isize + row * width as isize + first_column,
+                    row_step: layout.shape.stride[0] * width,
+                    channel_step: plane,
+                };
+                let copy = &mut copy[rows.start * layout.tile[1]..];
+                match layout.shape.stride[1] {
+                    1 => lines.copy::<1>(source, rows.len(), copy),
+                    2 => lines.copy::<2>(source, rows.len(), copy),
+                    stride => lines.pick(source, stride, 0..channels.len(), rows.len(), copy),
+                }
+            }
+        }
+    }
+}
+
+/// The positions of `count` that are not in the padding, if the first one reads
+/// `first` of `extent` and the others each `stride` more.
 #[inline(always)]
-pub(super) fn fill<S: Simd>(
+fn inside(first: isize, stride: usize, extent: usize, count: usize) -> Range<usize> {
+    let start = ((-first).max(0) as usize).div_ceil(stride).min(count);
+    let end = (extent as isize - first).max(0) as usize;
+    start..end.div_ceil(stride).clamp(start, count)
+}
+
+/// For each vector of a row, the lanes of the columns inside.
+#[inline(always)]
+fn masks<S: Simd>(simd: S, columns: &Range<usize>) -> [S::Mask; MAX_VECTORS] {
+    let mut masks = [simd.mask_from_bits(0); MAX_VECTORS];
+    for (vector, mask) in masks.iter_mut().enumerate() {
+        let lane = |end: usize| end.saturating_sub(vector * S::LANES).min(S::LANES);
+        let bits = (1_u32 << lane(columns.end)) - (1_u32 << lane(columns.start));
+        *mask = simd.mask_from_bits(bits as u16);
+    }
+    masks
+}
+
+/// Where rows of some channels are read.
+#[derive(Clone, Copy)]
+struct Source<'a> {
+    input: &'a [f32],
+    /// Where the first pixel of the first row reads; if that is in the padding, a place
+    /// in another row or outside of the input.
+    start: isize,
+    /// Values between rows and between channels.
+    row_step: usize,
+    channel_step: usize,
+}
+
+/// Rows of some channels of the copy, for one column of taps.
+struct Lines<'a, S: Simd> {
     simd: S,
-    layout: &Layout,
-    tile: Tile,
-    channels: Range<usize>,
-    input: &[f32],
-    copy: &mut [f32],
-) {
-    let plane = layout.shape.input_plane();
-    for (channel, copy) in channels.zip(copy.chunks_exact_mut(layout.channel_len())) {
-        fill_channel(simd, layout, tile, &input[channel * plane..], copy);
-    }
+    /// Columns that are not in the padding, and for each vector the lanes of them.
+    columns: Range<usize>,
+    masks: &'a [S::Mask; MAX_VECTORS],
+    /// Vectors in a row.
+    vectors: usize,
+    /// Values between rows and between channels.
+    pitch: usize,
+    channel_len: usize,
+    channels: usize,
 }
 
-#[inline(always)]
-fn fill_channel<S: Simd>(simd: S, layout: &Layout, tile: Tile, image: &[f32], copy: &mut [f32]) {
-    let [height, width] = layout.shape.input;
-    let stride = layout.shape.stride[1];
-    let count = tile.size[1];
-    for (tap, copy) in copy.chunks_exact_mut(layout.copy_rows() * layout.tile[1]).enumerate() {
-        let column = layout.source_column(tile.start[1], tap);
-        for (row, line) in copy.chunks_exact_mut(layout.tile[1]).enumerate() {
-            let line = &mut line[..count.next_multiple_of(S::LANES)];
-            let source = usize::try_from(layout.source_row(tile.start[0], row));
-            match source.ok().filter(|source| *source < height) {
-                Some(source) => {
-                    let row = source * width;
-                    Line { image, row, width, column, stride }.copy(simd, count, line);
-                }
-                None => zero(simd, line),
-            }
-        }
-    }
-}
-
-impl Line<'_> {
-    /// Copies `count` pixels and as many zeros as fill whole vectors; pixels in the
-    /// padding are 0.
+impl<S: Simd> Lines<'_, S> {
+    /// The rows are in the padding.
     #[inline(always)]
-    fn copy<S: Simd>(&self, simd: S, count: usize, line: &mut [f32]) {
-        let inside = self.inside(count);
-        match self.stride {
-            1 => self.shift(simd, inside, line),
-            _ => {
-                zero(simd, line);
-                let first = self.row as isize + self.column + (inside.start * self.stride) as isize;
-                let source = usize::try_from(first).ok().and_then(|first| self.image.get(first..));
-                thin(source.unwrap_or_default(), self.stride, &mut line[inside]);
-            }
-        }
-    }
-
-    /// The pixels that are not in the padding.
-    #[inline(always)]
-    fn inside(&self, count: usize) -> Range<usize> {
-        let first = (-self.column).max(0) as usize;
-        let end = (self.width as isize - self.column).max(0) as usize;
-        let first = first.div_ceil(self.stride).min(count);
-        first..end.div_ceil(self.stride).clamp(first, count)
-    }
-
-    /// Copies a shifted row: whole vectors, with what comes before and after it in
-    /// memory masked out; near the ends of the input, value by value.
-    #[inline(always)]
-    fn shift<S: Simd>(&self, simd: S, inside: Range<usize>, line: &mut [f32]) {
-        let start = self.row as isize + self.column;
-        let source = usize::try_from(start).ok();
-        match source.and_then(|start| self.image.get(start..start + line.len())) {
-            Some(source) => {
-                let vectors = source.chunks_exact(S::LANES).zip(line.chunks_exact_mut(S::LANES));
-                for (vector, (from, to)) in vectors.enumerate() {
-                    let bits = bits_inside::<S>(vector * S::LANES, &inside);
-                    simd.store(masked(simd, bits, simd.load(from)), to);
-                }
-            }
-            None => {
-                zero(simd, line);
-                if !inside.is_empty() {
-                    let first = (start + inside.start as isize) as usize;
-                    line[inside.clone()].copy_from_slice(&self.image[first..][..inside.len()]);
+    fn zero(&self, rows: Range<usize>, copy: &mut [f32]) {
+        // A zero that compilers see would make them call `memset` for each short row.
+        let zero = self.simd.splat(black_box(0.0));
+        for row in rows {
+            for channel in 0..self.channels {
+                let first = channel * self.channel_len + row * self.pitch;
+                let line = &mut copy[first..][..self.vectors * S::LANES];
+                for to in line.chunks_exact_mut(S::LANES) {
+                    self.simd.store(zero, to);
                 }
             }
         }
     }
-}
 
-/// A bit for each lane of the vector that starts at `position`: whether its pixel is
-/// inside.
-#[inline(always)]
-fn bits_inside<S: Simd>(position: usize, inside: &Range<usize>) -> u16 {
-    let lane = |end: usize| end.saturating_sub(position).min(S::LANES);
-    ((1_u32 << lane(inside.end)) - (1_u32 << lane(inside.start))) as u16
-}
-
-/// Zero in the lanes whose bit is not set.
-#[inline(always)]
-fn masked<S: Simd>(simd: S, bits: u16, vector: S::F32) -> S::F32 {
-    match u32::from(bits) == (1_u32 << S::LANES) - 1 {
-        true => vector,
-        false => simd.select(simd.mask_from_bits(bits), vector, simd.splat(0.0)),
+    /// Copies every `STRIDE`-th value in whole vectors; in channels at the ends of the
+    /// input, where these may reach beyond it, value by value.
+    #[inline(always)]
+    fn copy<const STRIDE: usize>(&self, source: Source<'_>, rows: usize, copy: &mut [f32]) {
+        let Source { input, start, row_step, channel_step } = source;
+        let length = (rows - 1) * row_step + STRIDE * self.vectors * S::LANES;
+        let is_whole = |channel: usize| {
+            let first = start + (channel * channel_step) as isize;
+            first >= 0 && first as usize + length <= input.len()
+        };
+        let begin = (0..self.channels).find(|c| is_whole(*c)).unwrap_or(self.channels);
+        let end = (begin..self.channels).rfind(|c| is_whole(*c)).map_or(begin, |last| last + 1);
+        self.pick(source, STRIDE, 0..begin, rows, copy);
+        self.pick(source, STRIDE, end..self.channels, rows, copy);
+        match self.vectors {
+            1 => self.copy_vectors::<STRIDE, 1>(source, begin..end, rows, copy),
+            2 => self.copy_vectors::<STRIDE, 2>(source, begin..end, rows, copy),
+            4 => self.copy_vectors::<STRIDE, 4>(source, begin..end, rows, copy),
+            7 => self.copy_vectors::<STRIDE, 7>(source, begin..end, rows, copy),
+            _ => self.copy_vectors::<STRIDE, MAX_VECTORS>(source, begin..end, rows, copy),
+        }
     }
-}
 
-#[inline(always)]
-fn zero<S: Simd>(simd: S, line: &mut [f32]) {
-    for to in line.chunks_exact_mut(S::LANES) {
-        simd.store(simd.splat(0.0), to);
+    /// Lanes in the padding hold what lies around the row in memory, until they are
+    /// masked out.
+    #[inline(always)]
+    fn copy_vectors<const STRIDE: usize, const V: usize>(
+        &self,
+        source: Source<'_>,
+        channels: Range<usize>,
+        rows: usize,
+        copy: &mut [f32],
+    ) {
+        if channels.is_empty() {
+            return;
+        }
+        let simd = self.simd;
+        let first = source.start + (channels.start * source.channel_step) as isize;
+        let input = &source.input[first as usize..];
+        let row_len = STRIDE * V * S::LANES;
+        let channel_len = (rows - 1) * source.row_step + row_len;
+        let values = strided(input, source.channel_step, channel_len, channels.len());
+        for (c, channel) in channels.zip(values) {
+            let copy = &mut copy[c * self.channel_len..];
+            for (r, row) in strided(channel, source.row_step, row_len, rows).enumerate() {
+                let line = &mut copy[r * self.pitch..][..V * S::LANES];
+                for (v, mask) in self.masks.iter().enumerate().take(V) {
+                    let from = &row[v * STRIDE * S::LANES..];
+                    let values = if STRIDE == 1 { simd.load(from) } else { simd.load_even(from) };
+                    let values = simd.select(*mask, values, simd.splat(0.0));
+                    simd.store(values, &mut line[v * S::LANES..]);
+                }
+            }
+        }
     }
-}
 
-/// Every `stride`-th value.
-#[inline(always)]
-fn thin(source: &[f32], stride: usize, line: &mut [f32]) {
-    // Pairs are a shape that compilers turn into vector instructions.
-    let pairs = if stride == 2 { source.as_chunks::<2>().0 } else { &[] };
-    for (value, [even, _]) in line.iter_mut().zip(pairs) {
-        *value = *even;
-    }
-    for (value, from) in line.iter_mut().zip(source.iter().step_by(stride)).skip(pairs.len()) {
-        *value = *from;
+    /// Copies every `stride`-th value, one by one.
+    #[inline(always)]
+    fn pick(
+        &self,
+        source: Source<'_>,
+        stride: usize,
+        channels: Range<usize>,
+        rows: usize,
+        copy: &mut [f32],
+    ) {
+        for channel in channels {
+            for row in 0..rows {
+                let line = &mut copy[channel * self.channel_len + row * self.pitch..];
+                let line = &mut line[..self.vectors * S::LANES];
+                let before = channel * source.channel_step + row * source.row_step;
+                for (x, to) in line.iter_mut().enumerate() {
+                    let place = source.start + (before + x * stride) as isize;
+                    let is_inside = self.columns.contains(&x);
+                    *to = if is_inside { source.input[place as usize] } else { 0.0 };
+                }
+            }
+        }
     }
 }

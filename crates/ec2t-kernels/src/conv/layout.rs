@@ -28,7 +28,7 @@ pub(super) const GRANULE: usize = 4;
 
 /// Bytes of the copy of one block of channels, half of a usual first-level cache
 /// and more: the other part is for sums that wait for the next block.
-const BLOCK_BYTES: usize = 24 << 10;
+const BLOCK_BYTES: usize = 31 << 10;
 
 /// Output pixels of a tile that the size of a block is reckoned with. It does not
 /// depend on the instruction set, because the order of additions must not.
@@ -126,12 +126,9 @@ impl Layout {
         })
     }
 
-    /// Rows of the copy of one channel and one column.
-    pub(super) fn copy_rows(&self) -> usize {
-        match self.shares_rows {
-            true => self.tile[0] + self.shape.kernel[0] - 1,
-            false => self.tile[0] * self.shape.kernel[0],
-        }
+    /// Rows of the copy of one channel for one column of taps.
+    fn copy_rows(&self) -> usize {
+        self.row_groups() * self.group_rows(self.tile[0])
     }
 
     /// Values of the copy of one channel.
@@ -165,14 +162,25 @@ impl Layout {
         u16::try_from(line * self.row_step()).expect("checked when the layout was made")
     }
 
-    /// Source row, which may be in the padding, of a row of the copy.
-    pub(super) fn source_row(&self, first_row: usize, row: usize) -> isize {
+    /// Groups of rows in a copy: one, or one for each tap row.
+    pub(super) fn row_groups(&self) -> usize {
+        if self.shares_rows { 1 } else { self.shape.kernel[0] }
+    }
+
+    /// Rows of a group that a tile of so many rows reads.
+    pub(super) fn group_rows(&self, tile_rows: usize) -> usize {
+        if self.shares_rows { tile_rows + self.shape.kernel[0] - 1 } else { tile_rows }
+    }
+
+    /// First row of a group in the copy of a channel.
+    pub(super) fn copy_row(&self, column: usize, group: usize) -> usize {
+        column * self.copy_rows() + group * self.tile[0]
+    }
+
+    /// Source row, which may be in the padding, that a group of rows reads first.
+    pub(super) fn source_row(&self, first_row: usize, group: usize) -> isize {
         let ConvShape { stride, dilation, padding, .. } = self.shape;
-        let (output_row, tap) = match self.shares_rows {
-            true => (first_row + row, 0),
-            false => (first_row + row % self.tile[0], row / self.tile[0]),
-        };
-        (output_row * stride[0] + tap * dilation[0]) as isize - padding[0] as isize
+        (first_row * stride[0] + group * dilation[0]) as isize - padding[0] as isize
     }
 
     /// Source column, which may be in the padding, that a tap column reads first.
@@ -217,7 +225,6 @@ fn tile_of([height, width]: [usize; 2], lanes: usize) -> [usize; 2] {
     let rows = fitting.min_by_key(|rows| (height.div_ceil(*rows), *rows)).unwrap_or(1);
     [rows, columns * lanes]
 }
-
 
 /// Splits a number of rows into those of tiles, `(first, rows)`.
 pub(super) fn pieces(rows: usize, most: usize) -> impl Iterator<Item = (usize, usize)> {

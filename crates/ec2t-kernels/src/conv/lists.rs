@@ -13,8 +13,8 @@
 //! loaded once. Loads are what limits these loops, so of the additions in a run
 //! every other one is made by the multiplier (`x · 1 + sum`, which rounds the same).
 
-use super::layout::{GRANULE, Layout};
 use super::Taps;
+use super::layout::{GRANULE, Layout};
 use crate::arch::Simd;
 use crate::weights::TernaryWeights;
 
@@ -143,12 +143,16 @@ impl Taps for Lists {
         plus.add_runs::<N, V, 2, false>(&mut sums, take(positive[1]));
         plus.add_runs::<N, V, 3, false>(&mut sums, take(positive[2]));
         let ratio = simd.splat(self.ratio);
-        sums = sums.map(#[inline(always)] |sum| simd.mul(ratio, sum));
+        sums = sums.map(
+            #[inline(always)]
+            |sum| simd.mul(ratio, sum),
+        );
         let minus = Terms { one: simd.splat(-self.one), ..plus };
         minus.add_runs::<N, V, 1, true>(&mut sums, take(negative[0]));
         minus.add_runs::<N, V, 2, true>(&mut sums, take(negative[1]));
         minus.add_runs::<N, V, 3, true>(&mut sums, take(negative[2]));
-        cursor.offset += positive.iter().chain(&negative).map(|count| u32::from(*count)).sum::<u32>();
+        cursor.offset +=
+            positive.iter().chain(&negative).map(|count| u32::from(*count)).sum::<u32>();
         cursor.output += 1;
         sums
     }

@@ -28,7 +28,7 @@ use std::ops::Range;
 
 use crate::arch::{Operation, Simd};
 use crate::epilogue::Epilogue;
-use fill::{Tile, fill};
+use fill::{Fill, Tile};
 use layout::{GRANULE, Layout, largest_piece, pieces};
 
 /// The weights of a convolution, and the sums over them.
@@ -158,8 +158,8 @@ impl<T: Taps> Operation for Tiles<'_, T> {
                     _ => largest_piece(left.div_ceil(S::LANES)).unwrap_or(1),
                 };
                 let columns = left.min(vectors * S::LANES);
-                let tile = Tile { start: [row, column], size: [rows, columns] };
-                self.tile(simd, tile, vectors);
+                let tile = Tile { start: [row, column], size: [rows, columns], vectors };
+                self.tile(simd, tile);
                 column += columns;
             }
         }
@@ -169,13 +169,14 @@ impl<T: Taps> Operation for Tiles<'_, T> {
 impl<T: Taps> Tiles<'_, T> {
     /// All output channels of a tile.
     #[inline(always)]
-    fn tile<S: Simd>(&mut self, simd: S, tile: Tile, vectors: usize) {
+    fn tile<S: Simd>(&mut self, simd: S, tile: Tile) {
         let layout = self.convolve.layout;
         let blocks = layout.blocks();
         for (chunk, (group, outputs)) in layout.chunks().enumerate() {
             for block in 0..blocks {
                 let channels = layout.block_channels(group, block);
-                fill(simd, layout, tile, channels, self.convolve.input, self.copy);
+                let input = self.convolve.input;
+                simd.outline(Fill { layout, tile, channels, input, copy: self.copy });
                 let part = Part {
                     tile,
                     outputs: outputs.clone(),
@@ -183,15 +184,15 @@ impl<T: Taps> Tiles<'_, T> {
                     is_first: block == 0,
                     is_last: block + 1 == blocks,
                 };
-                self.part(simd, [tile.size[0], vectors], part);
+                self.part(simd, part);
             }
         }
     }
 
     /// Picks the loop for the rows and the vectors of a row of a tile.
     #[inline(always)]
-    fn part<S: Simd>(&mut self, simd: S, size: [usize; 2], part: Part<T::Cursor>) {
-        match size {
+    fn part<S: Simd>(&mut self, simd: S, part: Part<T::Cursor>) {
+        match [part.tile.size[0], part.tile.vectors] {
             [1, 1] => self.outline::<S, 1, 1>(simd, part),
             [2, 1] => self.outline::<S, 2, 1>(simd, part),
             [4, 1] => self.outline::<S, 4, 1>(simd, part),
@@ -209,11 +210,7 @@ impl<T: Taps> Tiles<'_, T> {
     }
 
     #[inline(always)]
-    fn outline<S: Simd, const N: usize, const V: usize>(
-        &mut self,
-        simd: S,
-        part: Part<T::Cursor>,
-    ) {
+    fn outline<S: Simd, const N: usize, const V: usize>(&mut self, simd: S, part: Part<T::Cursor>) {
         let Self { convolve, copy, partial } = self;
         simd.outline(Outputs::<T, N, V> { convolve, part, copy, partial });
     }

@@ -12,15 +12,16 @@ pub struct Profile {
     pub layers: Vec<LayerProfile>,
 }
 
-/// Time of one layer.
+/// Time of one layer, with what is fused into it.
 #[derive(Clone, Debug, PartialEq)]
 pub struct LayerProfile {
     /// Name of the layer.
     pub name: String,
     /// Its operation.
     pub op: &'static str,
-    /// The kernel that computes it.
-    pub kernel: &'static str,
+    /// The kernel that computes it and what is fused into it, such as
+    /// `ternary-conv + add + relu`.
+    pub kernel: String,
     /// Least time of all runs.
     pub seconds: f64,
 }
@@ -42,7 +43,7 @@ impl Model {
         let layer = |step: &crate::plan::Step| LayerProfile {
             name: step.name.clone(),
             op: step.op,
-            kernel: step.kernel.name(),
+            kernel: step.label.clone(),
             seconds: f64::INFINITY,
         };
         let mut layers: Vec<LayerProfile> = self.plan().steps.iter().map(layer).collect();

@@ -17,6 +17,19 @@ pub enum Activation {
     Sigmoid,
 }
 
+impl Activation {
+    /// Its name, as profiles show it.
+    pub fn name(self) -> &'static str {
+        match self {
+            Activation::Relu => "relu",
+            Activation::Relu6 => "relu6",
+            Activation::Swish => "swish",
+            Activation::HardSwish => "hard-swish",
+            Activation::Sigmoid => "sigmoid",
+        }
+    }
+}
+
 /// `max(x, 0)`; not a number stays that, so that a broken network shows.
 #[inline]
 pub fn relu(x: f32) -> f32 {

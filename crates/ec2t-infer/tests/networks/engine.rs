@@ -1,12 +1,10 @@
-//! Whole small networks: the engine against a plain interpreter, and against
-//! itself with other batches, threads and forms of the weights.
+//! Networks of each kind, and what goes wrong.
 
-mod common;
-
-use common::{Values, all, dense, interpret, network};
 use ec2t_format::Network;
 use ec2t_format::graph::{GraphBuilder, Shape};
 use ec2t_infer::{LoadError, Model, RunError, evaluate};
+
+use super::common::{self, Values, all, dense, interpret, network};
 
 fn images(network: &Network, count: usize) -> Vec<f32> {
     Values(11).floats(count * network.graph().input.numel())

@@ -1,0 +1,7 @@
+//! Whole small networks: the engine against a plain interpreter, and against
+//! itself with other batches, threads and forms of the weights.
+
+mod common;
+mod engine;
+mod not_finite;
+mod random;

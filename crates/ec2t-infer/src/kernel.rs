@@ -89,6 +89,17 @@ impl Kernel {
         }
     }
 
+    /// Bytes of memory that the packed weights of a layer take.
+    pub(crate) fn weight_bytes(&self) -> Option<usize> {
+        match self {
+            Kernel::TernaryConv(conv) => Some(conv.weight_bytes()),
+            Kernel::DenseConv(conv) => Some(conv.weight_bytes()),
+            Kernel::TernaryLinear(linear) => Some(linear.weight_bytes()),
+            Kernel::DenseLinear(linear) => Some(linear.weight_bytes()),
+            _ => None,
+        }
+    }
+
     /// Computes `output` from `input`. A kernel in place finds its first
     /// operand in `output`; its second one, if it has one, is `input`. Layers
     /// with weights add `residual`.

@@ -55,16 +55,16 @@ impl<'m> Session<'m> {
     }
 
     /// As [`run`](Self::run), with each step called through `observe`, which
-    /// gets the step and what computes it.
+    /// gets the position of the step and what computes it.
     pub(crate) fn run_with(
         &mut self,
         input: &[f32],
-        mut observe: impl FnMut(&Step, &mut dyn FnMut()),
+        mut observe: impl FnMut(usize, &mut dyn FnMut()),
     ) -> Result<&[f32], RunError> {
         check_length(1, self.model.input_len(), input.len())?;
         let plan = self.model.plan();
-        for step in &plan.steps {
-            observe(step, &mut || compute(step, input, &mut self.buffers, &mut self.workspace));
+        for (position, step) in plan.steps.iter().enumerate() {
+            observe(position, &mut || compute(step, input, &mut self.buffers, &mut self.workspace));
         }
         self.logits.copy_from_slice(read(plan.output, input, &self.buffers));
         Ok(&self.logits)

@@ -3,5 +3,6 @@
 
 mod common;
 mod engine;
+mod explained;
 mod not_finite;
 mod random;

@@ -90,7 +90,8 @@ enum Reader {
 impl Fusing<'_> {
     /// Takes what follows a layer into its group.
     fn fuse(&mut self, layer: NodeId) {
-        let Some(mut group) = self.groups[layer.index()].take() else { return };
+        let group = self.groups[layer.index()].take();
+        let mut group = group.expect("a layer is not fused into another");
         if let Some(sum) = self.follower(group.value, |op| *op == Op::Add) {
             group.residual = sum.inputs.into_iter().find(|operand| *operand != group.value);
             group.value = sum.value;

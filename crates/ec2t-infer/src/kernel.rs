@@ -30,19 +30,22 @@ pub(crate) enum Kernel {
 }
 
 impl Kernel {
-    /// Chooses and packs the kernel of a node that reads `inputs`; `None` for
-    /// a node that computes nothing.
+    /// Chooses and packs the kernel of a node that reads `inputs`. A layer with
+    /// weights ends in `fused`.
     ///
     /// # Errors
     /// Where a convolution is too large.
+    ///
+    /// # Panics
+    /// Where the node computes nothing.
     pub(crate) fn new(
         network: &Network,
         node: &Node,
         inputs: &[Shape],
-    ) -> Result<Option<Self>, TooLarge> {
-        let params = Params { network, layer: &node.name };
-        Ok(Some(match &node.op {
-            Op::Input | Op::Dropout { .. } | Op::Flatten => return Ok(None),
+        fused: Option<Activation>,
+    ) -> Result<Self, TooLarge> {
+        let params = Params { network, layer: &node.name, fused };
+        Ok(match &node.op {
             Op::Conv2d(conv) => params.conv(conv, inputs[0])?,
             Op::Linear(linear) => params.linear(linear),
             Op::MaxPool(pool) => Kernel::MaxPool(pool_shape(pool, inputs[0])),
@@ -58,7 +61,10 @@ impl Kernel {
             Op::Add => Kernel::Add,
             Op::Multiply if inputs[0] == inputs[1] => Kernel::Multiply,
             Op::Multiply => Kernel::MultiplyChannels { plane: plane(inputs[0]) },
-        }))
+            Op::Input | Op::Dropout { .. } | Op::Flatten => {
+                unreachable!("layer `{}` computes nothing", node.name)
+            }
+        })
     }
 
     /// Whether the kernel changes its first operand instead of writing
@@ -83,14 +89,32 @@ impl Kernel {
         }
     }
 
-    /// Computes `output` from `input`. A kernel in place finds its first
-    /// operand in `output`; its second one, if it has one, is `input`.
-    pub(crate) fn run(&self, input: &[f32], output: &mut [f32], workspace: &mut [f32]) {
+    /// Bytes of memory that the packed weights of a layer take.
+    pub(crate) fn weight_bytes(&self) -> Option<usize> {
         match self {
-            Kernel::TernaryConv(conv) => conv.run(input, None, output, workspace),
-            Kernel::DenseConv(conv) => conv.run(input, None, output, workspace),
-            Kernel::TernaryLinear(linear) => linear.run(input, None, output),
-            Kernel::DenseLinear(linear) => linear.run(input, None, output),
+            Kernel::TernaryConv(conv) => Some(conv.weight_bytes()),
+            Kernel::DenseConv(conv) => Some(conv.weight_bytes()),
+            Kernel::TernaryLinear(linear) => Some(linear.weight_bytes()),
+            Kernel::DenseLinear(linear) => Some(linear.weight_bytes()),
+            _ => None,
+        }
+    }
+
+    /// Computes `output` from `input`. A kernel in place finds its first
+    /// operand in `output`; its second one, if it has one, is `input`. Layers
+    /// with weights add `residual`.
+    pub(crate) fn run(
+        &self,
+        input: &[f32],
+        residual: Option<&[f32]>,
+        output: &mut [f32],
+        workspace: &mut [f32],
+    ) {
+        match self {
+            Kernel::TernaryConv(conv) => conv.run(input, residual, output, workspace),
+            Kernel::DenseConv(conv) => conv.run(input, residual, output, workspace),
+            Kernel::TernaryLinear(linear) => linear.run(input, residual, output),
+            Kernel::DenseLinear(linear) => linear.run(input, residual, output),
             Kernel::MaxPool(shape) => spatial::max_pool(shape, input, output),
             Kernel::AvgPool(shape) => spatial::avg_pool(shape, input, output),
             Kernel::GlobalAvgPool { plane } => spatial::global_avg_pool(*plane, input, output),
@@ -107,7 +131,7 @@ impl Kernel {
         }
     }
 
-    /// Name of the kernel, for profiles.
+    /// Name of the kernel, for profiles; without what is fused into it.
     pub(crate) fn name(&self) -> &'static str {
         match self {
             Kernel::TernaryConv(_) => "ternary-conv",
@@ -119,7 +143,7 @@ impl Kernel {
             Kernel::GlobalAvgPool { .. } => "global-avg-pool",
             Kernel::PadShortcut { .. } => "pad-shortcut",
             Kernel::BatchNorm { .. } => "batch-norm",
-            Kernel::Activation(_) => "activation",
+            Kernel::Activation(function) => function.name(),
             Kernel::Add => "add",
             Kernel::Multiply => "multiply",
             Kernel::MultiplyChannels { .. } => "multiply-channels",
@@ -127,7 +151,8 @@ impl Kernel {
     }
 }
 
-fn activation(function: Activation) -> elementwise::Activation {
+/// The kernels' word for an activation of a graph.
+pub(crate) fn activation(function: Activation) -> elementwise::Activation {
     match function {
         Activation::Relu => elementwise::Activation::Relu,
         Activation::Relu6 => elementwise::Activation::Relu6,
@@ -141,6 +166,8 @@ fn activation(function: Activation) -> elementwise::Activation {
 struct Params<'n> {
     network: &'n Network,
     layer: &'n str,
+    /// What the layer ends in.
+    fused: Option<Activation>,
 }
 
 impl Params<'_> {
@@ -157,6 +184,9 @@ impl Params<'_> {
         }
         if bias {
             epilogue = epilogue.bias(self.tensor("bias").to_f32());
+        }
+        if let Some(function) = self.fused {
+            epilogue = epilogue.activation(activation(function));
         }
         epilogue
     }

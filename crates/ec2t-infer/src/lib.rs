@@ -2,8 +2,8 @@
 //!
 //! [`Model`] is made from an [`ec2t_format::Network`] or an `.ec2t` file. What
 //! can be known before the first image is settled then: batch normalisation is
-//! folded, shapes are traced, weights packed for their kernels, buffers
-//! assigned. After that it is read-only and shared between threads.
+//! folded, sums and activations are fused into the layers before them, shapes
+//! are traced, weights packed for their kernels, buffers assigned. After that it is read-only and shared between threads.
 //!
 //! ```
 //! use std::collections::BTreeMap;
@@ -36,7 +36,10 @@ mod buffers;
 mod classify;
 mod error;
 mod evaluate;
+mod explain;
+mod fuse;
 mod kernel;
+mod layout;
 mod model;
 mod plan;
 mod profile;
@@ -45,6 +48,7 @@ mod session;
 pub use classify::Prediction;
 pub use error::{LoadError, RunError};
 pub use evaluate::{Evaluation, evaluate};
+pub use explain::{ExplainedStep, ExplainedWeights, Explanation, explain};
 pub use model::Model;
 pub use profile::{LayerProfile, Profile};
 pub use session::Session;

@@ -45,7 +45,11 @@ impl Model {
     /// # Errors
     /// Where a layer or the activations of one image are too large.
     pub fn new(network: Network) -> Result<Self, LoadError> {
-        let network = ec2t_format::fold_batch_norm(&network);
+        Self::folded(ec2t_format::fold_batch_norm(&network))
+    }
+
+    /// Plans a network as it is.
+    pub(crate) fn folded(network: Network) -> Result<Self, LoadError> {
         let plan = Plan::new(&network)?;
         tracing::debug!(
             network = network.graph().name,

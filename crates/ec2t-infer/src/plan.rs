@@ -1,16 +1,12 @@
 //! The sequence of kernels and buffers that computes a network.
-//!
-//! Nodes that compute nothing (dropout, flatten) leave no step: whoever reads
-//! them reads what they read. A value's buffer is reused after the last step
-//! that reads it, and a kernel that works in place does so where its first
-//! operand ends there.
 
-use ec2t_format::graph::{Graph, Node, Shape};
-use ec2t_format::{Network, NodeId, Op};
+use ec2t_format::graph::{Graph, Shape};
+use ec2t_format::{Network, Op};
 
-use crate::buffers::Buffers;
 use crate::error::LoadError;
-use crate::kernel::Kernel;
+use crate::fuse::{Group, Groups};
+use crate::kernel::{Kernel, activation};
+use crate::layout::{Layout, Operand, Operands};
 
 /// Most memory for the activations of one image.
 const MEMORY_LIMIT: usize = 2 << 30;
@@ -30,35 +26,14 @@ pub(crate) struct Plan {
 /// One kernel with its operands.
 #[derive(Debug)]
 pub(crate) struct Step {
-    /// Name of the node.
+    /// Name of the node that the kernel was chosen for.
     pub(crate) name: String,
     /// Name of the node's operation.
     pub(crate) op: &'static str,
+    /// Name of the kernel, with what is fused into it.
+    pub(crate) label: String,
     pub(crate) kernel: Kernel,
-    /// What is copied to the output beforehand: the first operand of a kernel
-    /// in place that is still needed afterwards.
-    pub(crate) copied: Option<Operand>,
-    /// What the kernel reads beside its output.
-    pub(crate) input: Option<Operand>,
-    /// Buffer of the result.
-    pub(crate) output: usize,
-    pub(crate) output_len: usize,
-}
-
-/// A value that a step reads.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Operand {
-    pub(crate) source: Source,
-    pub(crate) len: usize,
-}
-
-/// Where a value is.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Source {
-    /// The image, as the caller gave it.
-    Image,
-    /// A buffer of the session.
-    Buffer(usize),
+    pub(crate) operands: Operands,
 }
 
 impl Plan {
@@ -69,19 +44,19 @@ impl Plan {
     pub(crate) fn new(network: &Network) -> Result<Self, LoadError> {
         let graph = network.graph();
         let shapes = graph.shapes().expect("a network's graph is valid");
-        let kernels = pack(network, &shapes)?;
-        let mut values = Values::new(graph, &kernels);
+        let groups = Groups::new(graph);
+        let mut layout = Layout::new(&groups, graph.nodes.len(), graph.input.numel());
         let mut steps = Vec::new();
-        for ((node, kernel), shape) in graph.nodes.iter().zip(kernels).zip(&shapes) {
-            match kernel {
-                Some(kernel) => steps.push(values.step(node, kernel, shape.numel())),
-                None => values.alias(node, shape.numel()),
-            }
+        for group in &groups.list {
+            let kernel = pack(network, group, &shapes)?;
+            let len = shapes[group.value.index()].numel();
+            let operands = layout.step(group, kernel.is_in_place(), len);
+            steps.push(Step::new(graph, group, kernel, operands));
         }
         let plan = Self {
             workspace: steps.iter().map(|step| step.kernel.workspace_len()).max().unwrap_or(0),
-            output: *values.operands.last().expect("a graph has an input"),
-            buffers: values.buffers.into_lens(),
+            output: layout.place(groups.output),
+            buffers: layout.into_buffers(),
             steps,
         };
         plan.check_memory()
@@ -97,97 +72,26 @@ impl Plan {
     }
 }
 
-/// The kernel of every node.
-fn pack(network: &Network, shapes: &[Shape]) -> Result<Vec<Option<Kernel>>, LoadError> {
-    let pack_node = |node: &Node| {
-        let inputs: Vec<Shape> = node.inputs.iter().map(|input| shapes[input.index()]).collect();
-        Kernel::new(network, node, &inputs)
-            .map_err(|source| LoadError::Layer { layer: node.name.clone(), source })
-    };
-    network.graph().nodes.iter().map(pack_node).collect()
+/// The kernel of a group.
+fn pack(network: &Network, group: &Group, shapes: &[Shape]) -> Result<Kernel, LoadError> {
+    let node = &network.graph().nodes[group.node.index()];
+    let inputs: Vec<Shape> = node.inputs.iter().map(|input| shapes[input.index()]).collect();
+    Kernel::new(network, node, &inputs, group.activation)
+        .map_err(|source| LoadError::Layer { layer: node.name.clone(), source })
 }
 
-/// Values that have been computed so far in the plan, and who still reads them.
-struct Values {
-    /// For each node, the node that computes its value: mostly itself.
-    origins: Vec<usize>,
-    /// For each origin, how many operands of later steps it still is.
-    readers: Vec<usize>,
-    /// For each node so far, where its value is.
-    operands: Vec<Operand>,
-    buffers: Buffers,
-}
-
-impl Values {
-    fn new(graph: &Graph, kernels: &[Option<Kernel>]) -> Self {
-        let mut origins = Vec::with_capacity(kernels.len());
-        let mut readers = vec![0; kernels.len()];
-        for (index, (node, kernel)) in graph.nodes.iter().zip(kernels).enumerate() {
-            match (kernel, node.inputs.first()) {
-                (None, Some(input)) => origins.push(origins[input.index()]),
-                _ => origins.push(index),
-            }
-            if kernel.is_some() {
-                node.inputs.iter().for_each(|input| readers[origins[input.index()]] += 1);
-            }
-        }
-        if let Some(&output) = origins.last() {
-            readers[output] += 1; // the caller
-        }
-        Self { origins, readers, operands: Vec::new(), buffers: Buffers::default() }
-    }
-
-    /// Adds a node that computes nothing.
-    fn alias(&mut self, node: &Node, len: usize) {
-        let operand = match node.inputs.first() {
-            Some(input) => self.operands[input.index()],
-            None => Operand { source: Source::Image, len },
-        };
-        self.operands.push(operand);
-    }
-
-    /// Adds a node that computes `len` values.
-    fn step(&mut self, node: &Node, kernel: Kernel, len: usize) -> Step {
-        let operand = |input: &NodeId| self.operands[input.index()];
-        let [first, second] = [0, 1].map(|position| node.inputs.get(position).map(operand));
-        let overwritten = match kernel.is_in_place() {
-            true => node.inputs.first().and_then(|input| self.last_read(*input)),
-            false => None,
-        };
-        let output = overwritten.unwrap_or_else(|| self.buffers.take(len));
-        for input in &node.inputs {
-            self.read(*input, output);
-        }
-        self.operands.push(Operand { source: Source::Buffer(output), len });
-        if self.readers[self.operands.len() - 1] == 0 {
-            self.buffers.release(output);
-        }
-        Step {
+impl Step {
+    fn new(graph: &Graph, group: &Group, kernel: Kernel, operands: Operands) -> Self {
+        let node = &graph.nodes[group.node.index()];
+        let sum = group.residual.map(|_| "add");
+        let end = group.activation.map(|function| activation(function).name());
+        let fused = sum.into_iter().chain(end);
+        Self {
             name: node.name.clone(),
             op: op_name(&node.op),
-            copied: first.filter(|_| kernel.is_in_place() && overwritten.is_none()),
-            input: if kernel.is_in_place() { second } else { first },
+            label: fused.fold(kernel.name().to_string(), |label, part| label + " + " + part),
             kernel,
-            output,
-            output_len: len,
-        }
-    }
-
-    /// The buffer of a node's value where just one operand still reads it.
-    fn last_read(&self, node: NodeId) -> Option<usize> {
-        match self.operands[node.index()].source {
-            Source::Buffer(buffer) if self.readers[self.origins[node.index()]] == 1 => Some(buffer),
-            _ => None,
-        }
-    }
-
-    /// Counts an operand as read and releases its buffer after the last one,
-    /// unless it is that of the result.
-    fn read(&mut self, node: NodeId, output: usize) {
-        let last = self.last_read(node);
-        self.readers[self.origins[node.index()]] -= 1;
-        if let Some(buffer) = last.filter(|buffer| *buffer != output) {
-            self.buffers.release(buffer);
+            operands,
         }
     }
 }
@@ -214,13 +118,21 @@ fn op_name(op: &Op) -> &'static str {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::layout::Source;
+    use ec2t_format::DenseTensor;
     use ec2t_format::graph::GraphBuilder;
-    use std::collections::BTreeMap;
 
     fn plan(build: impl Fn(&mut GraphBuilder)) -> Plan {
         let mut g = GraphBuilder::new("t", Shape::new(4, 6, 6));
         build(&mut g);
-        Plan::new(&Network::new(g.finish().unwrap(), BTreeMap::new()).unwrap()).unwrap()
+        let graph = g.finish().unwrap();
+        let tensor = |shape: Vec<usize>| {
+            let values = vec![0.0; shape.iter().product()];
+            DenseTensor::new(shape, values).unwrap().into()
+        };
+        let params = graph.params().into_iter();
+        let tensors = params.map(|param| (param.name, tensor(param.shape))).collect();
+        Plan::new(&Network::new(graph, tensors).unwrap()).unwrap()
     }
 
     #[test]
@@ -232,7 +144,8 @@ mod tests {
             g.relu("c", x);
         });
         assert_eq!(plan.buffers, [144]);
-        let copied: Vec<bool> = plan.steps.iter().map(|step| step.copied.is_some()).collect();
+        let copied: Vec<bool> =
+            plan.steps.iter().map(|step| step.operands.copied.is_some()).collect();
         assert_eq!(copied, [true, false, false], "only the image is not overwritten");
     }
 
@@ -245,9 +158,11 @@ mod tests {
             g.add("twice", x, x);
         });
         assert_eq!(plan.buffers, [144, 144]);
-        let copied: Vec<bool> = plan.steps.iter().map(|step| step.copied.is_some()).collect();
+        let copied: Vec<bool> =
+            plan.steps.iter().map(|step| step.operands.copied.is_some()).collect();
         assert_eq!(copied, [true, true, false, true]);
-        assert_ne!(plan.steps[3].input.unwrap().source, Source::Buffer(plan.steps[3].output));
+        let sum = &plan.steps[3].operands;
+        assert_ne!(sum.input.unwrap().source, Source::Buffer(sum.output));
     }
 
     #[test]
@@ -261,5 +176,25 @@ mod tests {
         });
         assert_eq!(plan.buffers, [36, 90]);
         assert_eq!(plan.output, Operand { source: Source::Buffer(1), len: 20 });
+    }
+
+    #[test]
+    fn a_layer_writes_beside_all_that_it_reads() {
+        let plan = plan(|g| {
+            let a = g.conv("a", g.input(), 4, 3, 1);
+            let x = g.relu("a_relu", a);
+            let b = g.conv("b", x, 4, 3, 1);
+            let y = g.relu("b_relu", b);
+            let c = g.conv("c", y, 4, 3, 1);
+            let sum = g.add("sum", x, c);
+            g.relu("sum_relu", sum);
+        });
+        let labels: Vec<&str> = plan.steps.iter().map(|step| step.label.as_str()).collect();
+        assert_eq!(labels, ["dense-conv + relu", "dense-conv + relu", "dense-conv + add + relu"]);
+        assert_eq!(plan.buffers, [144; 3]);
+        let Operands { input, residual, output, .. } = &plan.steps[2].operands;
+        let sources = [input, residual].map(|operand| operand.unwrap().source);
+        assert_eq!(sources, [Source::Buffer(1), Source::Buffer(0)]);
+        assert_eq!(*output, 2);
     }
 }

@@ -4,6 +4,7 @@ use std::time::Instant;
 
 use crate::error::RunError;
 use crate::model::Model;
+use crate::session::Session;
 
 /// Time of each layer of a model for one image on one thread.
 #[derive(Clone, Debug, PartialEq)]
@@ -12,15 +13,16 @@ pub struct Profile {
     pub layers: Vec<LayerProfile>,
 }
 
-/// Time of one layer.
+/// Time of one layer, with what is fused into it.
 #[derive(Clone, Debug, PartialEq)]
 pub struct LayerProfile {
     /// Name of the layer.
     pub name: String,
     /// Its operation.
     pub op: &'static str,
-    /// The kernel that computes it.
-    pub kernel: &'static str,
+    /// The kernel that computes it and what is fused into it, such as
+    /// `ternary-conv + add + relu`.
+    pub kernel: String,
     /// Least time of all runs.
     pub seconds: f64,
 }
@@ -42,21 +44,31 @@ impl Model {
         let layer = |step: &crate::plan::Step| LayerProfile {
             name: step.name.clone(),
             op: step.op,
-            kernel: step.kernel.name(),
+            kernel: step.label.clone(),
             seconds: f64::INFINITY,
         };
         let mut layers: Vec<LayerProfile> = self.plan().steps.iter().map(layer).collect();
         let mut session = self.session();
         for _ in 0..runs.max(1) {
-            let mut times = layers.iter_mut();
-            session.run_with(input, |_, compute| {
-                let start = Instant::now();
-                compute();
-                let seconds = start.elapsed().as_secs_f64();
-                let layer = times.next().expect("one entry per step");
-                layer.seconds = layer.seconds.min(seconds);
+            time_steps(&mut session, input, |step, seconds| {
+                layers[step].seconds = layers[step].seconds.min(seconds);
             })?;
         }
         Ok(Profile { layers })
     }
+}
+
+/// Runs one normalised image and gives `record` the position and the time of
+/// each step, in seconds.
+pub(crate) fn time_steps(
+    session: &mut Session<'_>,
+    input: &[f32],
+    mut record: impl FnMut(usize, f64),
+) -> Result<(), RunError> {
+    session.run_with(input, |step, compute| {
+        let start = Instant::now();
+        compute();
+        record(step, start.elapsed().as_secs_f64());
+    })?;
+    Ok(())
 }

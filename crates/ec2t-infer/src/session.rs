@@ -1,8 +1,9 @@
 //! The buffers in which a model computes one image after the other.
 
 use crate::error::{RunError, check_length};
+use crate::layout::{Operand, Operands, Source};
 use crate::model::Model;
-use crate::plan::{Operand, Source, Step};
+use crate::plan::Step;
 
 /// Buffers for one image at a time.
 ///
@@ -54,16 +55,16 @@ impl<'m> Session<'m> {
     }
 
     /// As [`run`](Self::run), with each step called through `observe`, which
-    /// gets the step and what computes it.
+    /// gets the position of the step and what computes it.
     pub(crate) fn run_with(
         &mut self,
         input: &[f32],
-        mut observe: impl FnMut(&Step, &mut dyn FnMut()),
+        mut observe: impl FnMut(usize, &mut dyn FnMut()),
     ) -> Result<&[f32], RunError> {
         check_length(1, self.model.input_len(), input.len())?;
         let plan = self.model.plan();
-        for step in &plan.steps {
-            observe(step, &mut || compute(step, input, &mut self.buffers, &mut self.workspace));
+        for (position, step) in plan.steps.iter().enumerate() {
+            observe(position, &mut || compute(step, input, &mut self.buffers, &mut self.workspace));
         }
         self.logits.copy_from_slice(read(plan.output, input, &self.buffers));
         Ok(&self.logits)
@@ -71,15 +72,17 @@ impl<'m> Session<'m> {
 }
 
 fn compute(step: &Step, image: &[f32], buffers: &mut [Vec<f32>], workspace: &mut [f32]) {
+    let Operands { copied, input, residual, output, output_len } = step.operands;
     // The output is taken out, so that the operands can be read beside it.
-    let mut buffer = std::mem::take(&mut buffers[step.output]);
-    let output = &mut buffer[..step.output_len];
-    if let Some(operand) = step.copied {
-        output.copy_from_slice(read(operand, image, buffers));
+    let mut buffer = std::mem::take(&mut buffers[output]);
+    let values = &mut buffer[..output_len];
+    if let Some(operand) = copied {
+        values.copy_from_slice(read(operand, image, buffers));
     }
-    let input = step.input.map_or(&[][..], |operand| read(operand, image, buffers));
-    step.kernel.run(input, output, workspace);
-    buffers[step.output] = buffer;
+    let input = input.map_or(&[][..], |operand| read(operand, image, buffers));
+    let residual = residual.map(|operand| read(operand, image, buffers));
+    step.kernel.run(input, residual, values, workspace);
+    buffers[output] = buffer;
 }
 
 fn read<'a>(operand: Operand, image: &'a [f32], buffers: &'a [Vec<f32>]) -> &'a [f32] {

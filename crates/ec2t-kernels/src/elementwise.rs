@@ -20,6 +20,17 @@ pub enum Activation {
 }
 
 impl Activation {
+    /// Its name, as profiles show it.
+    pub fn name(self) -> &'static str {
+        match self {
+            Activation::Relu => "relu",
+            Activation::Relu6 => "relu6",
+            Activation::Swish => "swish",
+            Activation::HardSwish => "hard-swish",
+            Activation::Sigmoid => "sigmoid",
+        }
+    }
+
     /// The function of each lane, with the same bits as that of single values; the
     /// functions with exponentials are left out.
     #[inline(always)]

@@ -1,6 +1,7 @@
 //! The fast kernels against the definitions, over a table of shapes and over
 //! random ones.
 
+use ec2t_kernels::arch::Isa;
 use ec2t_kernels::{
     Activation, ConvShape, DenseConv, DenseLinear, Epilogue, TernaryConv, TernaryLinear,
     TernaryWeights, elementwise, reference,
@@ -154,24 +155,39 @@ fn floats(codes: &[i8]) -> Vec<f32> {
     codes.iter().map(float).collect()
 }
 
+/// Checks both convolutions of a shape with every instruction set of this CPU: the
+/// plain one against the definition, the others for the same bits.
 fn check_conv(shape: ConvShape, codes: &[i8], values: &mut Values) {
-    let what = format!("{shape:?}");
     let input = values.floats(shape.input_len());
     let side = Side::random(shape.out_channels, shape.output_plane(), values);
-    let mut output = vec![f32::NAN; shape.output_len()];
-
-    let ternary = TernaryWeights { codes, w_neg: W_NEG, w_pos: W_POS };
-    let kernel = TernaryConv::new(shape, ternary, side.epilogue()).unwrap();
-    let mut workspace = vec![f32::NAN; kernel.workspace_len()];
-    kernel.run(&input, side.residual(), &mut output, &mut workspace);
-    side.assert_follows(&output, &sums(&shape, &floats(codes), &input), &what);
-
     let weights = values.floats(shape.weight_len());
-    let kernel = DenseConv::new(shape, &weights, side.epilogue()).unwrap();
-    let mut workspace = vec![f32::NAN; kernel.workspace_len() + 5];
-    output.fill(f32::NAN);
-    kernel.run(&input, side.residual(), &mut output, &mut workspace);
-    side.assert_follows(&output, &sums(&shape, &weights, &input), &what);
+    let sums = [floats(codes), weights.clone()].map(|weights| sums(&shape, &weights, &input));
+
+    let mut plain: Option<[Vec<f32>; 2]> = None;
+    for isa in Isa::available() {
+        let what = format!("{} {shape:?}", isa.name());
+        let run = |run: &dyn Fn(&mut [f32], &mut [f32]), workspace: usize| {
+            let mut output = vec![f32::NAN; shape.output_len()];
+            run(&mut output, &mut vec![f32::NAN; workspace]);
+            output
+        };
+        let codes = TernaryWeights { codes, w_neg: W_NEG, w_pos: W_POS };
+        let ternary = TernaryConv::with_isa(isa, shape, codes, side.epilogue()).unwrap();
+        let dense = DenseConv::with_isa(isa, shape, &weights, side.epilogue()).unwrap();
+        let residual = side.residual();
+        let found = [
+            run(&|out, work| ternary.run(&input, residual, out, work), ternary.workspace_len()),
+            run(&|out, work| dense.run(&input, residual, out, work), dense.workspace_len() + 5),
+        ];
+        match &plain {
+            None => {
+                side.assert_follows(&found[0], &sums[0], &what);
+                side.assert_follows(&found[1], &sums[1], &what);
+                plain = Some(found);
+            }
+            Some(plain) => assert_eq!(*plain, found, "{what}"),
+        }
+    }
 }
 
 #[test]
@@ -201,6 +217,40 @@ fn every_kernel_stride_dilation_and_grouping() {
         }
     }
     assert!(checked > 600, "{checked} shapes");
+}
+
+#[test]
+fn every_size_of_tile() {
+    let mut values = Values(5);
+    let odd = (1..=40).chain([47, 48, 49, 56, 63, 64, 65, 112, 127, 128, 129, 196, 257]);
+    for width in odd {
+        for (kernel, height) in [([1, 1], 1), ([3, 3], 1 + width % 17), ([1, 3], 2)] {
+            let pad = [kernel[0] / 2, kernel[1] / 2];
+            let padding = [pad[0], pad[1], pad[0], pad[1]];
+            let stride = [1, 1 + usize::from(width % 5 == 0)];
+            let shape = shape([3, 2], 1, [height, width], kernel, stride, [1, 1], padding).unwrap();
+            let codes = values.codes(shape.weight_len(), 0.4);
+            check_conv(shape, &codes, &mut values);
+        }
+    }
+}
+
+#[test]
+fn several_blocks_of_inputs_and_chunks_of_outputs() {
+    let mut values = Values(6);
+    for (channels, groups, input, kernel) in [
+        ([300, 70], 1, [4, 5], 1),
+        ([64, 130], 2, [9, 9], 3),
+        ([90, 3], 1, [33, 32], 3),
+        ([40, 65], 1, [8, 8], 5),
+    ] {
+        let padding = [kernel / 2; 4];
+        let shape = shape(channels, groups, input, [kernel; 2], [1, 1], [1, 1], padding).unwrap();
+        for zeros in [0.1, 0.6, 0.97] {
+            let codes = values.codes(shape.weight_len(), zeros);
+            check_conv(shape, &codes, &mut values);
+        }
+    }
 }
 
 #[test]

@@ -2,6 +2,7 @@
 
 pub(crate) mod data;
 mod eval;
+mod explain;
 pub(crate) mod export;
 mod import;
 mod inspect;
@@ -47,6 +48,8 @@ pub(crate) enum Command {
     Run(run::RunArgs),
     /// Show what a model file holds, to the byte.
     Inspect(inspect::InspectArgs),
+    /// Show how a model file is run, step by step, and time each step.
+    Explain(explain::ExplainArgs),
     /// Check model files in every way there is.
     Verify(verify::VerifyArgs),
     /// Write a model file anew: in the current version, or smaller.
@@ -69,6 +72,7 @@ impl Command {
             Command::Eval(args) => args.run(),
             Command::Run(args) => args.run(),
             Command::Inspect(args) => args.run(),
+            Command::Explain(args) => args.run(),
             Command::Verify(args) => args.run(),
             Command::Repack(args) => args.run(),
             Command::Report(args) => args.run(),

@@ -9,9 +9,10 @@ const BAD_FILE: i32 = 3;
 const USAGE: i32 = 2;
 
 /// Every command that reads a model file; there is a picture beside it.
-const READERS: [&str; 5] = [
+const READERS: [&str; 6] = [
     "inspect bad.ec2t",
     "inspect bad.ec2t --json",
+    "explain bad.ec2t --json",
     "verify bad.ec2t",
     "eval bad.ec2t --dataset digits --json",
     "run bad.ec2t picture.png --json",
@@ -240,6 +241,8 @@ fn words_that_mean_nothing_are_usage_errors() {
         ("inspect", "FILE"),
         ("verify", "FILE"),
         ("inspect model.ec2t --jsn", "--jsn"),
+        ("explain", "FILE"),
+        ("explain model.ec2t --runs 0", "--runs"),
         ("eval model.ec2t", "--dataset"),
         ("eval model.ec2t --dataset didgits", "unknown dataset `didgits`; known are digits"),
         ("run model.ec2t", "IMAGE"),

@@ -85,6 +85,54 @@ fn inspect_shows_the_same_numbers_to_people() {
 }
 
 #[test]
+fn explain_accounts_for_every_step() {
+    let sandbox = Sandbox::with_model();
+    let found = sandbox.json("explain model.ec2t --runs 3 --json");
+    assert_eq!((&found["file"], &found["runs"]), (&"model.ec2t".into(), &3.into()));
+    let (steps, total) = (found["steps"].as_array().unwrap(), &found["total"]);
+    let costs = sandbox.json("scale --arch digits-cnn --json");
+    assert_eq!(total["macs"], costs["total"]["macs"]);
+
+    let network = sample();
+    let number = |value: &Value| value.as_f64().unwrap();
+    for step in steps {
+        let ternary = network.tensor(&format!("{}.weight", step["name"].as_str().unwrap()));
+        let ternary = ternary.filter(|weight| matches!(weight, Tensor::Ternary(_)));
+        assert_eq!(step.get("ratio").is_some(), ternary.is_some(), "{step}");
+        if let Some(weight) = ternary {
+            assert!(step["kernel"].as_str().unwrap().starts_with("ternary-conv"), "{step}");
+            assert_eq!(step["zeros"], weight.zeros());
+            let share = number(&step["additions"]) / number(&step["macs"]);
+            let nonzero = 1.0 - weight.zeros() as f64 / weight.numel() as f64;
+            assert!((share - nonzero).abs() < 1e-9, "{step}");
+            let ratio = number(&step["dense_microseconds"]) / number(&step["microseconds"]);
+            assert!((ratio - number(&step["ratio"])).abs() <= 1e-9 * ratio, "{step}");
+        }
+    }
+    let all = |key: &str| steps.iter().filter_map(|step| step[key].as_u64()).sum::<u64>();
+    for key in ["weights", "zeros", "macs", "additions", "packed_bytes"] {
+        assert_eq!(total[key], all(key), "{key}");
+    }
+    let microseconds: f64 = steps.iter().map(|step| number(&step["microseconds"])).sum();
+    assert!((microseconds - number(&total["microseconds"])).abs() <= 1e-9 * microseconds);
+}
+
+#[test]
+fn explain_has_a_line_for_every_step() {
+    let sandbox = Sandbox::with_model();
+    let steps = sandbox.json("explain model.ec2t --runs 1 --json");
+    let text = sandbox.good("explain model.ec2t --runs 1").stdout;
+    let [head, lines @ .., total] = &Vec::from_iter(text.lines())[..] else { panic!("{text}") };
+    assert_has(head, &["layer", "kernel", "zeros %", "MACs", "additions", "ratio"]);
+    assert_has(&total.replace(',', ""), &["total", &steps["total"]["macs"].to_string()]);
+    let steps = steps["steps"].as_array().unwrap();
+    assert_eq!(lines.len(), steps.len());
+    for (line, step) in lines.iter().zip(steps) {
+        assert_has(line, &["name", "kernel"].map(|key| step[key].as_str().unwrap()));
+    }
+}
+
+#[test]
 fn eval_counts_every_test_image_once() {
     let sandbox = Sandbox::with_model();
     let found = sandbox.json("eval model.ec2t --dataset digits --json");
@@ -172,5 +220,8 @@ fn help_and_version_are_data() {
     let sandbox = Sandbox::new();
     assert_has(&sandbox.good("--version").stdout, &["ec2t ", env!("CARGO_PKG_VERSION")]);
     let help = sandbox.good("--help").stdout;
-    assert_has(&help, &["import", "train", "ternarize", "finetune", "export", "eval", "inspect"]);
+    assert_has(
+        &help,
+        &["import", "train", "ternarize", "finetune", "export", "eval", "inspect", "explain"],
+    );
 }

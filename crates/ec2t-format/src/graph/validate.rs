@@ -279,6 +279,16 @@ mod tests {
         forward.nodes[1].inputs[0] = NodeId(2);
         assert!(matches!(forward.validate(), Err(GraphError::BadEdge { node, .. }) if node == "c"));
 
+        let mut cycle = small();
+        cycle.nodes[2].inputs[0] = NodeId(2);
+        assert!(matches!(cycle.validate(), Err(GraphError::BadEdge { node, .. }) if node == "r"));
+
+        let mut dangling = small();
+        dangling.nodes[5].inputs[0] = NodeId(99);
+        let error = dangling.validate().unwrap_err();
+        let message = "layer `l`: reads node 99, which does not come before it";
+        assert_eq!(error.to_string(), message);
+
         let mut twice = small();
         twice.nodes[2].name = "c".into();
         assert_eq!(twice.validate(), Err(GraphError::BadName("c".into())));

@@ -6,6 +6,11 @@ use ec2t_kernels::{ConvShape, PoolShape, elementwise, reference, spatial};
 
 /// The logits of one image.
 pub(crate) fn interpret(network: &Network, image: &[f32]) -> Vec<f32> {
+    interpret_all(network, image).pop().unwrap()
+}
+
+/// The values of all nodes for one image.
+pub(crate) fn interpret_all(network: &Network, image: &[f32]) -> Vec<Vec<f32>> {
     let graph = network.graph();
     let shapes = graph.shapes().unwrap();
     let mut values: Vec<Vec<f32>> = Vec::new();
@@ -82,7 +87,7 @@ pub(crate) fn interpret(network: &Network, image: &[f32]) -> Vec<f32> {
         }
         values.push(output);
     }
-    values.pop().unwrap()
+    values
 }
 
 fn add_bias(output: &mut [f32], plane: usize, bias: Option<Vec<f32>>) {

@@ -107,3 +107,32 @@ pub(crate) fn micronet() -> Graph {
     g.linear("fc2", x, 6);
     g.finish().unwrap()
 }
+
+/// Layers before sums and activations that cannot all be fused: values that
+/// others read, an activation before a sum, two layers in one sum, two sums.
+pub(crate) fn branches() -> Graph {
+    let mut g = GraphBuilder::new("branches", Shape::new(3, 7, 7));
+    let stem = g.conv("stem", g.input(), 4, 3, 1);
+    let a = g.conv("a", stem, 4, 3, 1);
+    let a_relu = g.relu("a_relu", a);
+    let x = g.multiply("a_gated", a_relu, a);
+    let b = g.conv("b", x, 4, 3, 1);
+    let b_relu = g.relu("b_relu", b);
+    let b_sum = g.add("b_sum", b_relu, stem);
+    let left = g.conv("left", b_sum, 4, 3, 1);
+    let right = g.conv("right", b_sum, 4, 1, 1);
+    let both = g.add("both", left, right);
+    let both_relu = g.relu("both_relu", both);
+    let c = g.conv("c", both_relu, 4, 3, 1);
+    let c_sum = g.add("c_sum", both_relu, c);
+    let twice = g.add("twice", c_sum, both_relu);
+    let d = g.conv("d", twice, 4, 3, 1);
+    let d_sum = g.add("d_sum", d, stem);
+    let d_relu = g.relu("d_relu", d_sum);
+    let x = g.add("d_end", d_relu, d_sum);
+    let x = g.global_avg_pool("pool", x);
+    let fc = g.linear("fc", x, 4);
+    let sum = g.add("sum", fc, x);
+    g.relu("out", sum);
+    g.finish().unwrap()
+}

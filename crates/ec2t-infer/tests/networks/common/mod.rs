@@ -8,8 +8,8 @@ use std::collections::BTreeMap;
 use ec2t_format::graph::{Param, ParamKind, Role};
 use ec2t_format::{DenseTensor, Graph, Network, Tensor, TernaryTensor};
 
-pub(crate) use graphs::{efficientnet, lenet, micronet, resnet};
-pub(crate) use interpreter::interpret;
+pub(crate) use graphs::{branches, efficientnet, lenet, micronet, resnet};
+pub(crate) use interpreter::{interpret, interpret_all};
 
 /// Repeatable values that look random (Knuth's multiplicative generator).
 pub(crate) struct Values(pub(crate) u64);
@@ -69,5 +69,5 @@ pub(crate) fn dense(network: &Network) -> Network {
 
 /// A network of each kind.
 pub(crate) fn all() -> Vec<Network> {
-    [lenet(), resnet(), efficientnet(), micronet()].map(network).into()
+    [lenet(), resnet(), efficientnet(), micronet(), branches()].map(network).into()
 }

@@ -1,0 +1,195 @@
+//! What each step of a network is, what it takes, and what it saves.
+//!
+//! The network is planned twice, as it is and with every ternary tensor turned
+//! into floats. Both run the same image in turn, step after step, so that each
+//! kernel is timed beside the dense one with caches as they are in a real run.
+
+use ec2t_format::graph::{Graph, Shape};
+use ec2t_format::{DenseTensor, Network, Tensor, fold_batch_norm};
+
+use crate::error::LoadError;
+use crate::model::Model;
+use crate::plan::Step;
+use crate::profile::time_steps;
+
+/// All steps of a network.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Explanation {
+    /// The steps in the order of execution.
+    pub steps: Vec<ExplainedStep>,
+}
+
+/// A layer with what is fused into it.
+#[derive(Clone, Debug, PartialEq)]
+pub struct ExplainedStep {
+    /// Name of the layer.
+    pub name: String,
+    /// Its operation.
+    pub op: &'static str,
+    /// The kernel that computes it and what is fused into it, such as
+    /// `ternary-conv + add + relu`.
+    pub kernel: String,
+    /// Shape of the layer's first operand.
+    pub input: Shape,
+    /// Shape of the layer's output.
+    pub output: Shape,
+    /// What its weights cost, if it has any.
+    pub weights: Option<ExplainedWeights>,
+    /// Median time of one image on one thread.
+    pub seconds: f64,
+    /// The same of the dense kernel, where the weights are ternary.
+    pub dense_seconds: Option<f64>,
+}
+
+/// What the weights of a layer, or of a network, cost.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct ExplainedWeights {
+    /// Number of weights.
+    pub count: usize,
+    /// How many of them are zero.
+    pub zeros: usize,
+    /// Products of a dense layer: weights times pixels, padding included.
+    pub macs: u64,
+    /// Additions that are left without the zeros: the other weights times
+    /// pixels.
+    pub additions: u64,
+    /// Bytes of memory that the weights take as the kernel has packed them.
+    pub packed_bytes: usize,
+}
+
+impl Explanation {
+    /// Time of all steps.
+    pub fn seconds(&self) -> f64 {
+        self.steps.iter().map(|step| step.seconds).sum()
+    }
+
+    /// The same with the dense kernel for every layer with ternary weights.
+    pub fn dense_seconds(&self) -> f64 {
+        self.steps.iter().map(|step| step.dense_seconds.unwrap_or(step.seconds)).sum()
+    }
+
+    /// What the weights of all layers cost.
+    pub fn weights(&self) -> ExplainedWeights {
+        let layers = self.steps.iter().filter_map(|step| step.weights);
+        layers.fold(ExplainedWeights::default(), |sum, layer| ExplainedWeights {
+            count: sum.count + layer.count,
+            zeros: sum.zeros + layer.zeros,
+            macs: sum.macs + layer.macs,
+            additions: sum.additions + layer.additions,
+            packed_bytes: sum.packed_bytes + layer.packed_bytes,
+        })
+    }
+}
+
+/// Plans a network and runs one image of noise `runs` times, beside the same
+/// network with dense kernels.
+///
+/// # Errors
+/// As [`Model::new`].
+pub fn explain(network: &Network, runs: usize) -> Result<Explanation, LoadError> {
+    let network = fold_batch_norm(network);
+    let dense = Model::folded(dense(&network))?;
+    let model = Model::folded(network.clone())?;
+    let [times, dense_times] = measure([&model, &dense], runs.max(1));
+    let shapes = network.graph().shapes().expect("a network's graph is valid");
+    let times = times.into_iter().zip(dense_times);
+    let steps = model.plan().steps.iter().zip(times).map(|(step, (seconds, dense_seconds))| {
+        let weight = network.tensor(&format!("{}.weight", step.name));
+        let [input, output] = step_shapes(network.graph(), &shapes, step);
+        ExplainedStep {
+            name: step.name.clone(),
+            op: step.op,
+            kernel: step.label.clone(),
+            input,
+            output,
+            weights: step.kernel.weight_bytes().zip(weight).map(|(packed_bytes, weight)| {
+                ExplainedWeights::new(weight, output.height * output.width, packed_bytes)
+            }),
+            seconds,
+            dense_seconds: weight.filter(is_ternary).map(|_| dense_seconds),
+        }
+    });
+    Ok(Explanation { steps: steps.collect() })
+}
+
+impl ExplainedWeights {
+    fn new(weight: &Tensor, pixels: usize, packed_bytes: usize) -> Self {
+        let (count, zeros) = (weight.numel(), weight.zeros());
+        let times_pixels = |weights: usize| weights as u64 * pixels as u64;
+        let (macs, additions) = (times_pixels(count), times_pixels(count - zeros));
+        Self { count, zeros, macs, additions, packed_bytes }
+    }
+}
+
+fn is_ternary(tensor: &&Tensor) -> bool {
+    matches!(tensor, Tensor::Ternary(_))
+}
+
+/// Shapes of a step's layer: first operand and output.
+fn step_shapes(graph: &Graph, shapes: &[Shape], step: &Step) -> [Shape; 2] {
+    let (id, node) = graph.find(&step.name).expect("a step is named after its node");
+    let input = node.inputs.first().copied().unwrap_or(id);
+    [input, id].map(|id| shapes[id.index()])
+}
+
+/// The same network with every tensor in floats.
+fn dense(network: &Network) -> Network {
+    let (graph, tensors, _) = network.clone().into_parts();
+    let floats = |tensor: Tensor| {
+        let floats = DenseTensor::new(tensor.shape().to_vec(), tensor.to_f32());
+        floats.expect("as many values as before").into()
+    };
+    let tensors = tensors.into_iter().map(|(name, tensor)| (name, floats(tensor))).collect();
+    Network::new(graph, tensors).expect("the same names and shapes")
+}
+
+/// Median time of each step of two models that run in turn. The first run of
+/// each warms up and does not count.
+fn measure(models: [&Model; 2], runs: usize) -> [Vec<f64>; 2] {
+    let image = noise(models[0].input_len());
+    let mut sessions = models.map(Model::session);
+    let mut times = models.map(|model| vec![Vec::with_capacity(runs); model.plan().steps.len()]);
+    for run in 0..=runs {
+        for (session, times) in sessions.iter_mut().zip(&mut times) {
+            let record = |step: usize, seconds| {
+                if run > 0 {
+                    times[step].push(seconds);
+                }
+            };
+            time_steps(session, &image, record).expect("the image is as long as the models say");
+        }
+    }
+    times.map(|steps| steps.into_iter().map(median).collect())
+}
+
+fn median(mut values: Vec<f64>) -> f64 {
+    values.sort_by(f64::total_cmp);
+    let middle = values.len() / 2;
+    match values.len() % 2 {
+        0 => f64::midpoint(values[middle - 1], values[middle]),
+        _ => values[middle],
+    }
+}
+
+/// Repeatable values in −1…1 that look random (Knuth's multiplicative
+/// generator).
+fn noise(len: usize) -> Vec<f32> {
+    let mut state = 1u64;
+    let next = |_| {
+        state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
+        (state >> 40) as f32 / (1 << 23) as f32 - 1.0
+    };
+    (0..len).map(next).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn medians() {
+        assert_eq!(median(vec![3.0]), 3.0);
+        assert_eq!(median(vec![9.0, 1.0, 2.0]), 2.0);
+        assert_eq!(median(vec![4.0, 9.0, 1.0, 2.0]), 3.0);
+    }
+}

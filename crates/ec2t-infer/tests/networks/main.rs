@@ -1,0 +1,8 @@
+//! Whole small networks: the engine against a plain interpreter, and against
+//! itself with other batches, threads and forms of the weights.
+
+mod common;
+mod engine;
+mod explained;
+mod not_finite;
+mod random;

@@ -124,6 +124,17 @@ impl Simd for Avx2 {
     }
 
     #[inline(always)]
+    fn interleave(self, even: __m256, odd: __m256) -> [__m256; 2] {
+        // Of each half of 128 bits.
+        let low = registers!(_mm256_unpacklo_ps(even, odd));
+        let high = registers!(_mm256_unpackhi_ps(even, odd));
+        [
+            registers!(_mm256_permute2f128_ps::<0x20>(low, high)),
+            registers!(_mm256_permute2f128_ps::<0x31>(low, high)),
+        ]
+    }
+
+    #[inline(always)]
     fn add(self, a: __m256, b: __m256) -> __m256 {
         registers!(_mm256_add_ps(a, b))
     }

@@ -113,6 +113,17 @@ impl Simd for Avx512 {
     }
 
     #[inline(always)]
+    fn interleave(self, even: __m512, odd: __m512) -> [__m512; 2] {
+        let low =
+            registers!(_mm512_setr_epi32(0, 16, 1, 17, 2, 18, 3, 19, 4, 20, 5, 21, 6, 22, 7, 23));
+        let high = registers!(_mm512_add_epi32(low, _mm512_set1_epi32(8)));
+        [low, high].map(
+            #[inline(always)]
+            |lanes| registers!(_mm512_permutex2var_ps(even, lanes, odd)),
+        )
+    }
+
+    #[inline(always)]
     fn add(self, a: __m512, b: __m512) -> __m512 {
         registers!(_mm512_add_ps(a, b))
     }

@@ -107,6 +107,11 @@ impl Simd for Neon {
     }
 
     #[inline(always)]
+    fn interleave(self, even: float32x4_t, odd: float32x4_t) -> [float32x4_t; 2] {
+        [registers!(vzip1q_f32(even, odd)), registers!(vzip2q_f32(even, odd))]
+    }
+
+    #[inline(always)]
     fn add(self, a: float32x4_t, b: float32x4_t) -> float32x4_t {
         registers!(vaddq_f32(a, b))
     }

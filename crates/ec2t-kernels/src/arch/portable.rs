@@ -89,6 +89,12 @@ impl Simd for Portable {
     }
 
     #[inline(always)]
+    fn interleave(self, even: Lanes, odd: Lanes) -> [Lanes; 2] {
+        let ([a, b, c, d], [e, f, g, h]) = (even.0, odd.0);
+        [Lanes([a, e, b, f]), Lanes([c, g, d, h])]
+    }
+
+    #[inline(always)]
     fn add(self, a: Lanes, b: Lanes) -> Lanes {
         a.zip(b, |a, b| a + b)
     }

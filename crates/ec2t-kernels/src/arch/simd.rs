@@ -68,6 +68,9 @@ pub trait Simd: Copy + Send + Sync + 'static + super::sealed::Sealed {
     /// Writes as many lanes as there are places.
     fn store_partial(self, v: Self::F32, to: &mut [f32]);
 
+    /// The lanes of two vectors in turn: the first of both, the second of both, ….
+    fn interleave(self, even: Self::F32, odd: Self::F32) -> [Self::F32; 2];
+
     /// `a + b`.
     fn add(self, a: Self::F32, b: Self::F32) -> Self::F32;
 

@@ -158,6 +158,19 @@ fn partial_access_stays_inside() {
 }
 
 #[test]
+fn even_values_are_loaded_and_put_back() {
+    on_every_isa!(|simd: S| {
+        let values: Vec<f32> = (0..2 * S::LANES + 1).map(|i| i as f32).collect();
+        let [even, odd] = [0, 1].map(|first| simd.load_even(&values[first..]));
+        let expected: Vec<f32> = (0..S::LANES).map(|i| 2.0 * i as f32).collect();
+        assert_eq!(stored(simd, even)[..S::LANES], expected);
+        let [low, high] = simd.interleave(even, odd).map(|v| stored(simd, v));
+        assert_eq!(low[..S::LANES], values[..S::LANES]);
+        assert_eq!(high[..S::LANES], values[S::LANES..2 * S::LANES]);
+    });
+}
+
+#[test]
 fn strided_vectors_are_loaded_and_bounded() {
     on_every_isa!(|simd: S| {
         let step = S::LANES + 3;

@@ -92,6 +92,8 @@ struct Weights {
     blocks: Vec<[usize; 2]>,
     /// First output of each chunk.
     chunks: Vec<usize>,
+    /// Granules between phases of the copy.
+    phase_step: usize,
 }
 
 impl Weights {
@@ -113,6 +115,7 @@ impl Weights {
             offsets: offsets.collect(),
             blocks: (0..layout.blocks()).map(block).collect(),
             chunks: layout.chunks().map(|(_, outputs)| outputs.start).collect(),
+            phase_step: layout.phase_step(),
         }
     }
 
@@ -131,7 +134,7 @@ impl Taps for Weights {
     }
 
     #[inline(always)]
-    fn sum<S: Simd, const N: usize, const V: usize>(
+    fn sum<S: Simd, const N: usize, const V: usize, const P: usize>(
         &self,
         simd: S,
         cursor: &mut [usize; 2],
@@ -142,10 +145,14 @@ impl Taps for Weights {
         let mut sums = [simd.splat(0.0); N];
         for (weight, offset) in weights.iter().zip(&self.offsets) {
             let weight = simd.splat(*weight);
-            let pixels = &copy[usize::from(*offset)..][..N * S::LANES / GRANULE];
-            let pixels = pixels.as_flattened();
-            for (i, sum) in sums.iter_mut().enumerate() {
-                *sum = simd.add(*sum, simd.mul(weight, simd.load(&pixels[i * S::LANES..])));
+            for phase in 0..P {
+                let pixels = &copy[usize::from(*offset) + phase * self.phase_step..];
+                let pixels = pixels[..N / P * S::LANES / GRANULE].as_flattened();
+                for i in 0..N / P {
+                    let product = simd.mul(weight, simd.load(&pixels[i * S::LANES..]));
+                    let sum = &mut sums[phase * (N / P) + i];
+                    *sum = simd.add(*sum, product);
+                }
             }
         }
         cursor[1] += self.taps;

@@ -13,7 +13,7 @@ pub(super) struct Tile {
     pub(super) start: [usize; 2],
     /// Rows and columns.
     pub(super) size: [usize; 2],
-    /// Vectors in a row, of which the last may be a part.
+    /// Vectors in a row of one phase, of which the last may be a part.
     pub(super) vectors: usize,
 }
 
@@ -34,9 +34,11 @@ impl Operation for Fill<'_> {
         let Self { layout, tile, channels, input, copy } = self;
         let [height, width] = layout.shape.input;
         let plane = layout.shape.input_plane();
-        for tap in 0..layout.shape.kernel[1] {
+        let stride = layout.shape.stride[1] * layout.phases;
+        let count = tile.size[1].div_ceil(layout.phases);
+        for tap in 0..layout.copies() {
             let first_column = layout.source_column(tile.start[1], tap);
-            let columns = inside(first_column, layout.shape.stride[1], width, tile.size[1]);
+            let columns = inside(first_column, stride, width, count);
             let masks = masks(simd, &columns);
             for group in 0..layout.row_groups() {
                 let count = layout.group_rows(tile.size[0]);
@@ -66,10 +68,10 @@ impl Operation for Fill<'_> {
                     channel_step: plane,
                 };
                 let copy = &mut copy[rows.start * layout.tile[1]..];
-                match layout.shape.stride[1] {
+                match stride {
                     1 => lines.copy::<1>(source, rows.len(), copy),
                     2 => lines.copy::<2>(source, rows.len(), copy),
-                    stride => lines.pick(source, stride, 0..channels.len(), rows.len(), copy),
+                    _ => lines.pick(source, stride, 0..channels.len(), rows.len(), copy),
                 }
             }
         }
@@ -181,18 +183,20 @@ impl<S: Simd> Lines<'_, S> {
         let input = &source.input[first as usize..];
         let row_len = STRIDE * V * S::LANES;
         let channel_len = (rows - 1) * source.row_step + row_len;
-        let values = strided(input, source.channel_step, channel_len, channels.len());
-        for (c, channel) in channels.zip(values) {
-            let copy = &mut copy[c * self.channel_len..];
-            for (r, row) in strided(channel, source.row_step, row_len, rows).enumerate() {
-                let line = &mut copy[r * self.pitch..][..V * S::LANES];
-                for (v, mask) in self.masks.iter().enumerate().take(V) {
+        let masks = self.masks.first_chunk::<V>().expect("one for each vector");
+        let mut first = channels.start * self.channel_len;
+        for channel in strided(input, source.channel_step, channel_len, channels.len()) {
+            let mut rest = &mut copy[first..];
+            for row in strided(channel, source.row_step, row_len, rows) {
+                for (v, mask) in masks.iter().enumerate() {
                     let from = &row[v * STRIDE * S::LANES..];
                     let values = if STRIDE == 1 { simd.load(from) } else { simd.load_even(from) };
                     let values = simd.select(*mask, values, simd.splat(0.0));
-                    simd.store(values, &mut line[v * S::LANES..]);
+                    simd.store(values, &mut rest[v * S::LANES..]);
                 }
+                rest = rest.get_mut(self.pitch..).unwrap_or_default();
             }
+            first += self.channel_len;
         }
     }
 

@@ -7,11 +7,15 @@
 //! * A kernel of `KW` columns gives `KW` copies of each channel, each shifted by
 //!   the column of its tap (times dilation) and thinned by the stride: pixel `x`
 //!   of copy `j` is what tap column `j` reads for output column `x`.
+//! * Where the rows of a tile are two vectors long, one vector holds the even and one
+//!   the odd columns: two *phases*. What tap column `j` reads for the odd columns is
+//!   then what `j + 1` reads for the even ones, so there are `KW + 1` copies of half a
+//!   row instead of `KW` of a whole one.
 //! * Rows are shared between taps where stride and dilation of the rows are 1: tap
 //!   row `i` of output row `y` is row `y + i` of the copy. Else each tap row has
 //!   rows of its own.
 //!
-//! So a copy is `[channels of the block][KW][rows][columns]`, and a tap is one
+//! So a copy is `[channels of the block][copies][rows][columns]`, and a tap is one
 //! offset, the same for all pixels of all tiles. Offsets count granules of
 //! [`GRANULE`] values and fit into 16 bits.
 //!
@@ -34,6 +38,9 @@ const BLOCK_BYTES: usize = 31 << 10;
 /// depend on the instruction set, because the order of additions must not.
 const NOMINAL_TILE: usize = 128;
 
+/// Lanes that it is reckoned with.
+const NOMINAL_LANES: usize = 16;
+
 /// Output channels that share a copy: so many partial sums wait in the cache.
 const CHUNK: usize = 64;
 
@@ -50,8 +57,10 @@ pub(super) struct Layout {
     /// The convolution; of single pixels, in one row.
     pub(super) shape: ConvShape,
     pub(super) isa: Isa,
-    /// Rows and columns of a tile's copy for each tap row: those of a whole tile.
+    /// Rows and columns, of one phase, of a whole tile.
     pub(super) tile: [usize; 2],
+    /// 2 where even and odd columns are apart, else 1.
+    pub(super) phases: usize,
     /// Whether tap rows share the rows of a copy.
     pub(super) shares_rows: bool,
     /// Input channels of a block, but for the last one of a group.
@@ -63,9 +72,12 @@ impl Layout {
     /// Where one channel's taps are more than 16-bit offsets reach.
     pub(super) fn new(shape: ConvShape, isa: Isa) -> Result<Self, TooLarge> {
         let shape = in_one_row(shape);
-        let (isa, tile) = best_tile(shape.output, isa);
+        let isa = best_isa(shape.output, isa);
+        let phases = if has_phases(&shape, isa.lanes()) { 2 } else { 1 };
+        let width = shape.output[1].div_ceil(phases);
+        let tile = tile_of([shape.output[0], width], isa.lanes(), MAX_VECTORS / phases);
         let shares_rows = shape.stride[0] == 1 && shape.dilation[0] == 1;
-        let mut layout = Self { shape, isa, tile, shares_rows, block: 1 };
+        let mut layout = Self { shape, isa, tile, phases, shares_rows, block: 1 };
         let error = TooLarge { kernel: shape.kernel };
         let reach = layout.checked_channel_len().ok_or(error)?;
         if reach / GRANULE > usize::from(u16::MAX) + 1 {
@@ -81,7 +93,7 @@ impl Layout {
             true => self.tile[0].checked_add(kernel_rows - 1)?,
             false => self.tile[0].checked_mul(kernel_rows)?,
         };
-        rows.checked_mul(kernel_columns)?.checked_mul(self.tile[1])
+        rows.checked_mul(kernel_columns + self.phases - 1)?.checked_mul(self.tile[1])
     }
 
     /// As many channels as the cache holds, shared out evenly over the blocks.
@@ -90,7 +102,11 @@ impl Layout {
         let columns = width.next_multiple_of(8).min(NOMINAL_TILE);
         let tile_rows = (NOMINAL_TILE / columns).clamp(1, height);
         let rows = if self.shares_rows { tile_rows + kernel[0] - 1 } else { tile_rows * kernel[0] };
-        let bytes = rows * columns * kernel[1] * size_of::<f32>();
+        let columns = match has_phases(&self.shape, NOMINAL_LANES) {
+            true => columns / 2 * (kernel[1] + 1),
+            false => columns * kernel[1],
+        };
+        let bytes = rows * columns * size_of::<f32>();
         let channels = self.group_channels();
         channels.div_ceil(channels.div_ceil((BLOCK_BYTES / bytes).max(1)))
     }
@@ -133,7 +149,12 @@ impl Layout {
 
     /// Values of the copy of one channel.
     pub(super) fn channel_len(&self) -> usize {
-        self.copy_rows() * self.tile[1] * self.shape.kernel[1]
+        self.copies() * self.copy_rows() * self.tile[1]
+    }
+
+    /// Copies of each channel.
+    pub(super) fn copies(&self) -> usize {
+        self.shape.kernel[1] + self.phases - 1
     }
 
     /// Values of the copy of a block, and as many as a tile may read beyond.
@@ -155,10 +176,15 @@ impl Layout {
         self.tile[1] / GRANULE
     }
 
+    /// Granules between what the even and the odd columns read.
+    pub(super) fn phase_step(&self) -> usize {
+        self.copy_rows() * self.row_step()
+    }
+
     /// Where tap `(row, column)` of a channel of a block starts, in granules.
     pub(super) fn offset(&self, channel: usize, row: usize, column: usize) -> u16 {
         let first_row = if self.shares_rows { row } else { row * self.tile[0] };
-        let line = (channel * self.shape.kernel[1] + column) * self.copy_rows() + first_row;
+        let line = (channel * self.copies() + column) * self.copy_rows() + first_row;
         u16::try_from(line * self.row_step()).expect("checked when the layout was made")
     }
 
@@ -202,15 +228,21 @@ fn in_one_row(shape: ConvShape) -> ConvShape {
     }
 }
 
-/// The vectors and the tile, `[rows, columns]`, that waste the fewest lanes.
+/// Whether the rows of a tile are two vectors long and can be parted into even and odd
+/// columns.
+fn has_phases(shape: &ConvShape, lanes: usize) -> bool {
+    let is_dense = shape.stride[1] == 1 && shape.dilation[1] == 1;
+    is_dense && shape.kernel[1] > 1 && (lanes + 1..=2 * lanes).contains(&shape.output[1])
+}
+
+/// The instruction set whose vectors waste the fewest lanes.
 ///
 /// Narrower vectors take twice as many instructions, so they have to be better by
 /// an eighth.
-fn best_tile(output: [usize; 2], isa: Isa) -> (Isa, [usize; 2]) {
+fn best_isa(output: [usize; 2], isa: Isa) -> Isa {
     let used = |isa: Isa| isa.lanes() * row_vectors(output[1], isa.lanes());
     let narrower = isa.narrower().filter(|narrow| 9 * used(*narrow) < 8 * used(isa));
-    let isa = narrower.unwrap_or(isa);
-    (isa, tile_of(output, isa.lanes()))
+    narrower.unwrap_or(isa)
 }
 
 /// Vectors that a row of the output takes.
@@ -219,9 +251,10 @@ fn row_vectors(width: usize, lanes: usize) -> usize {
     SIZES.into_iter().find(|width| *width >= vectors).unwrap_or(vectors)
 }
 
-fn tile_of([height, width]: [usize; 2], lanes: usize) -> [usize; 2] {
-    let columns = row_vectors(width, lanes).min(MAX_VECTORS);
-    let fitting = SIZES.into_iter().filter(|rows| rows * columns <= MAX_VECTORS);
+/// Rows and columns of a tile of no more than `most` vectors.
+fn tile_of([height, width]: [usize; 2], lanes: usize, most: usize) -> [usize; 2] {
+    let columns = row_vectors(width, lanes).min(most);
+    let fitting = SIZES.into_iter().filter(|rows| rows * columns <= most);
     let rows = fitting.min_by_key(|rows| (height.div_ceil(*rows), *rows)).unwrap_or(1);
     [rows, columns * lanes]
 }

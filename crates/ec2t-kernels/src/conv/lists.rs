@@ -36,8 +36,8 @@ pub(super) struct Lists {
     /// Of each block and chunk of outputs, where it starts in both.
     starts: Vec<Cursor>,
     chunks: usize,
-    /// Granules between rows of the copy.
-    row_step: usize,
+    /// Granules between rows of the copy and between its phases.
+    steps: [usize; 2],
     ratio: f32,
     /// 1, which the compiler must not know: it would make a multiplication by 1 and an
     /// addition an addition.
@@ -59,7 +59,7 @@ impl Lists {
             counts: Vec::with_capacity(layout.blocks() * layout.shape.out_channels),
             starts: Vec::new(),
             chunks: layout.chunks().count(),
-            row_step: layout.row_step(),
+            steps: [layout.row_step(), layout.phase_step()],
             ratio: weights.ratio(),
             one: 1.0,
         };
@@ -124,7 +124,7 @@ impl Taps for Lists {
     }
 
     #[inline(always)]
-    fn sum<S: Simd, const N: usize, const V: usize>(
+    fn sum<S: Simd, const N: usize, const V: usize, const P: usize>(
         &self,
         simd: S,
         cursor: &mut Cursor,
@@ -138,19 +138,20 @@ impl Taps for Lists {
             list
         };
         let mut sums = [simd.splat(0.0); N];
-        let plus = Terms { simd, copy, row_step: self.row_step, one: simd.splat(self.one) };
-        plus.add_runs::<N, V, 1, false>(&mut sums, take(positive[0]));
-        plus.add_runs::<N, V, 2, false>(&mut sums, take(positive[1]));
-        plus.add_runs::<N, V, 3, false>(&mut sums, take(positive[2]));
+        let [row_step, phase_step] = self.steps;
+        let plus = Terms { simd, copy, row_step, phase_step, one: simd.splat(self.one) };
+        plus.add_runs::<N, V, P, 1, false>(&mut sums, take(positive[0]));
+        plus.add_runs::<N, V, P, 2, false>(&mut sums, take(positive[1]));
+        plus.add_runs::<N, V, P, 3, false>(&mut sums, take(positive[2]));
         let ratio = simd.splat(self.ratio);
         sums = sums.map(
             #[inline(always)]
             |sum| simd.mul(ratio, sum),
         );
         let minus = Terms { one: simd.splat(-self.one), ..plus };
-        minus.add_runs::<N, V, 1, true>(&mut sums, take(negative[0]));
-        minus.add_runs::<N, V, 2, true>(&mut sums, take(negative[1]));
-        minus.add_runs::<N, V, 3, true>(&mut sums, take(negative[2]));
+        minus.add_runs::<N, V, P, 1, true>(&mut sums, take(negative[0]));
+        minus.add_runs::<N, V, P, 2, true>(&mut sums, take(negative[1]));
+        minus.add_runs::<N, V, P, 3, true>(&mut sums, take(negative[2]));
         cursor.offset +=
             positive.iter().chain(&negative).map(|count| u32::from(*count)).sum::<u32>();
         cursor.output += 1;
@@ -163,39 +164,81 @@ impl Taps for Lists {
 struct Terms<'a, S: Simd> {
     simd: S,
     copy: &'a [[f32; GRANULE]],
+    /// Granules between rows and between phases.
     row_step: usize,
+    phase_step: usize,
     /// 1 or −1: the sign of the terms.
     one: S::F32,
 }
 
 impl<S: Simd> Terms<'_, S> {
-    /// Adds runs of `T` taps to `N` vectors of pixels, `V` in a row; subtracts them if
-    /// `NEGATIVE`.
+    /// Adds runs of `T` taps to `N` vectors of pixels, `P` phases of rows of `V` vectors;
+    /// subtracts them if `NEGATIVE`.
     #[inline(always)]
-    fn add_runs<const N: usize, const V: usize, const T: usize, const NEGATIVE: bool>(
+    fn add_runs<
+        const N: usize,
+        const V: usize,
+        const P: usize,
+        const T: usize,
+        const NEGATIVE: bool,
+    >(
         &self,
         sums: &mut [S::F32; N],
         offsets: &[u16],
     ) {
         for &offset in offsets {
-            // A single row of pixels shares none.
-            if T == 1 || N == V {
-                for tap in 0..T {
-                    let row = self.vectors(usize::from(offset) + tap * self.row_step, N);
-                    for (i, sum) in sums.iter_mut().enumerate() {
-                        let x = self.simd.load(&row[i * S::LANES..]);
-                        *sum = self.term::<NEGATIVE>(tap, x, *sum);
-                    }
+            for phase in 0..P {
+                let offset = usize::from(offset) + phase * self.phase_step;
+                // A single row of pixels shares none.
+                if T == 1 || N == V * P {
+                    self.add_apart::<N, P, T, NEGATIVE>(sums, phase, offset);
+                } else {
+                    self.add_shared::<N, V, P, T, NEGATIVE>(sums, phase, offset);
                 }
-            } else {
-                let rows = self.vectors(offset.into(), N + (T - 1) * V);
-                for i in 0..N + (T - 1) * V {
-                    let x = self.simd.load(&rows[i * S::LANES..]);
-                    for tap in 0..T {
-                        if let Some(sum) = i.checked_sub(tap * V).and_then(|i| sums.get_mut(i)) {
-                            *sum = self.term::<NEGATIVE>(tap, x, *sum);
-                        }
-                    }
+            }
+        }
+    }
+
+    /// Loads the rows of each tap.
+    #[inline(always)]
+    fn add_apart<const N: usize, const P: usize, const T: usize, const NEGATIVE: bool>(
+        &self,
+        sums: &mut [S::F32; N],
+        phase: usize,
+        offset: usize,
+    ) {
+        for tap in 0..T {
+            let rows = self.vectors(offset + tap * self.row_step, N / P);
+            for i in 0..N / P {
+                let x = self.simd.load(&rows[i * S::LANES..]);
+                let sum = &mut sums[phase * (N / P) + i];
+                *sum = self.term::<NEGATIVE>(tap, x, *sum);
+            }
+        }
+    }
+
+    /// Loads each row once, for all taps that read it.
+    #[inline(always)]
+    fn add_shared<
+        const N: usize,
+        const V: usize,
+        const P: usize,
+        const T: usize,
+        const NEGATIVE: bool,
+    >(
+        &self,
+        sums: &mut [S::F32; N],
+        phase: usize,
+        offset: usize,
+    ) {
+        let count = N / P + (T - 1) * V;
+        let rows = self.vectors(offset, count);
+        for i in 0..count {
+            let x = self.simd.load(&rows[i * S::LANES..]);
+            for tap in 0..T {
+                if (tap * V..tap * V + N / P).contains(&i) {
+                    let sum = &mut sums[phase * (N / P) + i - tap * V];
+                    *sum = self.term::<NEGATIVE>(tap, x, *sum);
                 }
             }
         }

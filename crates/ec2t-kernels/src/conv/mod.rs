@@ -40,8 +40,8 @@ trait Taps {
     fn start(&self, block: usize, chunk: usize) -> Self::Cursor;
 
     /// The sums of the output channel at the cursor, which moves on to the next one,
-    /// over a block, for `N` vectors of pixels of which `V` are a row.
-    fn sum<S: Simd, const N: usize, const V: usize>(
+    /// over a block: of `N` vectors of pixels, `P` phases of rows of `V` vectors.
+    fn sum<S: Simd, const N: usize, const V: usize, const P: usize>(
         &self,
         simd: S,
         cursor: &mut Self::Cursor,
@@ -87,7 +87,7 @@ impl<T: Taps> Convolve<'_, T> {
 
     /// Computes some outputs of a tile from a block of channels.
     #[inline(always)]
-    fn part<S: Simd, const N: usize, const V: usize>(
+    fn part<S: Simd, const N: usize, const V: usize, const P: usize>(
         &mut self,
         simd: S,
         part: Part<T::Cursor>,
@@ -97,14 +97,14 @@ impl<T: Taps> Convolve<'_, T> {
         let copy = copy.as_chunks().0;
         let mut cursor = part.cursor;
         for (o, partial) in part.outputs.zip(partial.chunks_exact_mut(N * S::LANES)) {
-            let mut sums: [S::F32; N] = self.taps.sum::<S, N, V>(simd, &mut cursor, copy);
+            let mut sums: [S::F32; N] = self.taps.sum::<S, N, V, P>(simd, &mut cursor, copy);
             if !part.is_first {
                 for (sum, before) in sums.iter_mut().zip(partial.chunks_exact(S::LANES)) {
                     *sum = simd.add(simd.load(before), *sum);
                 }
             }
             match part.is_last {
-                true => self.finish::<S, N, V>(simd, part.tile, o, &sums),
+                true => self.finish::<S, N, V, P>(simd, part.tile, o, &sums),
                 false => {
                     for (sum, after) in sums.iter().zip(partial.chunks_exact_mut(S::LANES)) {
                         simd.store(*sum, after);
@@ -116,7 +116,7 @@ impl<T: Taps> Convolve<'_, T> {
 
     /// Applies the epilogue to the sums of a tile and writes them to the output.
     #[inline(always)]
-    fn finish<S: Simd, const N: usize, const V: usize>(
+    fn finish<S: Simd, const N: usize, const V: usize, const P: usize>(
         &mut self,
         simd: S,
         tile: Tile,
@@ -124,11 +124,18 @@ impl<T: Taps> Convolve<'_, T> {
         sums: &[S::F32; N],
     ) {
         let width = self.layout.shape.output[1];
-        for (row, sums) in sums.as_chunks::<V>().0.iter().enumerate() {
+        for row in 0..N / (V * P) {
             let line = (o * self.layout.shape.output[0] + tile.start[0] + row) * width;
             let place = line + tile.start[1]..line + tile.start[1] + tile.size[1];
             let residual = self.residual.map(|residual| &residual[place.clone()]);
-            self.epilogue.finish_row(simd, o, sums, residual, &mut self.output[place]);
+            let output = &mut self.output[place];
+            if P == 1 {
+                let sums = sums[row * V..].first_chunk::<V>().expect("as many as rows have");
+                self.epilogue.finish_row(simd, o, sums, residual, output);
+            } else {
+                let sums = simd.interleave(sums[row], sums[N / P + row]);
+                self.epilogue.finish_row(simd, o, &sums, residual, output);
+            }
         }
     }
 }
@@ -147,17 +154,18 @@ impl<T: Taps> Operation for Tiles<'_, T> {
 
     #[inline(always)]
     fn eval<S: Simd>(mut self, simd: S) {
-        let [height, width] = self.convolve.layout.shape.output;
-        let [tile_rows, tile_columns] = self.convolve.layout.tile;
+        let Layout { shape, tile: [tile_rows, tile_columns], phases, .. } = *self.convolve.layout;
+        let [height, width] = shape.output;
         for (row, rows) in pieces(height, tile_rows) {
             let mut column = 0;
             while column < width {
+                // Tiles are as wide as the image, or as many vectors as are left of it.
                 let left = width - column;
-                let vectors = match left <= tile_columns {
-                    true if column == 0 => tile_columns / S::LANES,
-                    _ => largest_piece(left.div_ceil(S::LANES)).unwrap_or(1),
+                let vectors = match width <= tile_columns * phases {
+                    true => tile_columns / S::LANES,
+                    false => largest_piece(left.div_ceil(S::LANES)).unwrap_or(1),
                 };
-                let columns = left.min(vectors * S::LANES);
+                let columns = left.min(vectors * S::LANES * phases);
                 let tile = Tile { start: [row, column], size: [rows, columns], vectors };
                 self.tile(simd, tile);
                 column += columns;
@@ -192,27 +200,36 @@ impl<T: Taps> Tiles<'_, T> {
     /// Picks the loop for the rows and the vectors of a row of a tile.
     #[inline(always)]
     fn part<S: Simd>(&mut self, simd: S, part: Part<T::Cursor>) {
-        match [part.tile.size[0], part.tile.vectors] {
-            [1, 1] => self.outline::<S, 1, 1>(simd, part),
-            [2, 1] => self.outline::<S, 2, 1>(simd, part),
-            [4, 1] => self.outline::<S, 4, 1>(simd, part),
-            [7, 1] => self.outline::<S, 7, 1>(simd, part),
-            [8, 1] => self.outline::<S, 8, 1>(simd, part),
-            [1, 2] => self.outline::<S, 2, 2>(simd, part),
-            [2, 2] => self.outline::<S, 4, 2>(simd, part),
-            [4, 2] => self.outline::<S, 8, 2>(simd, part),
-            [1, 4] => self.outline::<S, 4, 4>(simd, part),
-            [2, 4] => self.outline::<S, 8, 4>(simd, part),
-            [1, 7] => self.outline::<S, 7, 7>(simd, part),
-            [1, 8] => self.outline::<S, 8, 8>(simd, part),
-            [rows, vectors] => unreachable!("no tile has {rows} rows of {vectors} vectors"),
+        let [rows, vectors, phases] =
+            [part.tile.size[0], part.tile.vectors, self.convolve.layout.phases];
+        match [phases, rows, vectors] {
+            [1, 1, 1] => self.outline::<S, 1, 1, 1>(simd, part),
+            [1, 2, 1] => self.outline::<S, 2, 1, 1>(simd, part),
+            [1, 4, 1] => self.outline::<S, 4, 1, 1>(simd, part),
+            [1, 7, 1] => self.outline::<S, 7, 1, 1>(simd, part),
+            [1, 8, 1] => self.outline::<S, 8, 1, 1>(simd, part),
+            [1, 1, 2] => self.outline::<S, 2, 2, 1>(simd, part),
+            [1, 2, 2] => self.outline::<S, 4, 2, 1>(simd, part),
+            [1, 4, 2] => self.outline::<S, 8, 2, 1>(simd, part),
+            [1, 1, 4] => self.outline::<S, 4, 4, 1>(simd, part),
+            [1, 2, 4] => self.outline::<S, 8, 4, 1>(simd, part),
+            [1, 1, 7] => self.outline::<S, 7, 7, 1>(simd, part),
+            [1, 1, 8] => self.outline::<S, 8, 8, 1>(simd, part),
+            [2, 1, 1] => self.outline::<S, 2, 1, 2>(simd, part),
+            [2, 2, 1] => self.outline::<S, 4, 1, 2>(simd, part),
+            [2, 4, 1] => self.outline::<S, 8, 1, 2>(simd, part),
+            _ => unreachable!("no tile has {phases} phases of {rows} rows of {vectors} vectors"),
         }
     }
 
     #[inline(always)]
-    fn outline<S: Simd, const N: usize, const V: usize>(&mut self, simd: S, part: Part<T::Cursor>) {
+    fn outline<S: Simd, const N: usize, const V: usize, const P: usize>(
+        &mut self,
+        simd: S,
+        part: Part<T::Cursor>,
+    ) {
         let Self { convolve, copy, partial } = self;
-        simd.outline(Outputs::<T, N, V> { convolve, part, copy, partial });
+        simd.outline(Outputs::<T, N, V, P> { convolve, part, copy, partial });
     }
 }
 
@@ -226,18 +243,20 @@ struct Part<C> {
 }
 
 /// A part in a function of its own: its loops fill all registers.
-struct Outputs<'c, 'a, T: Taps, const N: usize, const V: usize> {
+struct Outputs<'c, 'a, T: Taps, const N: usize, const V: usize, const P: usize> {
     convolve: &'c mut Convolve<'a, T>,
     part: Part<T::Cursor>,
     copy: &'c [f32],
     partial: &'c mut [f32],
 }
 
-impl<T: Taps, const N: usize, const V: usize> Operation for Outputs<'_, '_, T, N, V> {
+impl<T: Taps, const N: usize, const V: usize, const P: usize> Operation
+    for Outputs<'_, '_, T, N, V, P>
+{
     type Output = ();
 
     #[inline(always)]
     fn eval<S: Simd>(self, simd: S) {
-        self.convolve.part::<S, N, V>(simd, self.part, self.copy, self.partial);
+        self.convolve.part::<S, N, V, P>(simd, self.part, self.copy, self.partial);
     }
 }

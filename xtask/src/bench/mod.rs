@@ -3,20 +3,21 @@
 //! | module | does |
 //! |---|---|
 //! | [`training`] | compares training with PyTorch's |
-//! | [`work`] | lists what is compared, with whom |
 //! | [`peer`] | runs a side as a process that works on request |
-//! | [`torch`] | finds or installs PyTorch |
-//! | [`load`] | tells whether others are at work |
+//! | [`python`] | finds or installs other programs |
+//! | [`machine`] | tells what the machine is, and whether others are at work |
+//! | [`measured`] | has contenders work in turn, compares the first with the best |
 //! | [`spread`] | medians, quartiles, ratios |
-//! | [`result`] | tables and JSON |
+//! | [`table`], [`report`] | tables and JSON |
 
-mod load;
+mod machine;
+mod measured;
 mod peer;
-mod result;
+mod python;
+mod report;
 mod spread;
-mod torch;
+mod table;
 mod training;
-mod work;
 
 use std::process::ExitCode;
 

@@ -84,9 +84,13 @@ impl Measured {
     pub(crate) fn other(&self) -> &Series {
         &self.series[self.best]
     }
+
+    /// The ratio of each round: what slows both sides down in a round cancels out.
+    pub(crate) fn ratios(&self) -> Vec<f64> {
+        ratios(self.first(), self.other(), self.others_over_first)
+    }
 }
 
-/// The ratio of each round: what slows both sides down in a round cancels out.
 fn ratios(first: &Series, other: &Series, others_over_first: bool) -> Vec<f64> {
     let rounds = first.rounds.iter().zip(&other.rounds);
     let ratio = |(first, other): (&f64, &f64)| match others_over_first {
@@ -122,8 +126,7 @@ pub(crate) mod tests {
     fn what_slows_both_sides_cancels_out() {
         let rounds = [("ec2t", vec![10.0, 100.0, 10.5]), ("other", vec![20.0, 200.0, 21.0])];
         let rounds = rounds.map(|(label, rounds)| (label.to_owned(), rounds)).to_vec();
-        let ratio = Measured::new("w", "Work", "ms", rounds, true).ratio;
-        assert_eq!((ratio.min, ratio.median, ratio.upper), (2.0, 2.0, 2.0));
+        assert_eq!(Measured::new("w", "Work", "ms", rounds, true).ratios(), [2.0; 3]);
     }
 
     #[test]

@@ -2,6 +2,7 @@
 //!
 //! | module | does |
 //! |---|---|
+//! | [`peers`] | compares inference with that of other programs |
 //! | [`training`] | compares training with PyTorch's |
 //! | [`peer`] | runs a side as a process that works on request |
 //! | [`python`] | finds or installs other programs |
@@ -13,6 +14,7 @@
 mod machine;
 mod measured;
 mod peer;
+mod peers;
 mod python;
 mod report;
 mod spread;
@@ -32,11 +34,13 @@ pub(crate) struct Args {
 
 #[derive(clap::Subcommand)]
 enum What {
+    Peers(peers::Args),
     Training(training::Args),
 }
 
 pub(crate) fn run(args: &Args) -> Result<ExitCode> {
     match &args.what {
+        What::Peers(args) => peers::run(args),
         What::Training(args) => training::run(args),
     }
 }

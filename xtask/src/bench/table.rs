@@ -57,14 +57,16 @@ pub(crate) fn ratio(spread: &Spread) -> String {
     }
 }
 
-/// Three digits, or all before the point.
+/// Three digits, or all before the point; two of small numbers.
 pub(crate) fn number(value: f64) -> String {
     match value {
         100.0.. => format!("{value:.0}"),
         10.0.. => format!("{value:.1}"),
         1.0.. => format!("{value:.2}"),
         0.1.. => format!("{value:.3}"),
-        _ => format!("{value:.4}"),
+        0.01.. => format!("{value:.4}"),
+        0.0 => "0".into(),
+        _ => format!("{value:.1e}"),
     }
 }
 
@@ -91,7 +93,7 @@ mod tests {
 
     #[test]
     fn numbers_have_three_digits() {
-        let numbers = [0.01234, 0.1234, 1.234, 12.34, 123.4, 1234.4].map(number);
-        assert_eq!(numbers, ["0.0123", "0.123", "1.23", "12.3", "123", "1234"]);
+        let numbers = [0.0, 0.001_234, 0.01234, 0.1234, 1.234, 12.34, 123.4, 1234.4].map(number);
+        assert_eq!(numbers, ["0", "1.2e-3", "0.0123", "0.123", "1.23", "12.3", "123", "1234"]);
     }
 }

@@ -40,6 +40,19 @@ impl Machine {
     }
 }
 
+/// The number of the first processor that this process may use; where Linux tells.
+pub(crate) fn first_processor() -> Option<String> {
+    allowed(&read_to_string("/proc/self/status").ok()?)
+}
+
+/// The first number of a list such as `Cpus_allowed_list:   0-3,8`.
+fn allowed(status: &str) -> Option<String> {
+    let mut lines = status.lines();
+    let list = lines.find_map(|line| line.strip_prefix("Cpus_allowed_list:"))?.trim();
+    let end = list.find(|c: char| !c.is_ascii_digit()).unwrap_or(list.len());
+    (end > 0).then(|| list[..end].into())
+}
+
 /// Busy share of all processors, from 0 to 1, while this process sleeps for a
 /// second; where Linux tells.
 fn busy() -> Option<f64> {
@@ -88,6 +101,15 @@ mod tests {
         let cpuinfo = "processor\t: 0\nmodel\t\t: 17\nmodel name\t: A CPU @ 3 GHz\n";
         assert_eq!(processor(cpuinfo).as_deref(), Some("A CPU @ 3 GHz"));
         assert_eq!(processor("processor\t: 0\n"), None);
+    }
+
+    #[test]
+    fn the_first_processor_may_be_any() {
+        let status = |list: &str| format!("Name:\tsh\nCpus_allowed_list:\t{list}\nThreads:\t1\n");
+        assert_eq!(allowed(&status("0-1")).as_deref(), Some("0"));
+        assert_eq!(allowed(&status("12,14")).as_deref(), Some("12"));
+        assert_eq!(allowed(&status("7")).as_deref(), Some("7"));
+        assert_eq!(allowed("Name:\tsh\n"), None);
     }
 
     #[test]

@@ -95,9 +95,6 @@ class Writer:
     def flatten(self, layer, inputs):
         return self.node("Flatten", inputs, layer.name)
 
-    def dropout(self, _, inputs):
-        return inputs[0]
-
     def pad_shortcut(self, layer, inputs):
         """Every `stride`-th pixel, as the maximum of a window of one, which unlike slices with a
         step all programs know; then channels of zeros before and behind."""
@@ -136,9 +133,8 @@ def convert(path, batch):
         [helper.make_tensor_value_info(name, TensorProto.FLOAT, shape)]
         for name, shape in zip((writer.first, writer.last), shapes)
     )
-    graph = helper.make_graph(
-        writer.nodes, network.graph.name, inputs, outputs, writer.constants
-    )
+    name = network.graph.name
+    graph = helper.make_graph(writer.nodes, name, inputs, outputs, writer.constants)
     opset = helper.make_opsetid("", OPSET)
     model = helper.make_model(graph, opset_imports=[opset], ir_version=IR_VERSION)
     onnx.checker.check_model(model, full_check=True)

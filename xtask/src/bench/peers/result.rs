@@ -11,7 +11,7 @@ use super::super::table::{self, compared, number};
 pub(super) struct Ran {
     #[serde(flatten)]
     pub(super) measured: Measured,
-    /// Share of zeros in the weights of all layers, ternary or not.
+    /// Share of zeros in all parameters, those of dense layers too.
     pub(super) zeros: f64,
     /// Where the images are from.
     pub(super) images: String,

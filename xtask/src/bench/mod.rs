@@ -2,21 +2,24 @@
 //!
 //! | module | does |
 //! |---|---|
+//! | [`peers`] | compares inference with that of other programs |
 //! | [`training`] | compares training with PyTorch's |
-//! | [`work`] | lists what is compared, with whom |
 //! | [`peer`] | runs a side as a process that works on request |
-//! | [`torch`] | finds or installs PyTorch |
-//! | [`load`] | tells whether others are at work |
+//! | [`python`] | finds or installs other programs |
+//! | [`machine`] | tells what the machine is, and whether others are at work |
+//! | [`measured`] | has contenders work in turn, compares the first with the best |
 //! | [`spread`] | medians, quartiles, ratios |
-//! | [`result`] | tables and JSON |
+//! | [`table`], [`report`] | tables and JSON |
 
-mod load;
+mod machine;
+mod measured;
 mod peer;
-mod result;
+mod peers;
+mod python;
+mod report;
 mod spread;
-mod torch;
+mod table;
 mod training;
-mod work;
 
 use std::process::ExitCode;
 
@@ -31,11 +34,13 @@ pub(crate) struct Args {
 
 #[derive(clap::Subcommand)]
 enum What {
+    Peers(peers::Args),
     Training(training::Args),
 }
 
 pub(crate) fn run(args: &Args) -> Result<ExitCode> {
     match &args.what {
+        What::Peers(args) => peers::run(args),
         What::Training(args) => training::run(args),
     }
 }

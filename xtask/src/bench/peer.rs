@@ -1,7 +1,8 @@
 //! One side of a comparison: a child process that works on request.
 //!
-//! It says who it is on its first line, then answers every line of its input, the
-//! name of a work, with one line, once the work is done. Its lines are JSON:
+//! It says who it is on its first line, then answers every line of its input, a
+//! request, with one line, once the work is done. Its lines are JSON; what answers
+//! hold is up to the comparison:
 //!
 //! ```text
 //! {"peer":"ec2t 0.1.0, avx512","threads":2}
@@ -12,7 +13,7 @@ use std::io::{BufRead, BufReader, Read, Write};
 use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
 use std::thread::JoinHandle;
 
-use anyhow::{Context, Result, anyhow, bail};
+use anyhow::{Context, Result, anyhow};
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
 
@@ -38,13 +39,20 @@ pub(crate) struct Hello {
     pub(crate) threads: usize,
 }
 
-/// What a peer says of a round.
-#[derive(Debug, PartialEq, Deserialize)]
-pub(crate) struct Answer {
-    /// Mean time of a repetition.
-    pub(crate) milliseconds: f64,
-    /// Trained parameters of the network.
-    pub(crate) parameters: u64,
+/// A time in an answer, which is more than none.
+#[derive(Clone, Copy, Debug, PartialEq, Deserialize)]
+#[serde(try_from = "f64")]
+pub(crate) struct Milliseconds(pub(crate) f64);
+
+impl TryFrom<f64> for Milliseconds {
+    type Error = String;
+
+    fn try_from(milliseconds: f64) -> Result<Self, String> {
+        match milliseconds > 0.0 {
+            true => Ok(Self(milliseconds)),
+            false => Err(format!("a work took {milliseconds} ms")),
+        }
+    }
 }
 
 impl Peer {
@@ -65,17 +73,13 @@ impl Peer {
         Ok(peer)
     }
 
-    /// Has the peer do a round of a work.
-    pub(crate) fn ask(&mut self, work: &str) -> Result<Answer> {
+    /// Has the peer do what is asked.
+    pub(crate) fn ask<A: DeserializeOwned>(&mut self, request: &str) -> Result<A> {
         if let Some(input) = &mut self.input {
             // A process that is gone shows in the answer, with its reason.
-            let _ = writeln!(input, "{work}").and_then(|()| input.flush());
+            let _ = writeln!(input, "{request}").and_then(|()| input.flush());
         }
-        let answer: Answer = self.read(&format!("working on `{work}`"))?;
-        match answer.milliseconds > 0.0 {
-            true => Ok(answer),
-            false => bail!("{}: `{work}` took {} ms", self.name, answer.milliseconds),
-        }
+        self.read(&format!("working on `{request}`"))
     }
 
     /// A number of the process's status, in KiB; on Linux.
@@ -141,15 +145,22 @@ mod tests {
         Peer::start("fake", command)
     }
 
+    #[derive(Debug, PartialEq, Deserialize)]
+    struct Answer {
+        milliseconds: Milliseconds,
+    }
+
     const HELLO: &str = r#"echo '{"peer":"fake 1","threads":3}'"#;
 
     #[test]
     fn works_are_answered_in_turn() {
-        let reply = r#"while read n; do echo "{\"milliseconds\":$n.5,\"parameters\":7}"; done"#;
+        let reply = r#"while read n; do echo "{\"milliseconds\":$n.5}"; done"#;
         let mut peer = start(&format!("{HELLO}; {reply}")).unwrap();
         assert_eq!((peer.hello.peer.as_str(), peer.hello.threads), ("fake 1", 3));
-        assert_eq!(peer.ask("1").unwrap(), Answer { milliseconds: 1.5, parameters: 7 });
-        assert_eq!(peer.ask("20").unwrap(), Answer { milliseconds: 20.5, parameters: 7 });
+        for (request, milliseconds) in [("1", 1.5), ("20", 20.5)] {
+            let answer: Answer = peer.ask(request).unwrap();
+            assert_eq!(answer, Answer { milliseconds: Milliseconds(milliseconds) });
+        }
     }
 
     #[test]
@@ -159,7 +170,7 @@ mod tests {
         assert!(error.ends_with("no such module"), "{error}");
 
         let mut peer = start(&format!("{HELLO}; read n; echo too large: $n >&2")).unwrap();
-        let error = peer.ask("a-work").unwrap_err().to_string();
+        let error = peer.ask::<Answer>("a-work").unwrap_err().to_string();
         assert!(error.contains("fake ended while working on `a-work`"), "{error}");
         assert!(error.ends_with("too large: a-work"), "{error}");
     }
@@ -167,8 +178,16 @@ mod tests {
     #[test]
     fn a_line_that_is_no_answer_is_shown() {
         let mut peer = start(&format!("{HELLO}; echo hello; cat >&2")).unwrap();
-        let error = format!("{:#}", peer.ask("a-work").unwrap_err());
+        let error = format!("{:#}", peer.ask::<Answer>("a-work").unwrap_err());
         assert!(error.contains(r#"unexpected line "hello\n""#), "{error}");
+    }
+
+    #[test]
+    fn a_work_takes_time() {
+        let mut peer = start(&format!("{HELLO}; echo '{{\"milliseconds\":0}}'; cat >&2")).unwrap();
+        let error = format!("{:#}", peer.ask::<Answer>("a-work").unwrap_err());
+        assert!(error.contains("fake: working on `a-work`: unexpected line"), "{error}");
+        assert!(error.contains("a work took 0 ms"), "{error}");
     }
 
     #[test]

@@ -26,13 +26,6 @@ impl Spread {
         let [min, lower, median, upper] = [0.0, 0.25, 0.5, 0.75].map(quantile);
         Self { min, lower, median, upper }
     }
-
-    /// Of the quotients of two series, round by round: what slows both sides down
-    /// in a round cancels out.
-    pub(crate) fn of_ratios(numerators: &[f64], denominators: &[f64]) -> Self {
-        let ratios = numerators.iter().zip(denominators).map(|(a, b)| a / b);
-        Self::of(&ratios.collect::<Vec<_>>())
-    }
 }
 
 #[cfg(test)]
@@ -45,11 +38,5 @@ mod tests {
         assert_eq!(spread, Spread { min: 1.0, lower: 1.75, median: 2.5, upper: 3.25 });
         let one = Spread::of(&[7.0]);
         assert_eq!(one, Spread { min: 7.0, lower: 7.0, median: 7.0, upper: 7.0 });
-    }
-
-    #[test]
-    fn what_slows_both_sides_cancels_out() {
-        let spread = Spread::of_ratios(&[20.0, 200.0, 21.0], &[10.0, 100.0, 10.5]);
-        assert_eq!((spread.min, spread.median, spread.upper), (2.0, 2.0, 2.0));
     }
 }

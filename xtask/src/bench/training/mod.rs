@@ -5,28 +5,36 @@
 //! counted; then all contenders have their round in turn, again and again. No
 //! round is left out.
 
+mod result;
+mod work;
+
 use std::collections::BTreeMap;
 use std::num::NonZero;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::{Command, ExitCode};
 
 use anyhow::{Context, Result, bail};
 use clap::builder::PossibleValuesParser;
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
-use super::load;
-use super::peer::Peer;
-use super::result::{Measured, details, summary};
-use super::torch;
-use super::work::{Contender, Kind, ROWS, Row, Side, TUNED_MALLOC};
+use super::machine::Machine;
+use super::measured::{Measured, in_turn};
+use super::peer::{Milliseconds, Peer};
+use super::python::Packages;
+use super::{report, table};
 use crate::cargo;
+use result::{Trained, summary};
+use work::{Contender, Kind, ROWS, Row, Side, TUNED_MALLOC};
+
+const TORCH: Packages = Packages {
+    folder: "torch",
+    packages: &["torch==2.15.0", "numpy"],
+    import: "import torch, numpy",
+};
 
 /// How often a process that is to show its memory does a round: the first one
 /// fills pools that later ones use.
 const MEMORY_ROUNDS: usize = 2;
-
-/// A share of the processors that spoils the comparison when others use it.
-const TOO_BUSY: f64 = 0.05;
 
 /// Compare training on the CPU with PyTorch.
 ///
@@ -60,21 +68,25 @@ fn row_names() -> PossibleValuesParser {
 struct Report {
     threads: usize,
     rounds: usize,
-    /// Share of the processors that others used before.
-    busy: Option<f64>,
+    machine: Machine,
     peers: Vec<String>,
-    rows: Vec<Measured>,
+    rows: Vec<Trained>,
+}
+
+/// What a peer says of a round.
+#[derive(Deserialize)]
+struct Answer {
+    /// Mean time of a repetition.
+    milliseconds: Milliseconds,
+    /// Trained parameters of the network.
+    parameters: u64,
 }
 
 pub(crate) fn run(args: &Args) -> Result<ExitCode> {
     let cores = || std::thread::available_parallelism();
     let threads = args.threads.map_or_else(cores, Ok).context("no number of cores")?.get();
     let mut bench = Bench::new(args, threads)?;
-    let busy = load::busy();
-    if let Some(busy) = busy.filter(|busy| *busy > TOO_BUSY) {
-        let percent = 100.0 * busy;
-        eprintln!("warning: others use {percent:.0} % of this machine; do not trust the figures");
-    }
+    let machine = Machine::look();
     let mut rows = Vec::new();
     for row in &ROWS {
         if args.only.is_empty() || args.only.iter().any(|name| name == row.name) {
@@ -82,26 +94,11 @@ pub(crate) fn run(args: &Args) -> Result<ExitCode> {
         }
     }
     let (rounds, peers) = (args.rounds.get(), bench.names());
-    write(&Report { threads, rounds, busy, peers, rows }, args.json.as_deref())?;
+    let head = format!("\n{rounds} rounds, {threads} threads; {}\n\n", peers.join("; "));
+    let details = table::details(rows.iter().map(|row| &row.measured));
+    let text = format!("{head}{}\n{details}", summary(&rows));
+    report::write(&Report { threads, rounds, machine, peers, rows }, args.json.as_deref(), &text)?;
     Ok(ExitCode::SUCCESS)
-}
-
-fn write(report: &Report, json: Option<&Path>) -> Result<()> {
-    let text = serde_json::to_string_pretty(report)? + "\n";
-    match json {
-        Some(path) if path == Path::new("-") => {
-            print!("{text}");
-            return Ok(());
-        }
-        Some(path) => {
-            std::fs::write(path, text).with_context(|| path.display().to_string())?;
-        }
-        None => {}
-    }
-    let Report { threads, rounds, busy: _, peers, rows } = report;
-    println!("\n{} rounds, {threads} threads; {}\n", rounds, peers.join("; "));
-    print!("{}\n{}", summary(rows), details(rows));
-    Ok(())
 }
 
 /// The processes that take part.
@@ -117,7 +114,7 @@ struct Bench {
 
 impl Bench {
     fn new(args: &Args, threads: usize) -> Result<Self> {
-        let python = torch::python(args.python.as_deref())?;
+        let python = TORCH.python(args.python.as_deref())?;
         let words = ["bench", "--package", "ec2t-quant", "--bench", "training", "--no-run"];
         let ec2t = cargo::build(&words, "training")?;
         let script = cargo::package_folder().join("peers/training.py");
@@ -161,7 +158,7 @@ impl Bench {
         names
     }
 
-    fn measure(&mut self, row: &Row) -> Result<Vec<Measured>> {
+    fn measure(&mut self, row: &Row) -> Result<Vec<Trained>> {
         let contenders = row.kind.contenders(self.threads);
         eprintln!("{}: {}", row.name, row.title);
         match row.kind {
@@ -174,32 +171,28 @@ impl Bench {
         }
     }
 
-    fn time(&mut self, row: &Row, contenders: &[Contender]) -> Result<Measured> {
-        let label = |contender: &Contender| (contender.label.clone(), Vec::new());
-        let mut series: Vec<(String, Vec<f64>)> = contenders.iter().map(label).collect();
+    fn time(&mut self, row: &Row, contenders: &[Contender]) -> Result<Trained> {
         let mut parameters = None;
-        for round in 0..=self.rounds {
-            for (contender, (_, rounds)) in contenders.iter().zip(&mut series) {
-                let answer = self.peer(contender)?.ask(&contender.request)?;
-                let expected = *parameters.get_or_insert(answer.parameters);
-                if answer.parameters != expected {
-                    let (label, found) = (&contender.label, answer.parameters);
-                    bail!(
-                        "{}: {label} has {found} parameters, {} {expected}: not the same work",
-                        row.name,
-                        contenders[0].label,
-                    );
-                }
-                if round > 0 {
-                    rounds.push(answer.milliseconds);
-                }
+        let series = in_turn(contenders, self.rounds, |contender| {
+            let answer: Answer = self.peer(contender)?.ask(&contender.request)?;
+            let expected = *parameters.get_or_insert(answer.parameters);
+            if answer.parameters != expected {
+                let (label, found) = (&contender.label, answer.parameters);
+                bail!(
+                    "{}: {label} has {found} parameters, {} {expected}: not the same work",
+                    row.name,
+                    contenders[0].label,
+                );
             }
-        }
+            Ok(answer.milliseconds.0)
+        })?;
+        let labels = contenders.iter().map(|contender| contender.label.clone());
+        let series = labels.zip(series).collect();
         let Row { name, title, kind, images } = *row;
         let measured = Measured::new(name, title, "ms", series, kind.others_over_first());
         Ok(match images {
-            Some((images, cifar)) => measured.with_images(images, cifar),
-            None => measured,
+            Some((images, cifar)) => Trained::with_images(measured, images, cifar),
+            None => measured.into(),
         })
     }
 
@@ -214,13 +207,13 @@ impl Bench {
 
     /// Peak memory of fresh processes: all of it, and what is over that of a
     /// process which has loaded its code and done nothing yet.
-    fn memory(&self, row: &Row, contenders: &[Contender]) -> Result<Vec<Measured>> {
+    fn memory(&self, row: &Row, contenders: &[Contender]) -> Result<Vec<Trained>> {
         let (mut whole, mut over) = (Vec::new(), Vec::new());
         for Contender { label, side, threads, request } in contenders {
             let mut peer = self.start(*side, *threads)?;
             let loaded = peer.memory("VmRSS")?;
             for _ in 0..MEMORY_ROUNDS {
-                peer.ask(request)?;
+                peer.ask::<Answer>(request)?;
             }
             let peak = peer.memory("VmHWM")?;
             let mebibytes = |kibibytes: u64| vec![kibibytes as f64 / 1024.0];
@@ -229,8 +222,8 @@ impl Bench {
         }
         let (name, title) = (row.name, row.title);
         Ok(vec![
-            Measured::new(name, format!("{title}, without the code"), "MiB", over, false),
-            Measured::new(name, format!("{title}, whole process"), "MiB", whole, false),
+            Measured::new(name, format!("{title}, without the code"), "MiB", over, false).into(),
+            Measured::new(name, format!("{title}, whole process"), "MiB", whole, false).into(),
         ])
     }
 }

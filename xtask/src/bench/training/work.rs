@@ -1,17 +1,17 @@
 //! What is compared, with whom.
 
 /// A row of the comparison.
-pub(crate) struct Row {
-    pub(crate) name: &'static str,
-    pub(crate) title: &'static str,
-    pub(crate) kind: Kind,
+pub(super) struct Row {
+    pub(super) name: &'static str,
+    pub(super) title: &'static str,
+    pub(super) kind: Kind,
     /// Images of a repetition, and whether they are CIFAR-10's.
-    pub(crate) images: Option<(u32, bool)>,
+    pub(super) images: Option<(u32, bool)>,
 }
 
 /// How a row is measured; the words are what peers are asked for.
 #[derive(Clone, Copy)]
-pub(crate) enum Kind {
+pub(super) enum Kind {
     /// Time of ec2t and of PyTorch in each of its settings.
     Time(&'static str),
     /// Memory of processes that do this work and nothing else.
@@ -23,7 +23,7 @@ pub(crate) enum Kind {
 }
 
 /// All rows, in the order of the table.
-pub(crate) const ROWS: [Row; 10] = [
+pub(super) const ROWS: [Row; 10] = [
     Row {
         name: "resnet20-step",
         title: "ResNet-20 step, batch 128",
@@ -88,7 +88,7 @@ pub(crate) const ROWS: [Row; 10] = [
 
 /// Who works.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub(crate) enum Side {
+pub(super) enum Side {
     Ec2t,
     Torch,
     /// PyTorch with a malloc that keeps the pages it has, as our engine keeps its
@@ -98,7 +98,7 @@ pub(crate) enum Side {
 
 /// Settings of PyTorch: what they are called, who has them, what they add to a
 /// request.
-pub(crate) const TORCH: [(&str, Side, &str); 4] = [
+pub(super) const TORCH: [(&str, Side, &str); 4] = [
     ("PyTorch", Side::Torch, ""),
     ("PyTorch, channels last", Side::Torch, " channels_last"),
     ("PyTorch, malloc tuned", Side::TunedTorch, ""),
@@ -107,7 +107,7 @@ pub(crate) const TORCH: [(&str, Side, &str); 4] = [
 
 /// glibc's settings for [`Side::TunedTorch`]: no block is mapped by itself, and
 /// nothing is given back.
-pub(crate) const TUNED_MALLOC: [(&str, &str); 3] = [
+pub(super) const TUNED_MALLOC: [(&str, &str); 3] = [
     ("MALLOC_MMAP_THRESHOLD_", "4294967296"),
     ("MALLOC_TRIM_THRESHOLD_", "100000000000"),
     ("MALLOC_TOP_PAD_", "67108864"),
@@ -115,12 +115,12 @@ pub(crate) const TUNED_MALLOC: [(&str, &str); 3] = [
 
 /// One who takes part in a row.
 #[derive(Clone, Debug, PartialEq)]
-pub(crate) struct Contender {
-    pub(crate) label: String,
-    pub(crate) side: Side,
-    pub(crate) threads: usize,
+pub(super) struct Contender {
+    pub(super) label: String,
+    pub(super) side: Side,
+    pub(super) threads: usize,
     /// The line that it is asked with.
-    pub(crate) request: String,
+    pub(super) request: String,
 }
 
 impl Contender {
@@ -131,7 +131,7 @@ impl Contender {
 
 impl Kind {
     /// Those who take part, when `threads` may be used.
-    pub(crate) fn contenders(&self, threads: usize) -> Vec<Contender> {
+    pub(super) fn contenders(&self, threads: usize) -> Vec<Contender> {
         match *self {
             Kind::Time(work) | Kind::Memory(work) => {
                 let torch = TORCH.map(|(label, side, option)| Contender {
@@ -154,7 +154,7 @@ impl Kind {
 
     /// Whether the ratio is what the others need over what the first one needs: how
     /// many times as good it is. Else it is the other way round.
-    pub(crate) fn others_over_first(&self) -> bool {
+    pub(super) fn others_over_first(&self) -> bool {
         matches!(self, Kind::Time(_) | Kind::Threads(_))
     }
 }

@@ -1,0 +1,106 @@
+//! A network and images for it: run by us, and written for others.
+//!
+//! Others get a stem of files, such as `resnet20-64-1` for one image:
+//!
+//! | file | holds |
+//! |---|---|
+//! | `.ec2t` | the network; batch normalisation is folded, all weights are floats |
+//! | `.input` | images `[N, C, H, W]`, 32-bit floats, little endian |
+//! | `.output` | what our engine makes of them |
+//! | `.calibration` | on request, other images, to choose the ranges of integers from |
+
+use std::error::Error;
+use std::fs;
+use std::path::Path;
+use std::time::{Duration, Instant};
+
+use ec2t_format::{DenseTensor, Network, fold_batch_norm};
+use ec2t_infer::{Model, RunError};
+use serde_json::{Value, json};
+
+use super::images::Source;
+
+/// How long a round repeats its work, at least.
+const ROUND: Duration = Duration::from_millis(250);
+/// How often it does so, at least: a median has to have some choice.
+const RUNS: usize = 5;
+
+/// Ranges are chosen from at least so many images.
+const CALIBRATION: usize = 256;
+
+/// A network that is ready to run, and images for it.
+pub(super) struct Work {
+    network: Network,
+    model: Model,
+    batch: usize,
+    source: Source,
+    input: Vec<f32>,
+}
+
+impl Work {
+    pub(super) fn new(network: Network, batch: usize) -> Result<Self, Box<dyn Error>> {
+        let model = Model::new(network.clone())?;
+        let source = Source::of(&model);
+        let input = source.input(&model, batch)?;
+        Ok(Self { network, model, batch, source, input })
+    }
+
+    /// Median milliseconds of a run.
+    ///
+    /// A single image on a single thread runs in a session that is kept, as whoever
+    /// has such work would do it; all else goes through [`Model::run`].
+    pub(super) fn round(&self) -> Result<f64, RunError> {
+        if self.batch == 1 && rayon::current_num_threads() == 1 {
+            let mut session = self.model.session();
+            median(|| session.run(&self.input).map(drop))
+        } else {
+            median(|| self.model.run(&self.input, self.batch).map(drop))
+        }
+    }
+
+    /// Writes the files that begin with `stem`, and tells what is in them.
+    pub(super) fn write(&self, stem: &Path) -> Result<Value, Box<dyn Error>> {
+        let output = self.model.run(&self.input, self.batch)?;
+        fs::write(stem.with_extension("ec2t"), ec2t_format::write(&dense(&self.network)?))?;
+        fs::write(stem.with_extension("input"), bytes(&self.input))?;
+        fs::write(stem.with_extension("output"), bytes(&output))?;
+        Ok(json!({ "zeros": self.network.sparsity(), "images": self.source.name() }))
+    }
+
+    /// Writes whole batches of images to choose ranges from, and tells how many images
+    /// they have.
+    pub(super) fn calibrate(&self, stem: &Path) -> Result<Value, Box<dyn Error>> {
+        let count = CALIBRATION.next_multiple_of(self.batch);
+        let images = self.source.calibration(&self.model, count)?;
+        fs::write(stem.with_extension("calibration"), bytes(&images))?;
+        Ok(json!({ "images": count }))
+    }
+}
+
+/// Median milliseconds of `run`, repeated for a round.
+fn median(mut run: impl FnMut() -> Result<(), RunError>) -> Result<f64, RunError> {
+    let mut times = Vec::new();
+    let begin = Instant::now();
+    while begin.elapsed() < ROUND || times.len() < RUNS {
+        let start = Instant::now();
+        run()?;
+        times.push(start.elapsed().as_secs_f64() * 1e3);
+    }
+    times.sort_by(f64::total_cmp);
+    Ok(times[times.len() / 2])
+}
+
+/// The same network without codes, which takes readers of other programs long to
+/// decode, and with all that can be folded.
+fn dense(network: &Network) -> Result<Network, Box<dyn Error>> {
+    let (graph, tensors, _) = network.clone().into_parts();
+    let tensors = tensors.into_iter().map(|(name, tensor)| {
+        Ok((name, DenseTensor::new(tensor.shape().to_vec(), tensor.to_f32())?.into()))
+    });
+    let tensors = tensors.collect::<Result<_, Box<dyn Error>>>()?;
+    Ok(fold_batch_norm(&Network::new(graph, tensors)?))
+}
+
+fn bytes(values: &[f32]) -> Vec<u8> {
+    values.iter().flat_map(|value| value.to_le_bytes()).collect()
+}

@@ -80,28 +80,32 @@ impl Epilogue {
         &self,
         simd: S,
         o: usize,
-        sums: &[S::F32; V],
+        mut values: [S::F32; V],
         residual: Option<&[f32]>,
         output: &mut [f32],
     ) {
         let (scale, bias) = (simd.splat(self.scale[o]), simd.splat(self.bias[o]));
-        for (i, sum) in sums.iter().enumerate() {
-            let Some(output) = output.get_mut(i * S::LANES..) else { break };
-            let mut value = simd.add(simd.mul(*sum, scale), bias);
-            if let Some(residual) = residual {
-                let residual = &residual[i * S::LANES..];
-                let residual = match residual.len() >= S::LANES {
+        for value in &mut values {
+            *value = simd.add(simd.mul(*value, scale), bias);
+        }
+        if let Some(residual) = residual {
+            for (value, residual) in values.iter_mut().zip(residual.chunks(S::LANES)) {
+                let residual = match residual.len() == S::LANES {
                     true => simd.load(residual),
                     false => simd.load_partial(residual),
                 };
-                value = simd.add(value, residual);
+                *value = simd.add(*value, residual);
             }
-            if let Some(function) = self.activation {
-                value = function.of_vector(simd, value);
+        }
+        if let Some(function) = self.activation {
+            for value in &mut values {
+                *value = function.of_vector(simd, *value);
             }
-            match output.len() >= S::LANES {
-                true => simd.store(value, output),
-                false => simd.store_partial(value, output),
+        }
+        for (value, output) in values.iter().zip(output.chunks_mut(S::LANES)) {
+            match output.len() == S::LANES {
+                true => simd.store(*value, output),
+                false => simd.store_partial(*value, output),
             }
         }
         if let Some(function @ (Activation::Swish | Activation::Sigmoid)) = self.activation {

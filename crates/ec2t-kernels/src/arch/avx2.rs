@@ -88,15 +88,6 @@ impl Simd for Avx2 {
     }
 
     #[inline(always)]
-    fn load_even(self, from: &[f32]) -> __m256 {
-        let from: &[f32; 2 * LANES] = from.first_chunk().expect("two whole vectors");
-        let [low, high] = [self.load(&from[..LANES]), self.load(&from[LANES..])];
-        // Of each half of 128 bits, two values of both; then the middle ones change places.
-        let halves = registers!(_mm256_castps_pd(_mm256_shuffle_ps::<0b10_00_10_00>(low, high)));
-        registers!(_mm256_castpd_ps(_mm256_permute4x64_pd::<0b11_01_10_00>(halves)))
-    }
-
-    #[inline(always)]
     fn load_partial(self, from: &[f32]) -> __m256 {
         let lanes = first_lanes(self, from.len());
         // SAFETY: only lanes below the slice's length are read; the token proves AVX2.
@@ -132,6 +123,34 @@ impl Simd for Avx2 {
             registers!(_mm256_permute2f128_ps::<0x20>(low, high)),
             registers!(_mm256_permute2f128_ps::<0x31>(low, high)),
         ]
+    }
+
+    #[inline(always)]
+    fn deinterleave(self, low: __m256, high: __m256) -> [__m256; 2] {
+        // Of each half of 128 bits, two values of both; then the middle ones change places.
+        let even = registers!(_mm256_shuffle_ps::<0b10_00_10_00>(low, high));
+        let odd = registers!(_mm256_shuffle_ps::<0b11_01_11_01>(low, high));
+        [even, odd].map(
+            #[inline(always)]
+            |v| {
+                let pairs = registers!(_mm256_castps_pd(v));
+                registers!(_mm256_castpd_ps(_mm256_permute4x64_pd::<0b11_01_10_00>(pairs)))
+            },
+        )
+    }
+
+    #[inline(always)]
+    fn shift_up(self, v: __m256) -> __m256 {
+        let lanes = registers!(_mm256_setr_epi32(0, 0, 1, 2, 3, 4, 5, 6));
+        let zero = self.splat(0.0);
+        registers!(_mm256_blend_ps::<0b0000_0001>(_mm256_permutevar8x32_ps(v, lanes), zero))
+    }
+
+    #[inline(always)]
+    fn shift_down(self, v: __m256) -> __m256 {
+        let lanes = registers!(_mm256_setr_epi32(1, 2, 3, 4, 5, 6, 7, 7));
+        let zero = self.splat(0.0);
+        registers!(_mm256_blend_ps::<0b1000_0000>(_mm256_permutevar8x32_ps(v, lanes), zero))
     }
 
     #[inline(always)]

@@ -78,16 +78,6 @@ impl Simd for Avx512 {
     }
 
     #[inline(always)]
-    fn load_even(self, from: &[f32]) -> __m512 {
-        let from: &[f32; 2 * LANES] = from.first_chunk().expect("two whole vectors");
-        let [low, high] = [self.load(&from[..LANES]), self.load(&from[LANES..])];
-        let even = registers!(_mm512_setr_epi32(
-            0, 2, 4, 6, 8, 10, 12, 14, 16, 18, 20, 22, 24, 26, 28, 30
-        ));
-        registers!(_mm512_permutex2var_ps(low, even, high))
-    }
-
-    #[inline(always)]
     fn load_partial(self, from: &[f32]) -> __m512 {
         // SAFETY: only lanes below the slice's length are read; the token proves AVX-512 F.
         unsafe { _mm512_maskz_loadu_ps(first_lanes(from.len()), from.as_ptr()) }
@@ -121,6 +111,30 @@ impl Simd for Avx512 {
             #[inline(always)]
             |lanes| registers!(_mm512_permutex2var_ps(even, lanes, odd)),
         )
+    }
+
+    #[inline(always)]
+    fn deinterleave(self, low: __m512, high: __m512) -> [__m512; 2] {
+        let even = registers!(_mm512_setr_epi32(
+            0, 2, 4, 6, 8, 10, 12, 14, 16, 18, 20, 22, 24, 26, 28, 30
+        ));
+        let odd = registers!(_mm512_add_epi32(even, _mm512_set1_epi32(1)));
+        [even, odd].map(
+            #[inline(always)]
+            |lanes| registers!(_mm512_permutex2var_ps(low, lanes, high)),
+        )
+    }
+
+    #[inline(always)]
+    fn shift_up(self, v: __m512) -> __m512 {
+        let lanes = registers!(_mm512_castps_si512(v));
+        registers!(_mm512_castsi512_ps(_mm512_alignr_epi32::<15>(lanes, _mm512_setzero_si512())))
+    }
+
+    #[inline(always)]
+    fn shift_down(self, v: __m512) -> __m512 {
+        let lanes = registers!(_mm512_castps_si512(v));
+        registers!(_mm512_castsi512_ps(_mm512_alignr_epi32::<1>(_mm512_setzero_si512(), lanes)))
     }
 
     #[inline(always)]

@@ -77,12 +77,6 @@ impl Simd for Neon {
     }
 
     #[inline(always)]
-    fn load_even(self, from: &[f32]) -> float32x4_t {
-        let from: &[f32; 2 * LANES] = from.first_chunk().expect("two whole vectors");
-        registers!(vuzp1q_f32(self.load(&from[..LANES]), self.load(&from[LANES..])))
-    }
-
-    #[inline(always)]
     fn load_partial(self, from: &[f32]) -> float32x4_t {
         let mut lanes = [0.0; LANES];
         lanes.iter_mut().zip(from).for_each(|(lane, value)| *lane = *value);
@@ -109,6 +103,21 @@ impl Simd for Neon {
     #[inline(always)]
     fn interleave(self, even: float32x4_t, odd: float32x4_t) -> [float32x4_t; 2] {
         [registers!(vzip1q_f32(even, odd)), registers!(vzip2q_f32(even, odd))]
+    }
+
+    #[inline(always)]
+    fn deinterleave(self, low: float32x4_t, high: float32x4_t) -> [float32x4_t; 2] {
+        [registers!(vuzp1q_f32(low, high)), registers!(vuzp2q_f32(low, high))]
+    }
+
+    #[inline(always)]
+    fn shift_up(self, v: float32x4_t) -> float32x4_t {
+        registers!(vextq_f32::<3>(self.splat(0.0), v))
+    }
+
+    #[inline(always)]
+    fn shift_down(self, v: float32x4_t) -> float32x4_t {
+        registers!(vextq_f32::<1>(v, self.splat(0.0)))
     }
 
     #[inline(always)]

@@ -63,12 +63,6 @@ impl Simd for Portable {
     }
 
     #[inline(always)]
-    fn load_even(self, from: &[f32]) -> Lanes {
-        let from: &[f32; 2 * LANES] = from.first_chunk().expect("two whole vectors");
-        Lanes(std::array::from_fn(|i| from[2 * i]))
-    }
-
-    #[inline(always)]
     fn load_partial(self, from: &[f32]) -> Lanes {
         let mut lanes = [0.0; LANES];
         lanes.iter_mut().zip(from).for_each(|(lane, value)| *lane = *value);
@@ -92,6 +86,24 @@ impl Simd for Portable {
     fn interleave(self, even: Lanes, odd: Lanes) -> [Lanes; 2] {
         let ([a, b, c, d], [e, f, g, h]) = (even.0, odd.0);
         [Lanes([a, e, b, f]), Lanes([c, g, d, h])]
+    }
+
+    #[inline(always)]
+    fn deinterleave(self, low: Lanes, high: Lanes) -> [Lanes; 2] {
+        let ([a, b, c, d], [e, f, g, h]) = (low.0, high.0);
+        [Lanes([a, c, e, g]), Lanes([b, d, f, h])]
+    }
+
+    #[inline(always)]
+    fn shift_up(self, v: Lanes) -> Lanes {
+        let [a, b, c, _] = v.0;
+        Lanes([0.0, a, b, c])
+    }
+
+    #[inline(always)]
+    fn shift_down(self, v: Lanes) -> Lanes {
+        let [_, b, c, d] = v.0;
+        Lanes([b, c, d, 0.0])
     }
 
     #[inline(always)]

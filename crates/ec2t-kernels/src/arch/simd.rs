@@ -44,13 +44,6 @@ pub trait Simd: Copy + Send + Sync + 'static + super::sealed::Sealed {
     /// If there are fewer.
     fn load(self, from: &[f32]) -> Self::F32;
 
-    /// Every other value of the first `2 · LANES`, from the first one on.
-    ///
-    /// # Panics
-    ///
-    /// If there are fewer.
-    fn load_even(self, from: &[f32]) -> Self::F32;
-
     /// As many values as there are, at most [`LANES`](Self::LANES); zero in the
     /// lanes beyond.
     fn load_partial(self, from: &[f32]) -> Self::F32;
@@ -70,6 +63,15 @@ pub trait Simd: Copy + Send + Sync + 'static + super::sealed::Sealed {
 
     /// The lanes of two vectors in turn: the first of both, the second of both, ….
     fn interleave(self, even: Self::F32, odd: Self::F32) -> [Self::F32; 2];
+
+    /// The even and the odd lanes of two vectors in a row.
+    fn deinterleave(self, low: Self::F32, high: Self::F32) -> [Self::F32; 2];
+
+    /// Each lane one place up; 0 in the first.
+    fn shift_up(self, v: Self::F32) -> Self::F32;
+
+    /// Each lane one place down; 0 in the last.
+    fn shift_down(self, v: Self::F32) -> Self::F32;
 
     /// `a + b`.
     fn add(self, a: Self::F32, b: Self::F32) -> Self::F32;
@@ -121,6 +123,18 @@ pub trait Simd: Copy + Send + Sync + 'static + super::sealed::Sealed {
 
     /// Greatest lane; unspecified if one is NaN.
     fn max_lane(self, v: Self::F32) -> f32;
+
+    /// Every other value of the first `2 · LANES`, from the first one on.
+    ///
+    /// # Panics
+    ///
+    /// If there are fewer.
+    #[inline(always)]
+    fn load_even(self, from: &[f32]) -> Self::F32 {
+        let [low, high] = [self.load(from), self.load(&from[Self::LANES..])];
+        let [even, _] = self.deinterleave(low, high);
+        even
+    }
 
     /// `N` vectors, `step` values apart, for one check of the bounds.
     ///

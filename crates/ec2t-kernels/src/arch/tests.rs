@@ -164,9 +164,27 @@ fn even_values_are_loaded_and_put_back() {
         let [even, odd] = [0, 1].map(|first| simd.load_even(&values[first..]));
         let expected: Vec<f32> = (0..S::LANES).map(|i| 2.0 * i as f32).collect();
         assert_eq!(stored(simd, even)[..S::LANES], expected);
+        let [first, last] = [0, S::LANES].map(|first| simd.load(&values[first..]));
+        assert_eq!(
+            simd.deinterleave(first, last).map(|v| stored(simd, v)),
+            [even, odd].map(|v| stored(simd, v))
+        );
         let [low, high] = simd.interleave(even, odd).map(|v| stored(simd, v));
         assert_eq!(low[..S::LANES], values[..S::LANES]);
         assert_eq!(high[..S::LANES], values[S::LANES..2 * S::LANES]);
+    });
+}
+
+#[test]
+fn lanes_are_shifted_by_one() {
+    on_every_isa!(|simd: S| {
+        let values: Vec<f32> = (1..=S::LANES).map(|i| i as f32).collect();
+        let up = stored(simd, simd.shift_up(simd.load(&values)));
+        assert_eq!(up[0], 0.0);
+        assert_eq!(up[1..S::LANES], values[..S::LANES - 1]);
+        let down = stored(simd, simd.shift_down(simd.load(&values)));
+        assert_eq!(down[..S::LANES - 1], values[1..]);
+        assert_eq!(down[S::LANES - 1], 0.0);
     });
 }
 

@@ -31,6 +31,12 @@ impl Operation for Fill<'_> {
 
     #[inline(always)]
     fn eval<S: Simd>(self, simd: S) {
+        if self.layout.is_centered(S::LANES) {
+            return match self.layout.phases {
+                1 => self.centered::<S, 1>(simd),
+                _ => self.centered::<S, 2>(simd),
+            };
+        }
         let Self { layout, tile, channels, input, copy } = self;
         let [height, width] = layout.shape.input;
         let plane = layout.shape.input_plane();
@@ -72,6 +78,58 @@ impl Operation for Fill<'_> {
                     1 => lines.copy::<1>(source, rows.len(), copy),
                     2 => lines.copy::<2>(source, rows.len(), copy),
                     _ => lines.pick(source, stride, 0..channels.len(), rows.len(), copy),
+                }
+            }
+        }
+    }
+}
+
+impl Fill<'_> {
+    /// Kernels of three columns over rows that are one vector of each of `P` phases:
+    /// each row is read once, and shifted in registers.
+    #[inline(always)]
+    fn centered<S: Simd, const P: usize>(self, simd: S) {
+        let Self { layout, tile, channels, input, copy } = self;
+        let [height, width] = layout.shape.input;
+        let plane = height * width;
+        let first_row = layout.source_row(tile.start[0], 0);
+        let count = layout.group_rows(tile.size[0]);
+        let rows = inside(first_row, 1, height, count);
+        // A zero that compilers see would make them call `memset` for each short row.
+        let zero = simd.splat(black_box(0.0));
+        let row_end = (first_row + rows.end as isize) as usize * width;
+        let row_start = row_end - rows.len() * width;
+        for (channel, copy) in channels.zip(copy.chunks_exact_mut(layout.channel_len())) {
+            let image = &input[channel * plane..];
+            let mut source = &image[row_start..row_end];
+            let mut next = image.get(plane + row_start..).unwrap_or_default();
+            let (first, rest) = copy.split_at_mut(copy.len() / (P + 2));
+            let (second, rest) = rest.split_at_mut(rest.len() / (P + 1));
+            let (third, fourth) = rest.split_at_mut(rest.len() / P);
+            for row in 0..count {
+                let mut columns = [zero; P];
+                if rows.contains(&row) {
+                    for (column, values) in columns.iter_mut().zip(source.chunks_exact(S::LANES)) {
+                        *column = simd.load(values);
+                    }
+                    // The same row of the next channel, which lies too far for the hardware to see.
+                    simd.prefetch(next);
+                    source = &source[P * S::LANES..];
+                    next = next.get(P * S::LANES..).unwrap_or_default();
+                }
+                let at = row * S::LANES;
+                if P == 1 {
+                    let [column] = *columns.first_chunk().expect("one phase");
+                    simd.store(simd.shift_up(column), &mut first[at..]);
+                    simd.store(column, &mut second[at..]);
+                    simd.store(simd.shift_down(column), &mut third[at..]);
+                } else {
+                    let [low, high] = *columns.first_chunk().expect("two phases");
+                    let [even, odd] = simd.deinterleave(low, high);
+                    simd.store(simd.shift_up(odd), &mut first[at..]);
+                    simd.store(even, &mut second[at..]);
+                    simd.store(odd, &mut third[at..]);
+                    simd.store(simd.shift_down(even), &mut fourth[at..]);
                 }
             }
         }

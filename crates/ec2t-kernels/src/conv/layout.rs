@@ -147,6 +147,15 @@ impl Layout {
         self.row_groups() * self.group_rows(self.tile[0])
     }
 
+    /// Whether a kernel is three columns wide, and each row of the image one vector of each
+    /// phase: the usual case, which [`Fill`](super::fill::Fill) is quicker with.
+    pub(super) fn is_centered(&self, lanes: usize) -> bool {
+        let ConvShape { kernel, stride, dilation, padding, input, output, .. } = self.shape;
+        let is_dense = self.shares_rows && stride[1] == 1 && dilation[1] == 1;
+        let is_one_vector = self.tile[1] == lanes && output[1] == lanes * self.phases;
+        is_dense && is_one_vector && kernel[1] == 3 && padding[1] == 1 && input[1] == output[1]
+    }
+
     /// Values of the copy of one channel.
     pub(super) fn channel_len(&self) -> usize {
         self.copies() * self.copy_rows() * self.tile[1]

@@ -123,18 +123,37 @@ impl<T: Taps> Convolve<'_, T> {
         o: usize,
         sums: &[S::F32; N],
     ) {
-        let width = self.layout.shape.output[1];
+        // Whole rows, the usual case, have loops of their own, whose length is known.
+        let columns = V * P * S::LANES;
+        match tile.size[1] == columns {
+            true => self.finish_rows::<S, N, V, P>(simd, tile.start, columns, o, sums),
+            false => self.finish_rows::<S, N, V, P>(simd, tile.start, tile.size[1], o, sums),
+        }
+    }
+
+    #[inline(always)]
+    fn finish_rows<S: Simd, const N: usize, const V: usize, const P: usize>(
+        &mut self,
+        simd: S,
+        start: [usize; 2],
+        columns: usize,
+        o: usize,
+        sums: &[S::F32; N],
+    ) {
+        let [height, width] = self.layout.shape.output;
         for row in 0..N / (V * P) {
-            let line = (o * self.layout.shape.output[0] + tile.start[0] + row) * width;
-            let place = line + tile.start[1]..line + tile.start[1] + tile.size[1];
-            let residual = self.residual.map(|residual| &residual[place.clone()]);
-            let output = &mut self.output[place];
+            let first = (o * height + start[0] + row) * width + start[1];
+            let residual = self.residual.map(
+                #[inline(always)]
+                |all| &all[first..][..columns],
+            );
+            let output = &mut self.output[first..][..columns];
             if P == 1 {
                 let sums = sums[row * V..].first_chunk::<V>().expect("as many as rows have");
-                self.epilogue.finish_row(simd, o, sums, residual, output);
+                self.epilogue.finish_row(simd, o, *sums, residual, output);
             } else {
                 let sums = simd.interleave(sums[row], sums[N / P + row]);
-                self.epilogue.finish_row(simd, o, &sums, residual, output);
+                self.epilogue.finish_row(simd, o, sums, residual, output);
             }
         }
     }

@@ -2,8 +2,6 @@
 //!
 //! Tensors are `[C, H, W]`; `plane` is the number of pixels of a channel.
 
-use crate::arch::Simd;
-
 /// A function of each element.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Activation {
@@ -30,26 +28,6 @@ impl Activation {
             Activation::Sigmoid => "sigmoid",
         }
     }
-
-    /// The function of each lane, with the same bits as that of single values; the
-    /// functions with exponentials are left out.
-    #[inline(always)]
-    pub(crate) fn of_vector<S: Simd>(self, simd: S, x: S::F32) -> S::F32 {
-        match self {
-            Activation::Relu => simd.max(simd.splat(0.0), x),
-            Activation::Relu6 => relu6_of_vector(simd, x),
-            Activation::HardSwish => {
-                let gate = relu6_of_vector(simd, simd.add(x, simd.splat(3.0)));
-                simd.div(simd.mul(x, gate), simd.splat(6.0))
-            }
-            Activation::Swish | Activation::Sigmoid => x,
-        }
-    }
-}
-
-#[inline(always)]
-fn relu6_of_vector<S: Simd>(simd: S, x: S::F32) -> S::F32 {
-    simd.min(simd.splat(6.0), simd.max(simd.splat(0.0), x))
 }
 
 /// `max(x, 0)`; not a number stays that, so that a broken network shows.

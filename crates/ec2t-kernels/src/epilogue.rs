@@ -73,43 +73,45 @@ impl Epilogue {
         Self { scale: self.scale.into_iter().map(|scale| scale * factor).collect(), ..self }
     }
 
-    /// Finishes the sums of a row of pixels of output channel `o` and writes them:
-    /// as many as `output` has, of which the last vector may be a part.
+    /// Scales the sums of output channel `o` and adds the bias.
     #[inline(always)]
-    pub(crate) fn finish_row<S: Simd, const V: usize>(
-        &self,
-        simd: S,
-        o: usize,
-        mut values: [S::F32; V],
-        residual: Option<&[f32]>,
-        output: &mut [f32],
-    ) {
+    pub(crate) fn scale_vectors<S: Simd>(&self, simd: S, o: usize, sums: &mut [S::F32]) {
         let (scale, bias) = (simd.splat(self.scale[o]), simd.splat(self.bias[o]));
-        for value in &mut values {
-            *value = simd.add(simd.mul(*value, scale), bias);
+        for sum in sums {
+            *sum = simd.add(simd.mul(*sum, scale), bias);
         }
-        if let Some(residual) = residual {
-            for (value, residual) in values.iter_mut().zip(residual.chunks(S::LANES)) {
-                let residual = match residual.len() == S::LANES {
-                    true => simd.load(residual),
-                    false => simd.load_partial(residual),
-                };
-                *value = simd.add(*value, residual);
+    }
+
+    /// Activates vectors, unless it takes exponentials: those follow by
+    /// [`activate_exponential`](Self::activate_exponential), in memory.
+    #[inline(always)]
+    pub(crate) fn activate_vectors<S: Simd>(&self, simd: S, values: &mut [S::F32]) {
+        match self.activation {
+            None | Some(Activation::Swish | Activation::Sigmoid) => {}
+            Some(Activation::Relu) => {
+                for x in values {
+                    *x = simd.max(simd.splat(0.0), *x);
+                }
+            }
+            Some(Activation::Relu6) => {
+                for x in values {
+                    *x = relu6_vector(simd, *x);
+                }
+            }
+            Some(Activation::HardSwish) => {
+                for x in values {
+                    let gate = relu6_vector(simd, simd.add(*x, simd.splat(3.0)));
+                    *x = simd.div(simd.mul(*x, gate), simd.splat(6.0));
+                }
             }
         }
-        if let Some(function) = self.activation {
-            for value in &mut values {
-                *value = function.of_vector(simd, *value);
-            }
-        }
-        for (value, output) in values.iter().zip(output.chunks_mut(S::LANES)) {
-            match output.len() == S::LANES {
-                true => simd.store(*value, output),
-                false => simd.store_partial(*value, output),
-            }
-        }
+    }
+
+    /// The activations that [`activate_vectors`](Self::activate_vectors) leaves out.
+    #[inline(always)]
+    pub(crate) fn activate_exponential(&self, values: &mut [f32]) {
         if let Some(function @ (Activation::Swish | Activation::Sigmoid)) = self.activation {
-            activate(output, function);
+            outlined(values, function);
         }
     }
 
@@ -129,4 +131,16 @@ impl Epilogue {
             activate(values, activation);
         }
     }
+}
+
+/// [`relu6`](crate::elementwise::relu6) of each lane.
+#[inline(always)]
+fn relu6_vector<S: Simd>(simd: S, x: S::F32) -> S::F32 {
+    simd.min(simd.splat(6.0), simd.max(simd.splat(0.0), x))
+}
+
+/// Activates values in a function of its own, so that loops around it stay short.
+#[inline(never)]
+fn outlined(values: &mut [f32], function: Activation) {
+    activate(values, function);
 }

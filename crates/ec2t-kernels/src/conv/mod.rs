@@ -104,7 +104,7 @@ impl<T: Taps> Convolve<'_, T> {
                 }
             }
             match part.is_last {
-                true => self.finish::<S, N, V, P>(simd, part.tile, o, &sums),
+                true => self.finish::<S, N, V, P>(simd, part.tile, o, sums),
                 false => {
                     for (sum, after) in sums.iter().zip(partial.chunks_exact_mut(S::LANES)) {
                         simd.store(*sum, after);
@@ -121,42 +121,88 @@ impl<T: Taps> Convolve<'_, T> {
         simd: S,
         tile: Tile,
         o: usize,
-        sums: &[S::F32; N],
+        sums: [S::F32; N],
     ) {
+        let [height, width] = self.layout.shape.output;
+        let mut values = joined::<S, N, P>(simd, sums);
+        self.epilogue.scale_vectors(simd, o, &mut values);
+        let lines = Lines {
+            first: (o * height + tile.start[0]) * width + tile.start[1],
+            pitch: width,
+            columns: tile.size[1],
+            vectors: V * P,
+        };
         // Whole rows, the usual case, have loops of their own, whose length is known.
-        let columns = V * P * S::LANES;
-        match tile.size[1] == columns {
-            true => self.finish_rows::<S, N, V, P>(simd, tile.start, columns, o, sums),
-            false => self.finish_rows::<S, N, V, P>(simd, tile.start, tile.size[1], o, sums),
+        if tile.size[1] == V * P * S::LANES {
+            let lines = Lines { columns: V * P * S::LANES, ..lines };
+            self.finish_lines::<S, N>(simd, lines, values);
+        } else {
+            self.finish_lines::<S, N>(simd, lines, values);
         }
     }
 
     #[inline(always)]
-    fn finish_rows<S: Simd, const N: usize, const V: usize, const P: usize>(
+    fn finish_lines<S: Simd, const N: usize>(
         &mut self,
         simd: S,
-        start: [usize; 2],
-        columns: usize,
-        o: usize,
-        sums: &[S::F32; N],
+        lines: Lines,
+        mut values: [S::F32; N],
     ) {
-        let [height, width] = self.layout.shape.output;
-        for row in 0..N / (V * P) {
-            let first = (o * height + start[0] + row) * width + start[1];
-            let residual = self.residual.map(
-                #[inline(always)]
-                |all| &all[first..][..columns],
-            );
-            let output = &mut self.output[first..][..columns];
-            if P == 1 {
-                let sums = sums[row * V..].first_chunk::<V>().expect("as many as rows have");
-                self.epilogue.finish_row(simd, o, *sums, residual, output);
-            } else {
-                let sums = simd.interleave(sums[row], sums[N / P + row]);
-                self.epilogue.finish_row(simd, o, sums, residual, output);
+        if let Some(residual) = self.residual {
+            for (i, value) in values.iter_mut().enumerate() {
+                let residual = &residual[lines.vector::<S>(i)];
+                let residual = match residual.len() == S::LANES {
+                    true => simd.load(residual),
+                    false => simd.load_partial(residual),
+                };
+                *value = simd.add(*value, residual);
             }
         }
+        self.epilogue.activate_vectors(simd, &mut values);
+        for (i, value) in values.iter().enumerate() {
+            let output = &mut self.output[lines.vector::<S>(i)];
+            match output.len() == S::LANES {
+                true => simd.store(*value, output),
+                false => simd.store_partial(*value, output),
+            }
+            self.epilogue.activate_exponential(output);
+        }
     }
+}
+
+/// Rows of the output that a tile is written to.
+#[derive(Clone, Copy)]
+struct Lines {
+    /// Place of the first pixel.
+    first: usize,
+    /// Values between rows.
+    pitch: usize,
+    /// Pixels of a row, and vectors that it takes or more.
+    columns: usize,
+    vectors: usize,
+}
+
+impl Lines {
+    /// Places of the pixels of a vector, which may be only a part of it, or none.
+    #[inline(always)]
+    fn vector<S: Simd>(self, i: usize) -> Range<usize> {
+        let (row, column) = (i / self.vectors, i % self.vectors * S::LANES);
+        let line = self.first + row * self.pitch;
+        line + column.min(self.columns)..line + (column + S::LANES).min(self.columns)
+    }
+}
+
+/// The vectors of a tile row by row, even and odd columns in turn.
+#[inline(always)]
+fn joined<S: Simd, const N: usize, const P: usize>(simd: S, sums: [S::F32; N]) -> [S::F32; N] {
+    let mut values = sums;
+    if P == 2 {
+        for row in 0..N / P {
+            let [low, high] = simd.interleave(sums[row], sums[N / P + row]);
+            (values[P * row], values[P * row + 1]) = (low, high);
+        }
+    }
+    values
 }
 
 /// All tiles of an image.

@@ -38,11 +38,15 @@ const BLOCK_BYTES: usize = 31 << 10;
 /// depend on the instruction set, because the order of additions must not.
 const NOMINAL_TILE: usize = 128;
 
+/// Pixels of a tile, and nominal ones, where kernels have one tap: these are short of
+/// additions for each output and block, so blocks are long and tiles small.
+const POINTWISE_TILE: usize = 64;
+
 /// Lanes that it is reckoned with.
 const NOMINAL_LANES: usize = 16;
 
 /// Output channels that share a copy: so many partial sums wait in the cache.
-const CHUNK: usize = 64;
+const CHUNK: usize = 256;
 
 /// Rows that a tile may have, and vectors in a row: there is a loop for each pair
 /// that has no more than [`MAX_VECTORS`] vectors.
@@ -75,7 +79,11 @@ impl Layout {
         let isa = best_isa(shape.output, isa);
         let phases = if has_phases(&shape, isa.lanes()) { 2 } else { 1 };
         let width = shape.output[1].div_ceil(phases);
-        let tile = tile_of([shape.output[0], width], isa.lanes(), MAX_VECTORS / phases);
+        let most = match shape.kernel {
+            [1, 1] => (POINTWISE_TILE / isa.lanes()).min(MAX_VECTORS),
+            _ => MAX_VECTORS / phases,
+        };
+        let tile = tile_of([shape.output[0], width], isa.lanes(), most);
         let shares_rows = shape.stride[0] == 1 && shape.dilation[0] == 1;
         let mut layout = Self { shape, isa, tile, phases, shares_rows, block: 1 };
         let error = TooLarge { kernel: shape.kernel };
@@ -99,8 +107,9 @@ impl Layout {
     /// As many channels as the cache holds, shared out evenly over the blocks.
     fn channels_per_block(&self) -> usize {
         let ConvShape { kernel, output: [height, width], .. } = self.shape;
-        let columns = width.next_multiple_of(8).min(NOMINAL_TILE);
-        let tile_rows = (NOMINAL_TILE / columns).clamp(1, height);
+        let nominal = if kernel == [1, 1] { POINTWISE_TILE } else { NOMINAL_TILE };
+        let columns = width.next_multiple_of(8).min(nominal);
+        let tile_rows = (nominal / columns).clamp(1, height);
         let rows = if self.shares_rows { tile_rows + kernel[0] - 1 } else { tile_rows * kernel[0] };
         let columns = match has_phases(&self.shape, NOMINAL_LANES) {
             true => columns / 2 * (kernel[1] + 1),

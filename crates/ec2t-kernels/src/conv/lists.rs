@@ -38,6 +38,8 @@ pub(super) struct Lists {
     chunks: usize,
     /// Granules between rows of the copy and between its phases.
     steps: [usize; 2],
+    /// Whether there are runs of several taps.
+    has_runs: bool,
     ratio: f32,
     /// 1, which the compiler must not know: it would make a multiplication by 1 and an
     /// addition an addition.
@@ -60,6 +62,7 @@ impl Lists {
             starts: Vec::new(),
             chunks: layout.chunks().count(),
             steps: [layout.row_step(), layout.phase_step()],
+            has_runs: layout.shares_rows && layout.shape.kernel[0] > 1,
             ratio: weights.ratio(),
             one: 1.0,
         };
@@ -141,8 +144,10 @@ impl Taps for Lists {
         let [row_step, phase_step] = self.steps;
         let plus = Terms { simd, copy, row_step, phase_step, one: simd.splat(self.one) };
         plus.add_runs::<N, V, P, 1, false>(&mut sums, take(positive[0]));
-        plus.add_runs::<N, V, P, 2, false>(&mut sums, take(positive[1]));
-        plus.add_runs::<N, V, P, 3, false>(&mut sums, take(positive[2]));
+        if self.has_runs {
+            plus.add_runs::<N, V, P, 2, false>(&mut sums, take(positive[1]));
+            plus.add_runs::<N, V, P, 3, false>(&mut sums, take(positive[2]));
+        }
         let ratio = simd.splat(self.ratio);
         sums = sums.map(
             #[inline(always)]
@@ -150,8 +155,10 @@ impl Taps for Lists {
         );
         let minus = Terms { one: simd.splat(-self.one), ..plus };
         minus.add_runs::<N, V, P, 1, true>(&mut sums, take(negative[0]));
-        minus.add_runs::<N, V, P, 2, true>(&mut sums, take(negative[1]));
-        minus.add_runs::<N, V, P, 3, true>(&mut sums, take(negative[2]));
+        if self.has_runs {
+            minus.add_runs::<N, V, P, 2, true>(&mut sums, take(negative[1]));
+            minus.add_runs::<N, V, P, 3, true>(&mut sums, take(negative[2]));
+        }
         cursor.offset +=
             positive.iter().chain(&negative).map(|count| u32::from(*count)).sum::<u32>();
         cursor.output += 1;

@@ -32,7 +32,8 @@ impl TernaryLinear {
         for o in 0..outputs {
             ends.push([0, 1].map(|list| {
                 let row = 0..in_features;
-                let listed = row.filter(|i| weights.list(o * in_features + i) == Some(list));
+                let codes = &weights.codes[o * in_features..];
+                let listed = row.filter(|i| weights.list(codes[*i]) == Some(list));
                 inputs.extend(listed.map(|i| u32::try_from(i).expect("fewer inputs than 2^32")));
                 inputs.len()
             }));

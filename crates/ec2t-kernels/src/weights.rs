@@ -26,12 +26,14 @@ impl TernaryWeights<'_> {
         if self.w_neg == 0.0 { self.w_pos } else { self.w_neg }
     }
 
-    /// The list that a weight belongs to: 0 for positive ones, 1 for negative ones.
-    /// Codes whose value is 0 are in neither.
-    pub(crate) fn list(&self, position: usize) -> Option<usize> {
-        match self.codes[position].signum() {
-            1 if self.w_pos != 0.0 => Some(0),
-            -1 if self.w_neg != 0.0 => Some(1),
+    /// The list that weights of a code belong to: 0 for positive ones, 1 for negative
+    /// ones. Those whose value is 0 are in neither.
+    #[inline]
+    pub(crate) fn list(&self, code: i8) -> Option<usize> {
+        match code {
+            0 => None,
+            1.. if self.w_pos != 0.0 => Some(0),
+            ..0 if self.w_neg != 0.0 => Some(1),
             _ => None,
         }
     }

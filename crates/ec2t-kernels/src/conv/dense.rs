@@ -99,20 +99,15 @@ struct Weights {
 impl Weights {
     fn new(layout: &Layout, weights: &[f32]) -> Self {
         let [rows, columns] = layout.shape.kernel;
-        let first = layout.block_channels(0, 0);
-        let offsets = first.flat_map(|channel| {
-            (0..rows).flat_map(move |row| {
-                (0..columns).map(move |column| layout.offset(channel, row, column))
-            })
-        });
         let block = |block| {
-            let channels = layout.block_channels(0, block);
-            [channels.start, channels.len()].map(|channels| channels * rows * columns)
+            let taps = layout.block_channels(0, block).len() * rows * columns;
+            [layout.first_weight(0, block), taps]
         };
         Self {
             weights: weights.to_vec(),
             taps: layout.shape.taps(),
-            offsets: offsets.collect(),
+            // Blocks start alike, and the first one is the longest.
+            offsets: layout.offsets(0),
             blocks: (0..layout.blocks()).map(block).collect(),
             chunks: layout.chunks().map(|(_, outputs)| outputs.start).collect(),
             phase_step: layout.phase_step(),

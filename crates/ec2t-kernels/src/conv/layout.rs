@@ -199,11 +199,24 @@ impl Layout {
         self.copy_rows() * self.row_step()
     }
 
-    /// Where tap `(row, column)` of a channel of a block starts, in granules.
-    pub(super) fn offset(&self, channel: usize, row: usize, column: usize) -> u16 {
-        let first_row = if self.shares_rows { row } else { row * self.tile[0] };
-        let line = (channel * self.copies() + column) * self.copy_rows() + first_row;
-        u16::try_from(line * self.row_step()).expect("checked when the layout was made")
+    /// Where the taps of a block start in the copy, in granules: `[channels, KH, KW]`.
+    pub(super) fn offsets(&self, block: usize) -> Vec<u16> {
+        let [rows, columns] = self.shape.kernel;
+        let taps = (0..self.block_channels(0, block).len()).flat_map(|channel| {
+            (0..rows).flat_map(move |row| (0..columns).map(move |column| [channel, row, column]))
+        });
+        let offset = |[channel, row, column]: [usize; 3]| {
+            let first_row = if self.shares_rows { row } else { row * self.tile[0] };
+            let line = (channel * self.copies() + column) * self.copy_rows() + first_row;
+            u16::try_from(line * self.row_step()).expect("checked when the layout was made")
+        };
+        taps.map(offset).collect()
+    }
+
+    /// Position of an output's first weight of a block among all weights.
+    pub(super) fn first_weight(&self, output: usize, block: usize) -> usize {
+        let channel = self.block_channels(0, block).start;
+        (output * self.group_channels() + channel) * self.shape.kernel[0] * self.shape.kernel[1]
     }
 
     /// Groups of rows in a copy: one, or one for each tap row.

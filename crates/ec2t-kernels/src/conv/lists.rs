@@ -66,12 +66,17 @@ impl Lists {
             ratio: weights.ratio(),
             one: 1.0,
         };
+        lists.offsets.reserve_exact(weights.codes.iter().filter(|code| **code != 0).count());
+        let mut runs = Runs::default();
         for block in 0..layout.blocks() {
+            let offsets = layout.offsets(block);
             for (_, outputs) in layout.chunks() {
                 let [offset, output] = [lists.offsets.len(), lists.counts.len()].map(narrow);
                 lists.starts.push(Cursor { offset, output });
                 for o in outputs {
-                    lists.push(layout, weights, block, o);
+                    let first = layout.first_weight(o, block);
+                    runs.collect(layout, weights, first, &offsets);
+                    lists.push(&mut runs);
                 }
             }
         }
@@ -86,30 +91,50 @@ impl Lists {
             + size_of_val(&self.starts[..])
     }
 
-    /// Adds the taps of output `o` in a block.
-    fn push(&mut self, layout: &Layout, weights: TernaryWeights<'_>, block: usize, o: usize) {
+    /// Adds the runs of an output, and empties them.
+    fn push(&mut self, runs: &mut Runs) {
+        let count = |list: &Vec<u16>| u16::try_from(list.len()).expect("no more than offsets");
+        self.counts.push(runs.0.each_ref().map(|runs| runs.each_ref().map(count)));
+        for list in runs.0.iter_mut().flatten() {
+            self.offsets.append(list);
+        }
+    }
+}
+
+/// The runs of one output, positive ones and negative ones, by their length.
+#[derive(Default)]
+struct Runs([[Vec<u16>; LONGEST_RUN]; 2]);
+
+impl Runs {
+    /// Finds those among the weights from `first` on, whose taps lie at `offsets`.
+    fn collect(
+        &mut self,
+        layout: &Layout,
+        weights: TernaryWeights<'_>,
+        first: usize,
+        offsets: &[u16],
+    ) {
         let [rows, columns] = layout.shape.kernel;
-        let group_channels = layout.group_channels();
-        let mut runs: [[Vec<u16>; LONGEST_RUN]; 2] = Default::default();
-        for (position, channel) in layout.block_channels(0, block).enumerate() {
-            let kernel = (o * group_channels + channel) * rows * columns;
+        let most = if layout.shares_rows { LONGEST_RUN } else { 1 };
+        let codes = weights.codes[first..].chunks_exact(rows * columns);
+        for (codes, offsets) in codes.zip(offsets.chunks_exact(rows * columns)) {
             for column in 0..columns {
-                let list = |row: usize| weights.list(kernel + row * columns + column);
                 let mut row = 0;
                 while row < rows {
-                    let most = if layout.shares_rows { LONGEST_RUN.min(rows - row) } else { 1 };
-                    let first = list(row);
-                    let length = (1..most).find(|i| list(row + i) != first).unwrap_or(most);
-                    if let Some(list) = first {
-                        runs[list][length - 1].push(layout.offset(position, row, column));
+                    let first = row * columns + column;
+                    let code = codes[first];
+                    let most = most.min(rows - row);
+                    let mut length = 1;
+                    while length < most && codes[first + length * columns] == code {
+                        length += 1;
+                    }
+                    if let Some(list) = weights.list(code) {
+                        self.0[list][length - 1].push(offsets[first]);
                     }
                     row += length;
                 }
             }
         }
-        let count = |list: &Vec<u16>| u16::try_from(list.len()).expect("no more than offsets");
-        self.counts.push(runs.each_ref().map(|runs| runs.each_ref().map(count)));
-        self.offsets.extend(runs.iter().flatten().flatten());
     }
 }
 

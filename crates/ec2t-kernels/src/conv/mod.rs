@@ -226,9 +226,10 @@ impl<T: Taps> Operation for Tiles<'_, T> {
             while column < width {
                 // Tiles are as wide as the image, or as many vectors as are left of it.
                 let left = width - column;
+                let most = tile_columns / S::LANES;
                 let vectors = match width <= tile_columns * phases {
-                    true => tile_columns / S::LANES,
-                    false => largest_piece(left.div_ceil(S::LANES)).unwrap_or(1),
+                    true => most,
+                    false => largest_piece(left.div_ceil(S::LANES).min(most)).unwrap_or(1),
                 };
                 let columns = left.min(vectors * S::LANES * phases);
                 let tile = Tile { start: [row, column], size: [rows, columns], vectors };

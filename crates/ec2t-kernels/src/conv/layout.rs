@@ -30,20 +30,20 @@ use crate::shape::{ConvShape, TooLarge};
 /// Values that an offset counts in: the narrowest vectors.
 pub(super) const GRANULE: usize = 4;
 
-/// Bytes of the copy of one block of channels, half of a usual first-level cache
-/// and more: the other part is for sums that wait for the next block.
+/// Bytes of the copy of one block of channels: about the smallest first-level cache.
+/// (Fewer give more blocks to begin and end; with 40 KB loops wait for memory.)
 const BLOCK_BYTES: usize = 31 << 10;
 
 /// Output pixels of a tile that the size of a block is reckoned with. It does not
 /// depend on the instruction set, because the order of additions must not.
 const NOMINAL_TILE: usize = 128;
 
+/// Lanes that it is reckoned with.
+const NOMINAL_LANES: usize = 16;
+
 /// Pixels of a tile, and nominal ones, where kernels have one tap: these are short of
 /// additions for each output and block, so blocks are long and tiles small.
 const POINTWISE_TILE: usize = 64;
-
-/// Lanes that it is reckoned with.
-const NOMINAL_LANES: usize = 16;
 
 /// Output channels that share a copy: so many partial sums wait in the cache.
 const CHUNK: usize = 256;

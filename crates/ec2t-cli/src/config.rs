@@ -94,11 +94,11 @@ pub(crate) struct Export {
     pub(crate) fold_batch_norm: bool,
     /// Precision of all numbers that are not ternary.
     pub(crate) side: Precision,
-    /// How small to make the file.
+    /// How small to make the file, or how quick to read.
     pub(crate) effort: Compression,
 }
 
-/// How small to make a model file.
+/// How small to make a model file, or how quick to read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, clap::ValueEnum)]
 #[serde(rename_all = "lowercase")]
 pub(crate) enum Compression {
@@ -106,6 +106,8 @@ pub(crate) enum Compression {
     Balanced,
     /// One per cent smaller, and some four times slower to read.
     Max,
+    /// Ready for kernels: several times larger, and read without decoding.
+    Ready,
 }
 
 impl From<Compression> for Effort {
@@ -113,6 +115,7 @@ impl From<Compression> for Effort {
         match compression {
             Compression::Balanced => Effort::Balanced,
             Compression::Max => Effort::Max,
+            Compression::Ready => Effort::Ready,
         }
     }
 }

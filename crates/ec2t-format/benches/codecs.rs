@@ -73,8 +73,10 @@ fn codecs(criterion: &mut Criterion) {
 
 fn files(criterion: &mut Criterion) {
     let network = read(RESNET20).expect("a good file");
-    for (name, file) in [("balanced", write(&network)), ("max", write_with(&network, Effort::Max))]
+    for (name, effort) in
+        [("balanced", Effort::Balanced), ("max", Effort::Max), ("ready", Effort::Ready)]
     {
+        let file = write_with(&network, effort);
         criterion.bench_function(&format!("file/{name}/read"), |bencher| {
             bencher.iter(|| black_box(read(&file)).expect("a good file"));
         });

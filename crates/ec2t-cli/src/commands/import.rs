@@ -53,7 +53,7 @@ pub(crate) struct ImportArgs {
     /// Precision of all numbers that are not ternary.
     #[arg(long, value_enum, default_value = "f32")]
     side: Precision,
-    /// How small to make the file.
+    /// How small to make the file, or how quick to read.
     #[arg(long, value_enum, default_value = "balanced")]
     effort: Compression,
     /// Print the result as JSON.

@@ -9,7 +9,8 @@ use super::export::with_storage;
 use crate::config::{Compression, Precision};
 use crate::output::{grouped, print, write_file};
 
-/// Write a model file anew: in the current version, smaller, or with other floats.
+/// Write a model file anew: in the current version, smaller, quicker to read, or with other
+/// floats.
 ///
 /// All values stay as they are, unless --side rounds the floats. Sections that this version
 /// does not know are left out.
@@ -21,7 +22,7 @@ pub(crate) struct RepackArgs {
     /// Model file to write; it may be the same.
     #[arg(short, long, value_name = "FILE")]
     output: PathBuf,
-    /// How small to make the file; as the file is, if not given.
+    /// How small to make the file, or how quick to read; as the file is, if not given.
     #[arg(long, value_enum)]
     effort: Option<Compression>,
     /// Precision of all numbers that are not ternary; as they are, if not given.

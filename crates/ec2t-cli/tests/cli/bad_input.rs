@@ -100,7 +100,7 @@ fn verify_goes_on_behind_a_bad_file_and_tells_the_place() {
     assert_has(&stderr, &["bad.ec2t: ", &place, ", expected 0x", "none.ec2t: No such file"]);
     assert_has(&stderr, &["bad files: 2 of 3"]);
     assert_eq!(stdout.lines().count(), 1);
-    assert_has(&stdout, &["model.ec2t: good, version 1.1"]);
+    assert_has(&stdout, &["model.ec2t: good, version 1.2"]);
 
     let [stdout, _] = verify("verify bad.ec2t none.ec2t model.ec2t --json");
     let found: serde_json::Value = serde_json::from_str(&stdout).unwrap();

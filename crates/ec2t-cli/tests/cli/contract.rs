@@ -63,6 +63,24 @@ fn inspect_adds_up_to_the_byte() {
 }
 
 #[test]
+fn repack_makes_a_file_ready_and_small_again() {
+    let sandbox = Sandbox::with_model();
+    let encodings = |file: &str| -> Vec<String> {
+        let layers = sandbox.json(&format!("inspect {file} --json"))["layers"].take();
+        let layers = layers.as_array().unwrap().iter();
+        layers.map(|layer| layer["encoding"].as_str().unwrap().to_owned()).collect()
+    };
+    sandbox.good("repack model.ec2t -o ready.ec2t --effort ready");
+    sandbox.good("verify ready.ec2t");
+    assert_eq!(encodings("ready.ec2t").iter().filter(|encoding| *encoding == "lists").count(), 4);
+    assert!(!encodings("model.ec2t").contains(&"lists".to_owned()));
+    sandbox.good("repack ready.ec2t -o again.ec2t");
+    assert!(sandbox.read("again.ec2t") == sandbox.read("ready.ec2t"));
+    sandbox.good("repack ready.ec2t -o small.ec2t --effort balanced");
+    assert!(sandbox.read("small.ec2t") == sandbox.read("model.ec2t"));
+}
+
+#[test]
 fn inspect_shows_the_same_numbers_to_people() {
     let sandbox = Sandbox::with_model();
     let text = sandbox.good("inspect model.ec2t").stdout;

@@ -12,11 +12,12 @@
 //! | 2 | [`MaskSign`](CodecId::MaskSign) | 2 − s |
 //! | 3 | [`Balanced`](CodecId::Balanced) | less than the zeroth-order entropy where kernels have structure |
 //! | 4 | [`Max`](CodecId::Max) | less again, at a quarter of the speed |
+//! | 5 | [`Lists`](CodecId::Lists) | 16 (1 − s) and two counts for each output |
 //! | 6 | [`Order0`](CodecId::Order0) | the zeroth-order entropy and a few bytes |
 //!
-//! Numbers are never reused. 5 is reserved, 240–255 are for private use. The
-//! arithmetic coders are `range`, which codes decisions, and the models that
-//! predict them: `order0`, `balanced`, `mixed`.
+//! Numbers are never reused, and 240–255 are for private use. The arithmetic coders
+//! are `range`, which codes decisions, and the models that predict them: `order0`,
+//! `balanced`, `mixed`. Lists are large, and need no decoding.
 #![cfg_attr(not(test), deny(clippy::indexing_slicing, clippy::arithmetic_side_effects))]
 
 mod adaptive;
@@ -25,7 +26,9 @@ mod bits;
 mod contexts;
 mod density;
 mod entropy;
+mod error;
 mod kernels;
+mod lists;
 mod logistic;
 mod mask_sign;
 mod mixed;
@@ -39,6 +42,7 @@ mod zero_map;
 use alloc::vec::Vec;
 
 use self::entropy::Model;
+pub use self::error::CodecError;
 pub use self::kernels::Kernels;
 
 /// The codecs by their number in a file.
@@ -56,18 +60,21 @@ pub enum CodecId {
     Balanced = 3,
     /// Arithmetic coding; many predictions mixed. Smaller and slower.
     Max = 4,
+    /// Positions of the weights that are not zero; for kernels.
+    Lists = 5,
     /// Arithmetic coding of each weight by itself.
     Order0 = 6,
 }
 
 impl CodecId {
     /// Every codec, in the order of the numbers.
-    pub const ALL: [CodecId; 6] = [
+    pub const ALL: [CodecId; 7] = [
         CodecId::TwoBit,
         CodecId::Trits,
         CodecId::MaskSign,
         CodecId::Balanced,
         CodecId::Max,
+        CodecId::Lists,
         CodecId::Order0,
     ];
 
@@ -89,7 +96,23 @@ impl CodecId {
             CodecId::MaskSign => "mask+sign",
             CodecId::Balanced => "balanced",
             CodecId::Max => "max",
+            CodecId::Lists => "lists",
             CodecId::Order0 => "order-0",
+        }
+    }
+
+    /// Whether it can hold such a tensor: lists number at most 65,536 weights of an
+    /// output, all others take any.
+    pub fn fits(self, kernels: Kernels) -> bool {
+        self != CodecId::Lists || lists::fits(kernels)
+    }
+
+    /// What the position of its bytes in a file is a multiple of, so that they can be
+    /// used as they lie in memory.
+    pub const fn alignment(self) -> usize {
+        match self {
+            CodecId::Lists => lists::ALIGNMENT,
+            _ => 1,
         }
     }
 
@@ -97,7 +120,8 @@ impl CodecId {
     /// besides the codes that it gives.
     pub fn working_bytes(self, kernels: Kernels) -> usize {
         match self {
-            CodecId::TwoBit | CodecId::Trits | CodecId::MaskSign | CodecId::Order0 => 0,
+            CodecId::TwoBit | CodecId::Trits | CodecId::MaskSign => 0,
+            CodecId::Lists | CodecId::Order0 => 0,
             CodecId::Balanced => entropy::working_bytes(kernels, balanced::working_bytes(kernels)),
             CodecId::Max => entropy::working_bytes(kernels, mixed::working_bytes(kernels)),
         }
@@ -106,7 +130,8 @@ impl CodecId {
     /// Codes to bytes. Only the sign of a code counts.
     ///
     /// # Panics
-    /// Where the number of codes is not that of the kernels.
+    /// Where the number of codes is not that of the kernels, or they do not
+    /// [fit](Self::fits).
     pub fn encode(self, codes: &[i8], kernels: Kernels) -> Vec<u8> {
         assert_eq!(codes.len(), kernels.count(), "codes of {kernels:?}");
         match self {
@@ -115,6 +140,7 @@ impl CodecId {
             CodecId::MaskSign => mask_sign::encode(codes),
             CodecId::Balanced => Model::Balanced.encode(codes, kernels),
             CodecId::Max => Model::Mixed.encode(codes, kernels),
+            CodecId::Lists => lists::encode(codes, kernels),
             CodecId::Order0 => entropy::encode_order0(codes),
         }
     }
@@ -132,29 +158,38 @@ impl CodecId {
             CodecId::MaskSign => mask_sign::decode(bytes, count),
             CodecId::Balanced => Model::Balanced.decode(bytes, kernels),
             CodecId::Max => Model::Mixed.decode(bytes, kernels),
+            CodecId::Lists => lists::decode(bytes, kernels),
             CodecId::Order0 => entropy::decode_order0(bytes, count),
         }
     }
 }
 
-/// How much time a reader may be made to spend for a smaller file.
+/// What a file is made for: to be small, or to be read at once.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Effort {
-    /// All codecs but `max`.
+    /// The shortest of all codecs but `max` and `lists`.
     #[default]
     Balanced,
-    /// All codecs.
+    /// The shortest of all codecs but `lists`.
     Max,
+    /// `lists`, which take several times as much; `Balanced` where they do not
+    /// [fit](CodecId::fits).
+    Ready,
 }
 
 impl Effort {
+    /// Whether this codec may be taken where it is the shortest.
     fn tries(self, codec: CodecId) -> bool {
-        self == Effort::Max || codec != CodecId::Max
+        match codec {
+            CodecId::Lists => false,
+            CodecId::Max => self == Effort::Max,
+            _ => true,
+        }
     }
 }
 
-/// The shortest encoding of any codec that the effort allows, and of equally
-/// short ones that of the lowest number.
+/// The codec that an effort asks for, and its bytes: the shortest encoding of any that
+/// the effort allows, and of equally short ones that of the lowest number.
 ///
 /// ```
 /// use ec2t_format::codec::{CodecId, Effort, Kernels, encode_best};
@@ -166,6 +201,9 @@ impl Effort {
 /// # Ok::<(), ec2t_format::codec::CodecError>(())
 /// ```
 pub fn encode_best(codes: &[i8], kernels: Kernels, effort: Effort) -> (CodecId, Vec<u8>) {
+    if effort == Effort::Ready && CodecId::Lists.fits(kernels) {
+        return (CodecId::Lists, CodecId::Lists.encode(codes, kernels));
+    }
     let mut best = (CodecId::TwoBit, CodecId::TwoBit.encode(codes, kernels));
     let others = CodecId::ALL.into_iter().skip(1).filter(|&codec| effort.tries(codec));
     for codec in others {
@@ -175,87 +213,6 @@ pub fn encode_best(codes: &[i8], kernels: Kernels, effort: Effort) -> (CodecId, 
         }
     }
     best
-}
-
-/// Bytes that no tensor encodes to. Offsets count from the payload's start.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[non_exhaustive]
-pub enum CodecError {
-    /// There are too few or too many bytes.
-    #[error("expected {expected} bytes of codes, found {found}")]
-    Length {
-        /// What the number of codes, or the bytes so far, call for.
-        expected: usize,
-        /// Length of the payload.
-        found: usize,
-    },
-    /// Two bits that stand for none of −1, 0 and +1.
-    #[error("byte {found:#04x} holds the invalid code 11")]
-    InvalidCode {
-        /// Position of the byte.
-        offset: usize,
-        /// The byte.
-        found: u8,
-    },
-    /// A byte of 243 or more, which is no number of five digits to base three.
-    #[error("byte {found:#04x} holds no five codes")]
-    InvalidTrits {
-        /// Position of the byte.
-        offset: usize,
-        /// The byte.
-        found: u8,
-    },
-    /// An arithmetic code begins with eight bytes of 255, which stand for nothing.
-    #[error("the arithmetic code begins with eight bytes of 255, which no writer gives")]
-    Beginning,
-    /// An arithmetic code goes on behind its last decision.
-    #[error("expected at most {limit} bytes of codes, found {found}")]
-    TooLong {
-        /// Bytes that were taken in.
-        limit: usize,
-        /// Length of the payload.
-        found: usize,
-    },
-    /// An arithmetic code does not end in the shortest way.
-    #[error("the arithmetic code does not end as it should")]
-    Ending {
-        /// Position of the last byte.
-        offset: usize,
-    },
-    /// The density that a stream starts with is not that of its codes.
-    #[error("the codes have the density {expected}/256, the stream says {found}/256")]
-    Density {
-        /// That of the codes.
-        expected: u8,
-        /// That of the stream.
-        found: u8,
-    },
-    /// A channel holds nothing but zeros and is not named as such.
-    #[error("a channel of zeros is not named as such")]
-    ZeroChannel,
-    /// A bit past the last code is set.
-    #[error("bits past the last code are not zero in byte {found:#04x}")]
-    Padding {
-        /// Position of the byte.
-        offset: usize,
-        /// The byte.
-        found: u8,
-    },
-}
-
-impl CodecError {
-    /// Position of the fault in the payload; where it should end, for a length.
-    pub fn offset(&self) -> usize {
-        match *self {
-            CodecError::Length { expected, found } => expected.min(found),
-            CodecError::TooLong { limit, .. } => limit,
-            CodecError::InvalidCode { offset, .. }
-            | CodecError::InvalidTrits { offset, .. }
-            | CodecError::Ending { offset }
-            | CodecError::Padding { offset, .. } => offset,
-            CodecError::Beginning | CodecError::Density { .. } | CodecError::ZeroChannel => 0,
-        }
-    }
 }
 
 #[cfg(test)]
@@ -276,9 +233,9 @@ mod tests {
 
     #[test]
     fn numbers_are_the_registry() {
-        assert_eq!(CodecId::ALL.map(CodecId::number), [0, 1, 2, 3, 4, 6]);
+        assert_eq!(CodecId::ALL.map(CodecId::number), [0, 1, 2, 3, 4, 5, 6]);
         assert_eq!(CodecId::from_number(3), Some(CodecId::Balanced));
-        assert_eq!(CodecId::from_number(5), None);
+        assert_eq!(CodecId::from_number(7), None);
     }
 
     #[test]
@@ -303,6 +260,16 @@ mod tests {
         );
         assert_eq!((balanced.0, max.0), (CodecId::Balanced, CodecId::Max));
         assert!(max.1.len() < balanced.1.len());
+    }
+
+    #[test]
+    fn lists_are_taken_on_request_wherever_they_fit() {
+        let best = |inputs, effort| {
+            let kernels = Kernels { outputs: 1, inputs, rows: 1, cols: 1 };
+            encode_best(&vec![0; inputs], kernels, effort).0
+        };
+        assert_eq!(best(65_536, Effort::Ready), CodecId::Lists);
+        assert_eq!(best(65_537, Effort::Ready), CodecId::Order0);
     }
 
     proptest! {
@@ -392,7 +359,7 @@ mod tests {
     fn any_other_length_is_refused() {
         let kernels = Kernels::of_shape(&[3, 3]);
         let codes = vec![1, -1, 0, 0, 1, 1, -1, 0, 1];
-        for codec in [CodecId::TwoBit, CodecId::Trits, CodecId::MaskSign] {
+        for codec in [CodecId::TwoBit, CodecId::Trits, CodecId::MaskSign, CodecId::Lists] {
             let bytes = codec.encode(&codes, kernels);
             let expected = bytes.len();
             let mut long = bytes.clone();

@@ -63,12 +63,16 @@ impl<'a> Contents<'a> {
         })
     }
 
-    /// How hard the writer has tried.
+    /// What the writer has made the file for.
     pub(super) fn effort(&self) -> Effort {
-        let max = SectionKind::Tensor(TensorEncoding::Ternary(CodecId::Max));
-        match self.sections.iter().any(|entry| entry.kind == max) {
-            true => Effort::Max,
-            false => Effort::Balanced,
+        let has = |codec| {
+            let kind = SectionKind::Tensor(TensorEncoding::Ternary(codec));
+            self.sections.iter().any(|entry| entry.kind == kind)
+        };
+        match (has(CodecId::Lists), has(CodecId::Max)) {
+            (true, _) => Effort::Ready,
+            (false, true) => Effort::Max,
+            (false, false) => Effort::Balanced,
         }
     }
 

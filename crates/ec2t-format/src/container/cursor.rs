@@ -45,6 +45,24 @@ impl<'a> Cursor<'a> {
         Ok(taken)
     }
 
+    /// A cursor over the next bytes and no others.
+    pub(super) fn part(&mut self, count: usize) -> Result<Self> {
+        let Self { section, offset, .. } = *self;
+        Ok(Self::new(section, offset, self.bytes(count)?))
+    }
+
+    /// Insists on bytes of zero.
+    pub(super) fn zeros(&mut self, count: usize) -> Result<()> {
+        let mut place = self.place();
+        match self.bytes(count)?.iter().enumerate().find(|&(_, &byte)| byte != 0) {
+            None => Ok(()),
+            Some((at, &found)) => {
+                place.offset = place.offset.saturating_add(at);
+                Err(FormatError::Padding { place, found })
+            }
+        }
+    }
+
     fn array<const N: usize>(&mut self) -> Result<[u8; N]> {
         let mut array = [0; N];
         array.copy_from_slice(self.bytes(N)?);

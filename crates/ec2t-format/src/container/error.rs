@@ -168,6 +168,14 @@ pub enum FormatError {
         /// Tensors that it can name.
         tensors: usize,
     },
+    /// A byte that is there to align others is set.
+    #[error("{place}: padding is {found:#04x}, expected zero")]
+    Padding {
+        /// Where the byte is.
+        place: Place,
+        /// The byte.
+        found: u8,
+    },
     /// A number is longer than necessary or exceeds 64 bits.
     #[error("{place}: number is not in its shortest form or exceeds 64 bits")]
     Varint {
@@ -277,14 +285,14 @@ pub enum FormatError {
         /// What is there, at most eight bytes.
         found: Vec<u8>,
     },
-    /// Another codec would have been shorter; only [`verify`](super::verify())
-    /// tries them all.
+    /// A writer would have taken another codec: a shorter one, or that of other
+    /// tensors in the file. Only [`verify`](super::verify()) tries them all.
     #[error(
         "{place}: {found} bytes in codec {}, expected {expected} in codec {}",
         codec.name(),
         best.name()
     )]
-    NotShortest {
+    OtherCodec {
         /// The tensor.
         place: Place,
         /// Its codec.
@@ -317,6 +325,7 @@ impl FormatError {
             | E::Encoding { place, .. }
             | E::SectionOrder { place, .. }
             | E::Map { place, .. }
+            | E::Padding { place, .. }
             | E::Varint { place }
             | E::TooLarge { place, .. }
             | E::Unknown { place, .. }
@@ -329,7 +338,7 @@ impl FormatError {
             | E::Tensor { place, .. }
             | E::Budget { place, .. }
             | E::NotCanonical { place, .. }
-            | E::NotShortest { place, .. } => Some(place),
+            | E::OtherCodec { place, .. } => Some(place),
             E::Magic { .. }
             | E::Version { .. }
             | E::Features { .. }

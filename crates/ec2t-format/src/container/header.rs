@@ -17,6 +17,7 @@ use crc32fast::Hasher;
 
 use super::cursor::Cursor;
 use super::error::{FormatError, Place};
+use crate::codec::CodecId;
 
 /// The first bytes of every file, in the manner of PNG: one that is not ASCII,
 /// so that it is not taken for text; CR LF, so that a transfer that rewrites
@@ -40,11 +41,16 @@ pub struct Version {
 
 impl Version {
     /// What [`write`](super::write) writes.
-    pub const CURRENT: Version = Version { major: 1, minor: 1 };
+    pub const CURRENT: Version = Version { major: 1, minor: 2 };
 
     /// Whether graph and dense tensors are as in version 1.0.
     pub(super) const fn is_plain(self) -> bool {
         self.minor == 0
+    }
+
+    /// Whether tensors may be in this codec.
+    pub(super) fn has(self, codec: CodecId) -> bool {
+        self.minor >= 2 || codec != CodecId::Lists
     }
 }
 

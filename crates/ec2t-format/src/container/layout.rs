@@ -15,7 +15,7 @@ use crate::codec::Effort;
 pub struct Layout {
     /// Version of the format.
     pub version: Version,
-    /// How hard the writer has tried to make it small.
+    /// What the writer has made it for.
     pub effort: Effort,
     /// Length of the header in bytes.
     pub header_len: usize,

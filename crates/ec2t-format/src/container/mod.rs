@@ -18,10 +18,12 @@
 //!   unused bits are zero, nothing is stored that is as predicted, and a reader
 //!   insists on all of that.
 //!
-//! [`write()`] gives files of version 1.1. Those of 1.0 can be read: they have
-//! every field of a layer, and a section for each dense tensor.
+//! [`write()`] gives files of version 1.2, which adds a codec to version 1.1. Those of
+//! 1.0 can be read, too: they have every field of a layer, and a section for each dense
+//! tensor.
 #![cfg_attr(not(test), deny(clippy::indexing_slicing, clippy::arithmetic_side_effects))]
 
+mod align;
 mod arrange;
 mod budget;
 mod canonical;

@@ -1,13 +1,14 @@
 //! The values of tensors.
 //!
 //! A dense tensor is its values in row-major order. A ternary tensor is two
-//! `f32` centroids, `w_neg` and `w_pos`, and the codes as the codec gives them.
-//! Name and shape come from the graph.
+//! `f32` centroids, `w_neg` and `w_pos`, and the codes as the codec gives them, at a
+//! position that [suits](super::align) it. Name and shape come from the graph.
 
 use alloc::vec::Vec;
 
 use half::f16;
 
+use super::align;
 use super::budget::Budget;
 use super::cursor::Cursor;
 use super::error::{FormatError, Place};
@@ -16,6 +17,9 @@ use super::toc::{SectionKind, TensorEncoding};
 use crate::codec::{CodecId, Effort, Kernels, encode_best};
 use crate::graph::Param;
 use crate::tensor::{DenseTensor, Storage, Tensor, TensorError, TernaryTensor};
+
+/// Two `f32` before the codes of a ternary tensor.
+pub(super) const CENTROIDS_LEN: usize = 2 * size_of::<f32>();
 
 /// A tensor's bytes in a file, which are intact.
 #[derive(Clone, Copy)]
@@ -78,8 +82,9 @@ impl TensorEntry<'_> {
         let mut cursor = Cursor::new(&self.param.name, offset, bytes);
         let w_neg = cursor.f32()?;
         let w_pos = cursor.f32()?;
-        let codes = codec.decode(cursor.rest(), kernels).map_err(|source| {
-            let mut place = cursor.place();
+        let codes = align::codes(cursor, codec.alignment())?;
+        let codes = codec.decode(codes.rest(), kernels).map_err(|source| {
+            let mut place = codes.place();
             place.offset = place.offset.saturating_add(source.offset());
             FormatError::Codec { place, source }
         })?;
@@ -107,7 +112,8 @@ fn check_halves(bytes: &[u8]) -> Result<(), TensorError> {
     }
 }
 
-/// A ternary tensor as a section, with the codec that makes it the smallest.
+/// A ternary tensor as a section in the codec that the effort asks for, with all zeros
+/// for its [alignment](align::settle) at the end.
 pub(super) fn encode_ternary(ternary: &TernaryTensor, effort: Effort) -> (SectionKind, Vec<u8>) {
     let kernels = Kernels::of_shape(ternary.shape());
     let (codec, codes) = encode_best(ternary.codes(), kernels, effort);
@@ -115,6 +121,7 @@ pub(super) fn encode_ternary(ternary: &TernaryTensor, effort: Effort) -> (Sectio
     put_f32(&mut out, ternary.w_neg());
     put_f32(&mut out, ternary.w_pos());
     out.extend(codes);
+    out.extend(core::iter::repeat_n(0, codec.alignment().saturating_sub(1)));
     (SectionKind::Tensor(TensorEncoding::Ternary(codec)), out)
 }
 

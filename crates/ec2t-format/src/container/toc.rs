@@ -102,7 +102,9 @@ impl SectionKind {
             (1, 0) if version.is_plain() => Some(SectionKind::Graph(GraphEncoding::Plain)),
             (1, 1) if !version.is_plain() => Some(SectionKind::Graph(GraphEncoding::Packed)),
             (2, number) if version.is_plain() => storage_of(number).map(dense),
-            (3, codec) => CodecId::from_number(codec).map(ternary),
+            (3, codec) => {
+                CodecId::from_number(codec).filter(|&codec| version.has(codec)).map(ternary)
+            }
             (4, 0) => Some(SectionKind::Metadata),
             (5, number) if !version.is_plain() => storage_of(number).map(SectionKind::Dense),
             (1 | 4, _) => None,

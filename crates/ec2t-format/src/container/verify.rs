@@ -55,10 +55,16 @@ fn compare(expected: &Contents<'_>, found: &Contents<'_>) -> Result<(), FormatEr
     for (expected, (name, found)) in expected.sections.iter().zip(found) {
         if let SectionKind::Tensor(TensorEncoding::Ternary(best)) = expected.kind
             && let SectionKind::Tensor(TensorEncoding::Ternary(codec)) = found.kind
-            && best != codec
         {
-            let (place, expected, found) = (found.place(name), expected.len(), found.len());
-            return Err(FormatError::NotShortest { place, codec, found, best, expected });
+            if best != codec {
+                let (place, expected, found) = (found.place(name), expected.len(), found.len());
+                return Err(FormatError::OtherCodec { place, codec, found, best, expected });
+            }
+            // Its zeros depend on what lies before it, such as a section that was skipped.
+            // All that it holds was checked when it was read.
+            if codec.alignment() > 1 {
+                continue;
+            }
         }
         canonical::check(&found.place(name), expected.bytes(), found.bytes())?;
     }

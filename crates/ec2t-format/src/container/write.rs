@@ -2,8 +2,9 @@
 
 use alloc::vec::Vec;
 
+use super::header::{self, Header};
 use super::toc::{self, GraphEncoding, SectionKind};
-use super::{arrange, graph, header, metadata};
+use super::{align, arrange, graph, metadata};
 use crate::codec::Effort;
 use crate::network::Network;
 
@@ -15,7 +16,7 @@ pub fn write(network: &Network) -> Vec<u8> {
     write_with(network, Effort::default())
 }
 
-/// The file of a network, as small as the effort makes it.
+/// The file of a network, as small or as quick to read as the effort makes it.
 ///
 /// ```
 /// # use ec2t_format::{DenseTensor, Network, TernaryTensor, graph::{GraphBuilder, Shape}};
@@ -39,6 +40,9 @@ pub fn write_with(network: &Network, effort: Effort) -> Vec<u8> {
     sections.extend(arrange::sections(network, effort));
     sections.push((SectionKind::Metadata, metadata::encode(&network.metadata)));
 
+    // Zeros that move change checksums, and no lengths.
+    let toc_len = toc::write(&sections).len();
+    align::settle(&mut sections, Header::LEN.saturating_add(toc_len));
     let body_len = sections.iter().map(|(_, bytes)| bytes.len()).sum();
     let mut file = header::write(&toc::write(&sections), body_len);
     file.extend(sections.into_iter().flat_map(|(_, bytes)| bytes));

@@ -9,18 +9,22 @@ use std::thread;
 use crate::edits::{Counts, Original, needed, read_canonical_or_refuse, read_or_refuse};
 use crate::networks::{Random, every_feature, tiny};
 use crate::pieces::{Piece, Pieces, reseal};
-use ec2t_format::{FormatError, Limits, layout, read, write};
+use ec2t_format::codec::Effort;
+use ec2t_format::{FormatError, Limits, layout, read, write, write_with};
 use proptest::prelude::*;
 
-/// A trained ResNet-20 in version 1.0.
+/// A trained ResNet-20 in version 1.1, as small as can be.
 const RESNET20: &[u8] = include_bytes!("../../../../docs/results/models/resnet20-64-s1.ec2t");
-const GOLDEN: [&[u8]; 2] =
-    [include_bytes!("../golden/v1.ec2t"), include_bytes!("../golden/v1.1.ec2t")];
+const GOLDEN: [&[u8]; 3] = [
+    include_bytes!("../golden/v1.ec2t"),
+    include_bytes!("../golden/v1.1.ec2t"),
+    include_bytes!("../golden/v1.2.ec2t"),
+];
 
-/// Files of both versions: everything in small, and a trained ResNet-20.
-fn originals() -> [Vec<u8>; 4] {
-    let resnet20 = write(&read(RESNET20).unwrap());
-    [GOLDEN[0].to_vec(), GOLDEN[1].to_vec(), RESNET20.to_vec(), resnet20]
+/// A trained ResNet-20 in three forms: small, smaller, and ready for kernels.
+fn resnet20() -> [Vec<u8>; 3] {
+    let network = read(RESNET20).unwrap();
+    [write(&network), RESNET20.to_vec(), write_with(&network, Effort::Ready)]
 }
 
 fn assert_every_truncation_is_refused(file: &[u8]) {
@@ -58,13 +62,15 @@ fn every_flipped_bit_is_noticed() {
 
 #[test]
 fn flipped_bits_under_a_fitting_checksum_do_no_harm() {
-    let file = write(&every_feature());
-    let (pieces, limits) = (Pieces::of(&file), needed(&file));
-    for section in 0..pieces.sections.len() {
-        for bit in 0..pieces.sections[section].bytes.len() * 8 {
-            let mut pieces = pieces.clone();
-            pieces.sections[section].bytes[bit / 8] ^= 1 << (bit % 8);
-            let _ = read_canonical_or_refuse(&pieces.file(), &limits);
+    for effort in [Effort::Balanced, Effort::Ready] {
+        let file = write_with(&every_feature(), effort);
+        let (pieces, limits) = (Pieces::of(&file), needed(&file));
+        for section in 0..pieces.sections.len() {
+            for bit in 0..pieces.sections[section].bytes.len() * 8 {
+                let mut pieces = pieces.clone();
+                pieces.sections[section].bytes[bit / 8] ^= 1 << (bit % 8);
+                let _ = read_canonical_or_refuse(&pieces.file(), &limits);
+            }
         }
     }
 }
@@ -84,7 +90,7 @@ fn flipped_bits_of_header_and_table_do_no_harm() {
 
 #[test]
 fn reading_takes_no_more_memory_than_is_charged() {
-    for file in originals() {
+    for file in GOLDEN.map(<[u8]>::to_vec).into_iter().chain(resnet20()) {
         let limits = needed(&file);
         assert!(read_or_refuse(&file, &limits).is_ok());
         assert!(limits.max_decoded_bytes < 2 << 20, "{limits:?}");
@@ -130,16 +136,17 @@ fn small_files_that_unfold_are_charged_for_it() {
 
 /// Makes so many edits, by threads that share them evenly, and says how far it is.
 fn edits(count: u64, threads: u64) -> Counts {
-    let originals = originals().map(|file| Original::new(&file));
+    let small = GOLDEN.map(Original::new);
+    let large = resnet20().map(|file| Original::new(&file));
     let done = AtomicU64::new(0);
     let part = |thread: u64| {
         let mut counts = Counts::default();
         for seed in (thread..count).step_by(threads as usize) {
             let mut random = Random(seed);
-            // One of 8 edits is one of each file of ResNet-20, which takes longer.
-            let original = match random.below(8) {
-                large @ 0..2 => &originals[2 + large as usize],
-                small => &originals[small as usize % 2],
+            // One of 9 edits is one of each file of ResNet-20, which takes longer.
+            let original = match random.below(9) as usize {
+                at @ 0..3 => &large[at],
+                at => &small[at % 3],
             };
             original.edit(&mut random, &mut counts);
             say_each_tenth(&done, count);
@@ -184,7 +191,7 @@ fn a_million_edits_do_no_harm() {
 #[ignore = "minutes; smaller files are tried above, `cargo xtask fuzz --deterministic` runs this"]
 #[expect(clippy::print_stdout, reason = "a long test says what it has done")]
 fn nothing_can_be_cut_off_or_flipped_in_a_resnet20() {
-    for file in &originals()[2..] {
+    for file in &resnet20() {
         let done = AtomicU64::new(0);
         let tell = || say_each_tenth(&done, file.len() as u64);
         thread::scope(|scope| {

@@ -9,4 +9,5 @@ mod networks;
 mod packed;
 mod pieces;
 mod reader;
+mod ready;
 mod round_trip;

@@ -230,7 +230,7 @@ fn unknown_optional_sections_are_skipped() {
 #[test]
 fn encoding() {
     for (section, kind, encoding) in
-        [(GRAPH, 1, 1), (WEIGHT, 3, 5), (BIAS, 2, 2), (METADATA, 4, 255)]
+        [(GRAPH, 1, 1), (WEIGHT, 3, 7), (BIAS, 2, 2), (METADATA, 4, 255)]
     {
         let unknown = error(|pieces| pieces.sections[section].encoding = encoding);
         let place = place("toc", 36 + 7 * section);

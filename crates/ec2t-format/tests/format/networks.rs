@@ -91,8 +91,18 @@ pub(crate) fn every_feature() -> Network {
     network
 }
 
-/// A convolution for each codec, all with the same smooth weights, which lack one
-/// output and one input channel: [12, 10, 3, 3].
+/// The codecs of version 1.1.
+pub(crate) const CODECS_OF_1_1: [CodecId; 6] = [
+    CodecId::TwoBit,
+    CodecId::Trits,
+    CodecId::MaskSign,
+    CodecId::Balanced,
+    CodecId::Max,
+    CodecId::Order0,
+];
+
+/// A convolution for each codec of version 1.1, all with the same smooth weights, which
+/// lack one output and one input channel: [12, 10, 3, 3].
 pub(crate) fn layer_per_codec() -> Network {
     let mut g = GraphBuilder::new("codecs", Shape::new(10, 3, 3));
     let mut tensors = BTreeMap::new();
@@ -109,7 +119,7 @@ pub(crate) fn layer_per_codec() -> Network {
         }
     };
     let codes: Vec<i8> = (0..1080).map(code).collect();
-    for codec in CodecId::ALL {
+    for codec in CODECS_OF_1_1 {
         let name = codec.name();
         let x = conv(10, 12, 3);
         g.push(name, Op::Conv2d(Conv2d { bias: false, ..x }), &[NodeId::INPUT]);

@@ -18,7 +18,7 @@ const WEIGHT: usize = 2;
 const METADATA: usize = 3;
 const BODY: usize = 36 + 4 * 7;
 
-const VERSION: Version = Version { major: 1, minor: 1 };
+const VERSION: Version = Version { major: 1, minor: 2 };
 
 /// The start of the graph section of [`tiny`].
 fn head() -> Vec<u8> {
@@ -71,7 +71,7 @@ fn offset_of(section: usize) -> usize {
 #[test]
 fn the_bytes_are_as_documented() {
     let pieces = pieces();
-    assert_eq!(pieces.version, [1, 1]);
+    assert_eq!(pieces.version, [1, 2]);
     assert_eq!((pieces.required, pieces.optional), (0, 0));
     let centroids = [0.5f32, 0.75].iter().flat_map(|c| c.to_le_bytes());
     let bias = [0.5f32, 0.25].iter().flat_map(|b| b.to_le_bytes());
@@ -334,7 +334,7 @@ fn only_verifying_minds_another_codec() {
     let (place, codec, best) =
         (place("fc.weight", offset_of(WEIGHT)), CodecId::MaskSign, CodecId::TwoBit);
     let (expected, found) = (10, 10);
-    let error = FormatError::NotShortest { place, codec, found, best, expected };
+    let error = FormatError::OtherCodec { place, codec, found, best, expected };
     assert_eq!(verify(&file, &Limits::default()), Err(error));
 }
 
@@ -344,7 +344,7 @@ fn good_files_are_verified_whatever_they_hold_besides() {
     let mut pieces = Pieces::of(&write(&every_feature()));
     assert_eq!(verify(&pieces.file(), &limits), Ok(every_feature()));
     pieces.sections.insert(2, Piece { kind: 200, encoding: 1, bytes: b"later".to_vec() });
-    pieces.version = [1, 2];
+    pieces.version = [1, 3];
     assert_eq!(verify(&pieces.file(), &limits), Ok(every_feature()));
     let old = include_bytes!("../golden/v1.ec2t");
     assert_eq!(verify(old, &limits), Ok(every_feature()));

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use crate::networks::{Random, every_feature};
 use crate::pieces::Pieces;
-use ec2t_format::codec::{CodecId, Kernels};
+use ec2t_format::codec::{CodecId, Effort, Kernels};
 use ec2t_format::graph::{
     Activation, BatchNorm, Conv2d, Graph, GraphBuilder, Linear, PadShortcut, Padding, ParamKind,
     Pool2d, Shape,
@@ -12,7 +12,7 @@ use ec2t_format::graph::{
 use ec2t_format::stats::file_stats;
 use ec2t_format::{
     Limits, Network, Node, NodeId, Op, Storage, Tensor, TernaryTensor, fold_batch_norm, layout,
-    read, verify, write,
+    read, verify, write, write_with,
 };
 use proptest::prelude::*;
 
@@ -120,12 +120,14 @@ proptest! {
     #[test]
     fn any_network_is_read_back(seed: u64, names in names()) {
         let network = random_network(seed, &names);
-        let file = write(&network);
-        let back = read(&file).unwrap();
-        prop_assert_eq!(&back, &network);
-        prop_assert!(write(&back) == file);
-        prop_assert_eq!(verify(&file, &Limits::default()), Ok(back));
-        prop_assert!(Pieces::of(&file).file() == file);
+        for effort in [Effort::Balanced, Effort::Max, Effort::Ready] {
+            let file = write_with(&network, effort);
+            let back = read(&file).unwrap();
+            prop_assert_eq!(&back, &network);
+            prop_assert!(write_with(&back, effort) == file);
+            prop_assert_eq!(verify(&file, &Limits::default()), Ok(back));
+            prop_assert!(Pieces::of(&file).file() == file);
+        }
     }
 
     #[test]

@@ -181,7 +181,8 @@ GRAPH, DENSE, TERNARY, METADATA, SHARED = 1, 2, 3, 4, 5
 
 def check_kinds(sections: list[Section], minor: int) -> list[Section]:
     """The sections without those that may be skipped."""
-    encodings = {GRAPH: {min(minor, 1)}, TERNARY: set(ternary.CODECS), METADATA: {0}}
+    codecs = {codec for codec in ternary.CODECS if codec != 5 or minor >= 2}
+    encodings = {GRAPH: {min(minor, 1)}, TERNARY: codecs, METADATA: {0}}
     encodings[SHARED if minor else DENSE] = {0, 1}
     known = [section for section in sections if section.kind < 128]
     for section in known:

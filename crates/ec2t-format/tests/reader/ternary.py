@@ -53,6 +53,34 @@ def mask_sign(c: Cursor, shape: tuple[int, ...]) -> Codes:
     return codes
 
 
+# Lists
+
+
+def zeros(c: Cursor, count: int) -> None:
+    start = c.at
+    c.insist(not any(c.take(count)), "padding is not zero", start)
+
+
+def lists(c: Cursor, shape: tuple[int, ...]) -> Codes:
+    outputs, weights = shape[0], math.prod(shape[1:])
+    c.insist(weights <= 65536, f"lists for {weights} weights")
+    before = -(c.offset + c.at) % 64
+    zeros(c, before)
+    counts = np.frombuffer(c.take(8 * outputs), "<u4")
+    zeros(c, -8 * outputs % 64)
+    codes = np.zeros((outputs, weights), np.int8)
+    for number, count in enumerate(counts.tolist()):
+        start = c.at
+        positions = np.frombuffer(c.take(2 * count), "<u2").astype(int)
+        c.insist(bool((np.diff(positions) > 0).all()), "a list that does not ascend", start)
+        c.insist(not (positions >= weights).any(), "a position behind the last weight", start)
+        row = codes[number // 2]
+        c.insist(not row[positions].any(), "a position in both lists", start)
+        row[positions] = -1 if number % 2 else 1
+    zeros(c, 63 - before)
+    return codes.reshape(-1)
+
+
 # Decisions to bytes
 
 
@@ -459,9 +487,10 @@ CODECS = {
     2: mask_sign,
     3: lambda c, shape: mixed(c, shape, Balanced),
     4: lambda c, shape: mixed(c, shape, Max),
+    5: lists,
     6: order_0,
 }
-NAMES = {0: "2-bit", 1: "trits", 2: "mask+sign", 3: "balanced", 4: "max", 6: "order-0"}
+NAMES = {0: "2-bit", 1: "trits", 2: "mask+sign", 3: "balanced", 4: "max", 5: "lists", 6: "order-0"}
 
 
 def decode(number: int, c: Cursor, shape: tuple[int, ...]) -> Codes:

@@ -273,6 +273,18 @@ fn uneven_windows_and_paddings() {
 }
 
 #[test]
+fn rows_of_padding_beyond_the_kernel() {
+    let mut values = Values(7);
+    for width in [4, 8, 16, 32, 5] {
+        for padding in [[20, 1, 0, 1], [0, 1, 20, 1], [9, 1, 11, 1]] {
+            let shape = shape([3, 2], 1, [3, width], [3, 3], [1, 1], [1, 1], padding).unwrap();
+            let codes = values.codes(shape.weight_len(), 0.4);
+            check_conv(shape, &codes, &mut values);
+        }
+    }
+}
+
+#[test]
 fn zeros_and_one_sign_only() {
     let mut values = Values(3);
     let shape = shape([3, 4], 1, [6, 6], [3, 3], [1, 1], [1, 1], [1; 4]).unwrap();

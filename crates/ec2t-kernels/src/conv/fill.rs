@@ -97,12 +97,12 @@ impl Fill<'_> {
         let rows = inside(first_row, 1, height, count);
         // A zero that compilers see would make them call `memset` for each short row.
         let zero = simd.splat(black_box(0.0));
-        let row_end = (first_row + rows.end as isize) as usize * width;
-        let row_start = row_end - rows.len() * width;
+        // Negative where all rows are in the padding: then none is read.
+        let first_inside = usize::try_from(first_row + rows.start as isize).unwrap_or(0);
         for (channel, copy) in channels.zip(copy.chunks_exact_mut(layout.channel_len())) {
-            let image = &input[channel * plane..];
-            let mut source = &image[row_start..row_end];
-            let mut next = image.get(plane + row_start..).unwrap_or_default();
+            let first = channel * plane + first_inside * width;
+            let mut source = input.get(first..).unwrap_or_default();
+            let mut next = input.get(first + plane..).unwrap_or_default();
             let (first, rest) = copy.split_at_mut(copy.len() / (P + 2));
             let (second, rest) = rest.split_at_mut(rest.len() / (P + 1));
             let (third, fourth) = rest.split_at_mut(rest.len() / P);

@@ -31,60 +31,63 @@ impl Operation for Fill<'_> {
 
     #[inline(always)]
     fn eval<S: Simd>(self, simd: S) {
-        if self.layout.is_centered(S::LANES) {
-            return match self.layout.phases {
-                1 => self.centered::<S, 1>(simd),
-                _ => self.centered::<S, 2>(simd),
-            };
-        }
-        let Self { layout, tile, channels, input, copy } = self;
-        let [height, width] = layout.shape.input;
-        let plane = layout.shape.input_plane();
-        let stride = layout.shape.stride[1] * layout.phases;
-        let count = tile.size[1].div_ceil(layout.phases);
-        for tap in 0..layout.copies() {
-            let first_column = layout.source_column(tile.start[1], tap);
-            let columns = inside(first_column, stride, width, count);
-            let masks = masks(simd, &columns);
-            for group in 0..layout.row_groups() {
-                let count = layout.group_rows(tile.size[0]);
-                let first_row = layout.source_row(tile.start[0], group);
-                let rows = inside(first_row, layout.shape.stride[0], height, count);
-                let first = layout.copy_row(tap, group) * layout.tile[1];
-                let lines = Lines {
-                    simd,
-                    columns: columns.clone(),
-                    masks: &masks,
-                    vectors: tile.vectors,
-                    pitch: layout.tile[1],
-                    channel_len: layout.channel_len(),
-                    channels: channels.len(),
-                };
-                let copy = &mut copy[first..];
-                lines.zero(0..rows.start, copy);
-                lines.zero(rows.end..count, copy);
-                if rows.is_empty() {
-                    continue;
-                }
-                let row = first_row + (rows.start * layout.shape.stride[0]) as isize;
-                let source = Source {
-                    input,
-                    start: (channels.start * plane) as isize + row * width as isize + first_column,
-                    row_step: layout.shape.stride[0] * width,
-                    channel_step: plane,
-                };
-                let copy = &mut copy[rows.start * layout.tile[1]..];
-                match stride {
-                    1 => lines.copy::<1>(source, rows.len(), copy),
-                    2 => lines.copy::<2>(source, rows.len(), copy),
-                    _ => lines.pick(source, stride, 0..channels.len(), rows.len(), copy),
-                }
-            }
+        match (self.layout.is_centered(S::LANES), self.layout.phases) {
+            (false, _) => self.lines(simd),
+            (true, 1) => self.centered::<S, 1>(simd),
+            (true, _) => self.centered::<S, 2>(simd),
         }
     }
 }
 
 impl Fill<'_> {
+    /// Any kernel: line by line, for each column of taps anew.
+    #[inline(always)]
+    fn lines<S: Simd>(self, simd: S) {
+        let Self { layout, tile, channels, input, copy } = self;
+        let [height, width] = layout.shape.input;
+        let plane = layout.shape.input_plane();
+        let [row_stride, column_stride] = layout.shape.stride;
+        let column_stride = column_stride * layout.phases;
+        for tap in 0..layout.copies() {
+            let first_column = layout.source_column(tile.start[1], tap);
+            let count = tile.size[1].div_ceil(layout.phases);
+            let columns = inside(first_column, column_stride, width, count);
+            let lines = Lines {
+                simd,
+                masks: masks(simd, &columns),
+                columns,
+                vectors: tile.vectors,
+                pitch: layout.tile[1],
+                channel_len: layout.channel_len(),
+                channels: channels.len(),
+            };
+            for group in 0..layout.row_groups() {
+                let first_row = layout.source_row(tile.start[0], group);
+                let count = layout.group_rows(tile.size[0]);
+                let rows = inside(first_row, row_stride, height, count);
+                let copy = &mut copy[layout.copy_row(tap, group) * layout.tile[1]..];
+                lines.zero(0..rows.start, copy);
+                lines.zero(rows.end..count, copy);
+                if rows.is_empty() {
+                    continue;
+                }
+                let row = first_row + (rows.start * row_stride) as isize;
+                let source = Source {
+                    input,
+                    start: (channels.start * plane) as isize + row * width as isize + first_column,
+                    row_step: row_stride * width,
+                    channel_step: plane,
+                };
+                let copy = &mut copy[rows.start * layout.tile[1]..];
+                match column_stride {
+                    1 => lines.copy::<1>(source, rows.len(), copy),
+                    2 => lines.copy::<2>(source, rows.len(), copy),
+                    stride => lines.pick(source, stride, 0..channels.len(), rows.len(), copy),
+                }
+            }
+        }
+    }
+
     /// Kernels of three columns over rows that are one vector of each of `P` phases:
     /// each row is read once, and shifted in registers.
     #[inline(always)]
@@ -170,11 +173,11 @@ struct Source<'a> {
 }
 
 /// Rows of some channels of the copy, for one column of taps.
-struct Lines<'a, S: Simd> {
+struct Lines<S: Simd> {
     simd: S,
     /// Columns that are not in the padding, and for each vector the lanes of them.
     columns: Range<usize>,
-    masks: &'a [S::Mask; MAX_VECTORS],
+    masks: [S::Mask; MAX_VECTORS],
     /// Vectors in a row.
     vectors: usize,
     /// Values between rows and between channels.
@@ -183,7 +186,7 @@ struct Lines<'a, S: Simd> {
     channels: usize,
 }
 
-impl<S: Simd> Lines<'_, S> {
+impl<S: Simd> Lines<S> {
     /// The rows are in the padding.
     #[inline(always)]
     fn zero(&self, rows: Range<usize>, copy: &mut [f32]) {

@@ -86,22 +86,14 @@ impl Layout {
         let tile = tile_of([shape.output[0], width], isa.lanes(), most);
         let shares_rows = shape.stride[0] == 1 && shape.dilation[0] == 1;
         let mut layout = Self { shape, isa, tile, phases, shares_rows, block: 1 };
-        let error = TooLarge { kernel: shape.kernel };
-        let reach = layout.checked_channel_len().ok_or(error)?;
-        if reach / GRANULE > usize::from(u16::MAX) + 1 {
-            return Err(error);
+        // The first condition keeps the second from overflowing.
+        let [rows, columns] = shape.kernel;
+        let reach = usize::from(u16::MAX) + 1;
+        if rows * columns > reach || layout.channel_len() / GRANULE > reach {
+            return Err(TooLarge { kernel: shape.kernel });
         }
         layout.block = layout.channels_per_block();
         Ok(layout)
-    }
-
-    fn checked_channel_len(&self) -> Option<usize> {
-        let [kernel_rows, kernel_columns] = self.shape.kernel;
-        let rows = match self.shares_rows {
-            true => self.tile[0].checked_add(kernel_rows - 1)?,
-            false => self.tile[0].checked_mul(kernel_rows)?,
-        };
-        rows.checked_mul(kernel_columns + self.phases - 1)?.checked_mul(self.tile[1])
     }
 
     /// As many channels as the cache holds, shared out evenly over the blocks.
@@ -110,7 +102,7 @@ impl Layout {
         let nominal = if kernel == [1, 1] { POINTWISE_TILE } else { NOMINAL_TILE };
         let columns = width.next_multiple_of(8).min(nominal);
         let tile_rows = (nominal / columns).clamp(1, height);
-        let rows = if self.shares_rows { tile_rows + kernel[0] - 1 } else { tile_rows * kernel[0] };
+        let rows = self.row_groups() * self.group_rows(tile_rows);
         let columns = match has_phases(&self.shape, NOMINAL_LANES) {
             true => columns / 2 * (kernel[1] + 1),
             false => columns * kernel[1],

@@ -10,8 +10,8 @@
 //!         scale, bias, residual, activation         // the epilogue, then the output
 //! ```
 //!
-//! Sums are kept in registers while they run over a block; between blocks they wait
-//! in the first-level cache, as does the copy. The order of the additions of a pixel
+//! Sums are kept in registers while they run over a block, and wait in memory, which
+//! the caches hold, for the next one; the copy stays in the first-level cache. The order of the additions of a pixel
 //! depends on the shape and the weights alone, so results are the same bits with
 //! any instruction set, tile or number of threads.
 
@@ -126,7 +126,7 @@ impl<T: Taps> Convolve<'_, T> {
         let [height, width] = self.layout.shape.output;
         let mut values = joined::<S, N, P>(simd, sums);
         self.epilogue.scale_vectors(simd, o, &mut values);
-        let lines = Lines {
+        let destination = Destination {
             first: (o * height + tile.start[0]) * width + tile.start[1],
             pitch: width,
             columns: tile.size[1],
@@ -134,23 +134,24 @@ impl<T: Taps> Convolve<'_, T> {
         };
         // Whole rows, the usual case, have loops of their own, whose length is known.
         if tile.size[1] == V * P * S::LANES {
-            let lines = Lines { columns: V * P * S::LANES, ..lines };
-            self.finish_lines::<S, N>(simd, lines, values);
+            let destination = Destination { columns: V * P * S::LANES, ..destination };
+            self.write::<S, N>(simd, destination, values);
         } else {
-            self.finish_lines::<S, N>(simd, lines, values);
+            self.write::<S, N>(simd, destination, values);
         }
     }
 
+    /// Adds the residual, activates and stores.
     #[inline(always)]
-    fn finish_lines<S: Simd, const N: usize>(
+    fn write<S: Simd, const N: usize>(
         &mut self,
         simd: S,
-        lines: Lines,
+        destination: Destination,
         mut values: [S::F32; N],
     ) {
         if let Some(residual) = self.residual {
             for (i, value) in values.iter_mut().enumerate() {
-                let residual = &residual[lines.vector::<S>(i)];
+                let residual = &residual[destination.vector::<S>(i)];
                 let residual = match residual.len() == S::LANES {
                     true => simd.load(residual),
                     false => simd.load_partial(residual),
@@ -160,7 +161,7 @@ impl<T: Taps> Convolve<'_, T> {
         }
         self.epilogue.activate_vectors(simd, &mut values);
         for (i, value) in values.iter().enumerate() {
-            let output = &mut self.output[lines.vector::<S>(i)];
+            let output = &mut self.output[destination.vector::<S>(i)];
             match output.len() == S::LANES {
                 true => simd.store(*value, output),
                 false => simd.store_partial(*value, output),
@@ -172,7 +173,7 @@ impl<T: Taps> Convolve<'_, T> {
 
 /// Rows of the output that a tile is written to.
 #[derive(Clone, Copy)]
-struct Lines {
+struct Destination {
     /// Place of the first pixel.
     first: usize,
     /// Values between rows.
@@ -182,7 +183,7 @@ struct Lines {
     vectors: usize,
 }
 
-impl Lines {
+impl Destination {
     /// Places of the pixels of a vector, which may be only a part of it, or none.
     #[inline(always)]
     fn vector<S: Simd>(self, i: usize) -> Range<usize> {

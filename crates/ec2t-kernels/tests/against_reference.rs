@@ -257,6 +257,23 @@ fn several_blocks_of_inputs_and_chunks_of_outputs() {
 }
 
 #[test]
+fn depthwise_layers_of_every_size_of_tile_and_strip() {
+    let mut values = Values(8);
+    for (index, width) in (1..=34).chain([56, 63, 64, 65, 112, 130]).enumerate() {
+        for (kernel, stride) in [(3, 1), (3, 2), (5, 1), (5, 2), (7, 1), (7, 2)] {
+            let (height, outputs) = (1 + (7 * index) % 41, 3 * (1 + index % 2));
+            let left = (index + kernel) % 4;
+            let padding = [kernel / 2, left, index % 3, kernel - left.min(kernel - 1)];
+            let size = [height + kernel, width];
+            let shape =
+                shape([3, outputs], 3, size, [kernel; 2], [stride; 2], [1, 1], padding).unwrap();
+            let codes = values.codes(shape.weight_len(), 0.4);
+            check_conv(shape, &codes, &mut values);
+        }
+    }
+}
+
+#[test]
 fn uneven_windows_and_paddings() {
     let mut values = Values(2);
     let cases = [

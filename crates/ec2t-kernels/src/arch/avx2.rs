@@ -109,9 +109,27 @@ impl Simd for Avx2 {
 
     #[inline(always)]
     fn store_partial(self, v: __m256, to: &mut [f32]) {
-        let lanes = first_lanes(self, to.len());
-        // SAFETY: only lanes below the slice's length are written; the token proves AVX2.
-        unsafe { _mm256_maskstore_ps(to.as_mut_ptr(), lanes, v) }
+        if to.len() >= LANES {
+            return self.store(v, to);
+        }
+        // In pieces of 4, 2 and 1: masked stores are microcode on some CPUs.
+        let mut rest = registers!(_mm256_castps256_ps128(v));
+        let (fours, to) = to.as_chunks_mut::<4>();
+        if let [four] = fours {
+            // SAFETY: the reference spans four values; SSE is part of x86-64.
+            unsafe { _mm_storeu_ps(four.as_mut_ptr(), rest) }
+            rest = registers!(_mm256_extractf128_ps::<1>(v));
+        }
+        let (twos, to) = to.as_chunks_mut::<2>();
+        if let [two] = twos {
+            // SAFETY: the reference spans two values, which need no alignment here; SSE2
+            // is part of x86-64.
+            unsafe { _mm_storel_epi64(two.as_mut_ptr().cast(), _mm_castps_si128(rest)) }
+            rest = registers!(_mm_movehl_ps(rest, rest));
+        }
+        if let [one] = to {
+            *one = registers!(_mm_cvtss_f32(rest));
+        }
     }
 
     #[inline(always)]

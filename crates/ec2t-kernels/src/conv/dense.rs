@@ -5,6 +5,8 @@
 //! registers. Product and sum are rounded each: fused, they would depend on the
 //! instruction set.
 
+use super::depthwise::Depthwise;
+use super::finish::Finish;
 use super::layout::{GRANULE, Layout};
 use super::{Convolve, Taps, workspace_len};
 use crate::arch::{Isa, Simd, isa};
@@ -14,9 +16,15 @@ use crate::shape::{ConvShape, TooLarge};
 /// A packed dense convolution with its epilogue.
 #[derive(Clone, Debug)]
 pub struct DenseConv {
-    layout: Layout,
-    weights: Weights,
+    loops: Loops,
     epilogue: Epilogue,
+}
+
+/// How it is computed.
+#[derive(Clone, Debug)]
+enum Loops {
+    Depthwise(Depthwise),
+    Any(Layout, Weights),
 }
 
 impl DenseConv {
@@ -47,19 +55,31 @@ impl DenseConv {
     ) -> Result<Self, TooLarge> {
         assert_eq!(weights.len(), shape.weight_len(), "length of the weights");
         assert_eq!(epilogue.outputs(), shape.out_channels, "outputs of the epilogue");
-        let layout = Layout::new(shape, isa)?;
-        let weights = Weights::new(&layout, weights);
-        Ok(Self { layout, weights, epilogue })
+        let loops = match Depthwise::new(isa, shape, weights) {
+            Some(depthwise) => Loops::Depthwise(depthwise),
+            None => {
+                let layout = Layout::new(shape, isa)?;
+                let weights = Weights::new(&layout, weights);
+                Loops::Any(layout, weights)
+            }
+        };
+        Ok(Self { loops, epilogue })
     }
 
     /// Number of values that [`run`](Self::run) needs as scratch space.
     pub fn workspace_len(&self) -> usize {
-        workspace_len(&self.layout)
+        match &self.loops {
+            Loops::Depthwise(depthwise) => depthwise.workspace_len(),
+            Loops::Any(layout, _) => workspace_len(layout),
+        }
     }
 
     /// Bytes of memory that the packed weights take.
     pub fn weight_bytes(&self) -> usize {
-        self.weights.bytes()
+        match &self.loops {
+            Loops::Depthwise(depthwise) => depthwise.weight_bytes(),
+            Loops::Any(_, weights) => weights.bytes(),
+        }
     }
 
     /// Convolves one image; overwrites `output` and `workspace`.
@@ -74,8 +94,11 @@ impl DenseConv {
         output: &mut [f32],
         workspace: &mut [f32],
     ) {
-        let Self { layout, weights: taps, epilogue } = self;
-        Convolve { layout, taps, epilogue, input, residual, output }.run(workspace);
+        let finish = Finish { epilogue: &self.epilogue, residual, output };
+        match &self.loops {
+            Loops::Depthwise(depthwise) => depthwise.run(input, finish, workspace),
+            Loops::Any(layout, taps) => Convolve { layout, taps, input, finish }.run(workspace),
+        }
     }
 }
 

@@ -262,7 +262,7 @@ fn has_phases(shape: &ConvShape, lanes: usize) -> bool {
 ///
 /// Narrower vectors take twice as many instructions, so they have to be better by
 /// an eighth.
-fn best_isa(output: [usize; 2], isa: Isa) -> Isa {
+pub(super) fn best_isa(output: [usize; 2], isa: Isa) -> Isa {
     let used = |isa: Isa| isa.lanes() * row_vectors(output[1], isa.lanes());
     let narrower = isa.narrower().filter(|narrow| 9 * used(*narrow) < 8 * used(isa));
     narrower.unwrap_or(isa)
@@ -277,9 +277,13 @@ fn row_vectors(width: usize, lanes: usize) -> usize {
 /// Rows and columns of a tile of no more than `most` vectors.
 fn tile_of([height, width]: [usize; 2], lanes: usize, most: usize) -> [usize; 2] {
     let columns = row_vectors(width, lanes).min(most);
-    let fitting = SIZES.into_iter().filter(|rows| rows * columns <= most);
-    let rows = fitting.min_by_key(|rows| (height.div_ceil(*rows), *rows)).unwrap_or(1);
-    [rows, columns * lanes]
+    [rows_of(height, most / columns), columns * lanes]
+}
+
+/// The fewest rows of a tile, no more than `most`, that take the fewest tiles.
+pub(super) fn rows_of(height: usize, most: usize) -> usize {
+    let fitting = SIZES.into_iter().filter(|rows| *rows <= most);
+    fitting.min_by_key(|rows| (height.div_ceil(*rows), *rows)).unwrap_or(1)
 }
 
 /// Splits a number of rows into those of tiles, `(first, rows)`.

@@ -16,7 +16,9 @@
 //! any instruction set, tile or number of threads.
 
 mod dense;
+mod depthwise;
 mod fill;
+mod finish;
 mod layout;
 mod lists;
 mod ternary;
@@ -27,8 +29,9 @@ pub use ternary::TernaryConv;
 use std::ops::Range;
 
 use crate::arch::{Operation, Simd};
-use crate::epilogue::Epilogue;
+use crate::shape::ConvShape;
 use fill::{Fill, Tile};
+use finish::{Destination, Finish};
 use layout::{GRANULE, Layout, largest_piece, pieces};
 
 /// The weights of a convolution, and the sums over them.
@@ -57,14 +60,21 @@ fn workspace_len(layout: &Layout) -> usize {
     ALIGNMENT + layout.copy_len() + layout.partial_len()
 }
 
+/// # Panics
+/// Where `input`, or the residual or the output, has the wrong length.
+fn check_lengths(shape: &ConvShape, input: &[f32], finish: &Finish<'_>) {
+    assert_eq!(input.len(), shape.input_len(), "length of the input");
+    assert_eq!(finish.output.len(), shape.output_len(), "length of the output");
+    let residual = finish.residual.map_or(shape.output_len(), <[f32]>::len);
+    assert_eq!(residual, shape.output_len(), "length of the residual");
+}
+
 /// One image on its way through a convolution.
 struct Convolve<'a, T> {
     layout: &'a Layout,
     taps: &'a T,
-    epilogue: &'a Epilogue,
     input: &'a [f32],
-    residual: Option<&'a [f32]>,
-    output: &'a mut [f32],
+    finish: Finish<'a>,
 }
 
 impl<T: Taps> Convolve<'_, T> {
@@ -75,10 +85,7 @@ impl<T: Taps> Convolve<'_, T> {
     /// too short.
     fn run(self, workspace: &mut [f32]) {
         let Layout { shape, isa, .. } = self.layout;
-        assert_eq!(self.input.len(), shape.input_len(), "length of the input");
-        assert_eq!(self.output.len(), shape.output_len(), "length of the output");
-        let residual = self.residual.map_or(shape.output_len(), <[f32]>::len);
-        assert_eq!(residual, shape.output_len(), "length of the residual");
+        check_lengths(shape, self.input, &self.finish);
         let skipped = workspace.as_ptr().align_offset(64).min(ALIGNMENT);
         let (copy, rest) = workspace[skipped..].split_at_mut(self.layout.copy_len());
         let partial = &mut rest[..self.layout.partial_len()];
@@ -124,8 +131,7 @@ impl<T: Taps> Convolve<'_, T> {
         sums: [S::F32; N],
     ) {
         let [height, width] = self.layout.shape.output;
-        let mut values = joined::<S, N, P>(simd, sums);
-        self.epilogue.scale_vectors(simd, o, &mut values);
+        let values = joined::<S, N, P>(simd, sums);
         let destination = Destination {
             first: (o * height + tile.start[0]) * width + tile.start[1],
             pitch: width,
@@ -135,61 +141,10 @@ impl<T: Taps> Convolve<'_, T> {
         // Whole rows, the usual case, have loops of their own, whose length is known.
         if tile.size[1] == V * P * S::LANES {
             let destination = Destination { columns: V * P * S::LANES, ..destination };
-            self.write::<S, N>(simd, destination, values);
+            self.finish.write::<S, N>(simd, o, destination, values);
         } else {
-            self.write::<S, N>(simd, destination, values);
+            self.finish.write::<S, N>(simd, o, destination, values);
         }
-    }
-
-    /// Adds the residual, activates and stores.
-    #[inline(always)]
-    fn write<S: Simd, const N: usize>(
-        &mut self,
-        simd: S,
-        destination: Destination,
-        mut values: [S::F32; N],
-    ) {
-        if let Some(residual) = self.residual {
-            for (i, value) in values.iter_mut().enumerate() {
-                let residual = &residual[destination.vector::<S>(i)];
-                let residual = match residual.len() == S::LANES {
-                    true => simd.load(residual),
-                    false => simd.load_partial(residual),
-                };
-                *value = simd.add(*value, residual);
-            }
-        }
-        self.epilogue.activate_vectors(simd, &mut values);
-        for (i, value) in values.iter().enumerate() {
-            let output = &mut self.output[destination.vector::<S>(i)];
-            match output.len() == S::LANES {
-                true => simd.store(*value, output),
-                false => simd.store_partial(*value, output),
-            }
-            self.epilogue.activate_exponential(output);
-        }
-    }
-}
-
-/// Rows of the output that a tile is written to.
-#[derive(Clone, Copy)]
-struct Destination {
-    /// Place of the first pixel.
-    first: usize,
-    /// Values between rows.
-    pitch: usize,
-    /// Pixels of a row, and vectors that it takes or more.
-    columns: usize,
-    vectors: usize,
-}
-
-impl Destination {
-    /// Places of the pixels of a vector, which may be only a part of it, or none.
-    #[inline(always)]
-    fn vector<S: Simd>(self, i: usize) -> Range<usize> {
-        let (row, column) = (i / self.vectors, i % self.vectors * S::LANES);
-        let line = self.first + row * self.pitch;
-        line + column.min(self.columns)..line + (column + S::LANES).min(self.columns)
     }
 }
 

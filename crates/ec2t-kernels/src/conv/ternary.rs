@@ -1,5 +1,6 @@
 //! The convolution with weights −`w_neg`, 0 and +`w_pos`.
 
+use super::finish::Finish;
 use super::layout::Layout;
 use super::lists::Lists;
 use super::{Convolve, workspace_len};
@@ -100,6 +101,7 @@ impl TernaryConv {
         workspace: &mut [f32],
     ) {
         let Self { layout, lists: taps, epilogue } = self;
-        Convolve { layout, taps, epilogue, input, residual, output }.run(workspace);
+        Convolve { layout, taps, input, finish: Finish { epilogue, residual, output } }
+            .run(workspace);
     }
 }

@@ -32,6 +32,7 @@
 //! same bits for any batch and any number of threads.
 #![forbid(unsafe_code)]
 
+mod aligned;
 mod buffers;
 mod classify;
 mod error;

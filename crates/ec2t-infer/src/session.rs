@@ -1,5 +1,6 @@
 //! The buffers in which a model computes one image after the other.
 
+use crate::aligned::Aligned;
 use crate::error::{RunError, check_length};
 use crate::layout::{Operand, Operands, Source};
 use crate::model::Model;
@@ -12,7 +13,7 @@ use crate::plan::Step;
 #[derive(Debug)]
 pub struct Session<'m> {
     model: &'m Model,
-    buffers: Vec<Vec<f32>>,
+    buffers: Vec<Aligned>,
     workspace: Vec<f32>,
     /// Normalised pixels.
     image: Vec<f32>,
@@ -24,7 +25,7 @@ impl<'m> Session<'m> {
         let plan = model.plan();
         Self {
             model,
-            buffers: plan.buffers.iter().map(|len| vec![0.0; *len]).collect(),
+            buffers: plan.buffers.iter().map(|len| Aligned::new(*len)).collect(),
             workspace: vec![0.0; plan.workspace],
             image: vec![0.0; model.input_len()],
             logits: vec![0.0; model.output_len()],
@@ -71,11 +72,11 @@ impl<'m> Session<'m> {
     }
 }
 
-fn compute(step: &Step, image: &[f32], buffers: &mut [Vec<f32>], workspace: &mut [f32]) {
+fn compute(step: &Step, image: &[f32], buffers: &mut [Aligned], workspace: &mut [f32]) {
     let Operands { copied, input, residual, output, output_len } = step.operands;
     // The output is taken out, so that the operands can be read beside it.
     let mut buffer = std::mem::take(&mut buffers[output]);
-    let values = &mut buffer[..output_len];
+    let values = buffer.first_mut(output_len);
     if let Some(operand) = copied {
         values.copy_from_slice(read(operand, image, buffers));
     }
@@ -85,9 +86,9 @@ fn compute(step: &Step, image: &[f32], buffers: &mut [Vec<f32>], workspace: &mut
     buffers[output] = buffer;
 }
 
-fn read<'a>(operand: Operand, image: &'a [f32], buffers: &'a [Vec<f32>]) -> &'a [f32] {
+fn read<'a>(operand: Operand, image: &'a [f32], buffers: &'a [Aligned]) -> &'a [f32] {
     match operand.source {
         Source::Image => image,
-        Source::Buffer(buffer) => &buffers[buffer][..operand.len],
+        Source::Buffer(buffer) => buffers[buffer].first(operand.len),
     }
 }

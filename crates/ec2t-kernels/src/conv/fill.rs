@@ -220,7 +220,10 @@ impl<S: Simd> Lines<S> {
         match self.vectors {
             1 => self.copy_vectors::<STRIDE, 1>(source, begin..end, rows, copy),
             2 => self.copy_vectors::<STRIDE, 2>(source, begin..end, rows, copy),
+            3 => self.copy_vectors::<STRIDE, 3>(source, begin..end, rows, copy),
             4 => self.copy_vectors::<STRIDE, 4>(source, begin..end, rows, copy),
+            5 => self.copy_vectors::<STRIDE, 5>(source, begin..end, rows, copy),
+            6 => self.copy_vectors::<STRIDE, 6>(source, begin..end, rows, copy),
             7 => self.copy_vectors::<STRIDE, 7>(source, begin..end, rows, copy),
             _ => self.copy_vectors::<STRIDE, MAX_VECTORS>(source, begin..end, rows, copy),
         }

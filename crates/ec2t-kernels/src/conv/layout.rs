@@ -34,6 +34,12 @@ pub(super) const GRANULE: usize = 4;
 /// (Fewer give more blocks to begin and end; with 40 KB loops wait for memory.)
 const BLOCK_BYTES: usize = 31 << 10;
 
+/// Values of a line of the cache, the sets that its lines belong to by their addresses, and
+/// the lines that a set holds: those of a small first-level cache.
+const LINE: usize = 64 / size_of::<f32>();
+const CACHE_SETS: usize = 64;
+const CACHE_WAYS: usize = 8;
+
 /// Output pixels of a tile that the size of a block is reckoned with. It does not
 /// depend on the instruction set, because the order of additions must not.
 const NOMINAL_TILE: usize = 128;
@@ -46,7 +52,7 @@ const NOMINAL_LANES: usize = 16;
 const POINTWISE_TILE: usize = 64;
 
 /// Output channels that share a copy: so many partial sums wait in the cache.
-const CHUNK: usize = 256;
+const CHUNK: usize = 2048;
 
 /// Rows that a tile may have, and vectors in a row: there is a loop for each pair
 /// that has no more than [`MAX_VECTORS`] vectors.
@@ -79,11 +85,10 @@ impl Layout {
         let isa = best_isa(shape.output, isa);
         let phases = if has_phases(&shape, isa.lanes()) { 2 } else { 1 };
         let width = shape.output[1].div_ceil(phases);
-        let most = match shape.kernel {
-            [1, 1] => (POINTWISE_TILE / isa.lanes()).min(MAX_VECTORS),
-            _ => MAX_VECTORS / phases,
+        let tile = match is_pointwise(&shape) {
+            true => [1, pointwise_vectors(&shape, isa.lanes()) * isa.lanes()],
+            false => tile_of([shape.output[0], width], isa.lanes(), MAX_VECTORS / phases),
         };
-        let tile = tile_of([shape.output[0], width], isa.lanes(), most);
         let shares_rows = shape.stride[0] == 1 && shape.dilation[0] == 1;
         let mut layout = Self { shape, isa, tile, phases, shares_rows, block: 1 };
         // The first condition keeps the second from overflowing.
@@ -94,6 +99,28 @@ impl Layout {
         }
         layout.block = layout.channels_per_block();
         Ok(layout)
+    }
+
+    /// Whether it is a convolution of single pixels, in one row.
+    pub(super) fn is_pointwise(&self) -> bool {
+        is_pointwise(&self.shape)
+    }
+
+    /// Whether the sums of single pixels can be taken from the input itself: its channels
+    /// are whole lines of the cache, and those of a block find room in it together.
+    pub(super) fn reads_input(&self) -> bool {
+        let plane = self.shape.input_plane();
+        if !self.is_pointwise() || !plane.is_multiple_of(LINE) {
+            return false;
+        }
+        let lines = self.tile[1].div_ceil(LINE);
+        let apart = (1 << (plane / LINE).trailing_zeros()).clamp(lines, CACHE_SETS);
+        self.block <= CACHE_SETS / apart * CACHE_WAYS
+    }
+
+    /// Position of a channel's pixel in the input of single pixels.
+    pub(super) fn first_pixel(&self, channel: usize, column: usize) -> usize {
+        channel * self.shape.input_plane() + column
     }
 
     /// As many channels as the cache holds, shared out evenly over the blocks.
@@ -110,6 +137,26 @@ impl Layout {
         let bytes = rows * columns * size_of::<f32>();
         let channels = self.group_channels();
         channels.div_ceil(channels.div_ceil((BLOCK_BYTES / bytes).max(1)))
+    }
+
+    /// First column of each tile in a row of the output, and the vectors of a phase that it
+    /// takes.
+    pub(super) fn row_tiles(&self) -> impl Iterator<Item = (usize, usize)> {
+        let [width, step] = [self.shape.output[1], self.isa.lanes() * self.phases];
+        let [most, mut left] = [self.tile[1] / self.isa.lanes(), width.div_ceil(step)];
+        let is_pointwise = self.is_pointwise();
+        let mut column = 0;
+        std::iter::from_fn(move || {
+            let vectors = match (is_pointwise, left) {
+                (_, 0) => return None,
+                (true, _) => left.div_ceil(left.div_ceil(most)),
+                (false, _) if left <= most && column == 0 => most,
+                (false, _) => largest_piece(left.min(most))?,
+            };
+            left = left.saturating_sub(vectors);
+            column += vectors * step;
+            Some((column - vectors * step, vectors))
+        })
     }
 
     /// Input channels of each group.
@@ -239,10 +286,14 @@ impl Layout {
     }
 }
 
+/// Whether each output pixel reads the input pixel at its place.
+fn is_pointwise(shape: &ConvShape) -> bool {
+    shape.kernel == [1, 1] && shape.stride == [1, 1] && shape.padding == [0; 4]
+}
+
 /// A convolution of single pixels as one of a single row.
 fn in_one_row(shape: ConvShape) -> ConvShape {
-    let pointwise = shape.kernel == [1, 1] && shape.stride == [1, 1] && shape.padding == [0; 4];
-    match pointwise {
+    match is_pointwise(&shape) {
         true => {
             let row = [1, shape.output_plane()];
             ConvShape { input: row, output: row, dilation: [1, 1], ..shape }
@@ -266,6 +317,18 @@ pub(super) fn best_isa(output: [usize; 2], isa: Isa) -> Isa {
     let used = |isa: Isa| isa.lanes() * row_vectors(output[1], isa.lanes());
     let narrower = isa.narrower().filter(|narrow| 9 * used(*narrow) < 8 * used(isa));
     narrower.unwrap_or(isa)
+}
+
+/// Vectors of a tile of a convolution of single pixels: about as many pixels as
+/// [`POINTWISE_TILE`] or, where few channels are one block with large tiles as well, as many
+/// as there are loops for, shared out evenly.
+fn pointwise_vectors(shape: &ConvShape, lanes: usize) -> usize {
+    let channels = shape.in_channels / shape.groups;
+    let is_small = channels * MAX_VECTORS * lanes * size_of::<f32>() <= BLOCK_BYTES;
+    let usual = if is_small { MAX_VECTORS } else { POINTWISE_TILE / lanes };
+    let vectors = shape.output[1].div_ceil(lanes);
+    let tiles = (vectors / usual).max(vectors.div_ceil(MAX_VECTORS)).max(1);
+    vectors.div_ceil(tiles)
 }
 
 /// Vectors that a row of the output takes.
@@ -297,6 +360,6 @@ pub(super) fn pieces(rows: usize, most: usize) -> impl Iterator<Item = (usize, u
 }
 
 /// The most rows of a tile, or vectors of its rows, that do not exceed `most`.
-pub(super) fn largest_piece(most: usize) -> Option<usize> {
+fn largest_piece(most: usize) -> Option<usize> {
     SIZES.into_iter().rev().find(|size| *size <= most)
 }

@@ -21,6 +21,7 @@ mod fill;
 mod finish;
 mod layout;
 mod lists;
+mod pointwise;
 mod ternary;
 
 pub use dense::DenseConv;
@@ -32,12 +33,18 @@ use crate::arch::{Operation, Simd};
 use crate::shape::ConvShape;
 use fill::{Fill, Tile};
 use finish::{Destination, Finish};
-use layout::{GRANULE, Layout, largest_piece, pieces};
+use layout::{GRANULE, Layout, pieces};
 
 /// The weights of a convolution, and the sums over them.
 trait Taps {
     /// A position in the weights.
     type Cursor: Copy;
+
+    /// Whether they read the input itself, from the tile's first pixel of the block's first
+    /// channel on, and need no copy.
+    fn reads_input(&self) -> bool {
+        false
+    }
 
     /// Where the weights of a chunk of outputs for a block of channels start.
     fn start(&self, block: usize, chunk: usize) -> Self::Cursor;
@@ -77,7 +84,7 @@ struct Convolve<'a, T> {
     finish: Finish<'a>,
 }
 
-impl<T: Taps> Convolve<'_, T> {
+impl<'a, T: Taps> Convolve<'a, T> {
     /// Convolves.
     ///
     /// # Panics
@@ -97,7 +104,7 @@ impl<T: Taps> Convolve<'_, T> {
     fn part<S: Simd, const N: usize, const V: usize, const P: usize>(
         &mut self,
         simd: S,
-        part: Part<T::Cursor>,
+        part: Part<'a, T::Cursor>,
         copy: &[f32],
         partial: &mut [f32],
     ) {
@@ -175,28 +182,18 @@ impl<T: Taps> Operation for Tiles<'_, T> {
 
     #[inline(always)]
     fn eval<S: Simd>(mut self, simd: S) {
-        let Layout { shape, tile: [tile_rows, tile_columns], phases, .. } = *self.convolve.layout;
-        let [height, width] = shape.output;
-        for (row, rows) in pieces(height, tile_rows) {
-            let mut column = 0;
-            while column < width {
-                // Tiles are as wide as the image, or as many vectors as are left of it.
-                let left = width - column;
-                let most = tile_columns / S::LANES;
-                let vectors = match width <= tile_columns * phases {
-                    true => most,
-                    false => largest_piece(left.div_ceil(S::LANES).min(most)).unwrap_or(1),
-                };
-                let columns = left.min(vectors * S::LANES * phases);
-                let tile = Tile { start: [row, column], size: [rows, columns], vectors };
-                self.tile(simd, tile);
-                column += columns;
+        let layout = self.convolve.layout;
+        let [height, width] = layout.shape.output;
+        for (row, rows) in pieces(height, layout.tile[0]) {
+            for (column, vectors) in layout.row_tiles() {
+                let columns = (width - column).min(vectors * S::LANES * layout.phases);
+                self.tile(simd, Tile { start: [row, column], size: [rows, columns], vectors });
             }
         }
     }
 }
 
-impl<T: Taps> Tiles<'_, T> {
+impl<'a, T: Taps> Tiles<'a, T> {
     /// All output channels of a tile.
     #[inline(always)]
     fn tile<S: Simd>(&mut self, simd: S, tile: Tile) {
@@ -206,9 +203,16 @@ impl<T: Taps> Tiles<'_, T> {
             for block in 0..blocks {
                 let channels = layout.block_channels(group, block);
                 let input = self.convolve.input;
-                simd.outline(Fill { layout, tile, channels, input, copy: self.copy });
+                let source = match self.convolve.taps.reads_input() {
+                    true => Some(&input[layout.first_pixel(channels.start, tile.start[1])..]),
+                    false => {
+                        simd.outline(Fill { layout, tile, channels, input, copy: self.copy });
+                        None
+                    }
+                };
                 let part = Part {
                     tile,
+                    source,
                     outputs: outputs.clone(),
                     cursor: self.convolve.taps.start(block, chunk),
                     is_first: block == 0,
@@ -221,7 +225,7 @@ impl<T: Taps> Tiles<'_, T> {
 
     /// Picks the loop for the rows and the vectors of a row of a tile.
     #[inline(always)]
-    fn part<S: Simd>(&mut self, simd: S, part: Part<T::Cursor>) {
+    fn part<S: Simd>(&mut self, simd: S, part: Part<'a, T::Cursor>) {
         let [rows, vectors, phases] =
             [part.tile.size[0], part.tile.vectors, self.convolve.layout.phases];
         match [phases, rows, vectors] {
@@ -233,8 +237,11 @@ impl<T: Taps> Tiles<'_, T> {
             [1, 1, 2] => self.outline::<S, 2, 2, 1>(simd, part),
             [1, 2, 2] => self.outline::<S, 4, 2, 1>(simd, part),
             [1, 4, 2] => self.outline::<S, 8, 2, 1>(simd, part),
+            [1, 1, 3] => self.outline::<S, 3, 3, 1>(simd, part),
             [1, 1, 4] => self.outline::<S, 4, 4, 1>(simd, part),
             [1, 2, 4] => self.outline::<S, 8, 4, 1>(simd, part),
+            [1, 1, 5] => self.outline::<S, 5, 5, 1>(simd, part),
+            [1, 1, 6] => self.outline::<S, 6, 6, 1>(simd, part),
             [1, 1, 7] => self.outline::<S, 7, 7, 1>(simd, part),
             [1, 1, 8] => self.outline::<S, 8, 8, 1>(simd, part),
             [2, 1, 1] => self.outline::<S, 2, 1, 2>(simd, part),
@@ -248,7 +255,7 @@ impl<T: Taps> Tiles<'_, T> {
     fn outline<S: Simd, const N: usize, const V: usize, const P: usize>(
         &mut self,
         simd: S,
-        part: Part<T::Cursor>,
+        part: Part<'a, T::Cursor>,
     ) {
         let Self { convolve, copy, partial } = self;
         simd.outline(Outputs::<T, N, V, P> { convolve, part, copy, partial });
@@ -256,8 +263,10 @@ impl<T: Taps> Tiles<'_, T> {
 }
 
 /// Outputs that are computed for a tile from one block of channels.
-struct Part<C> {
+struct Part<'a, C> {
     tile: Tile,
+    /// What is read in place of the copy.
+    source: Option<&'a [f32]>,
     outputs: Range<usize>,
     cursor: C,
     is_first: bool,
@@ -267,7 +276,7 @@ struct Part<C> {
 /// A part in a function of its own: its loops fill all registers.
 struct Outputs<'c, 'a, T: Taps, const N: usize, const V: usize, const P: usize> {
     convolve: &'c mut Convolve<'a, T>,
-    part: Part<T::Cursor>,
+    part: Part<'a, T::Cursor>,
     copy: &'c [f32],
     partial: &'c mut [f32],
 }
@@ -279,6 +288,7 @@ impl<T: Taps, const N: usize, const V: usize, const P: usize> Operation
 
     #[inline(always)]
     fn eval<S: Simd>(self, simd: S) {
-        self.convolve.part::<S, N, V, P>(simd, self.part, self.copy, self.partial);
+        let source = self.part.source.unwrap_or(self.copy);
+        self.convolve.part::<S, N, V, P>(simd, self.part, source, self.partial);
     }
 }

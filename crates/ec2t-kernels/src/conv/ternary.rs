@@ -3,6 +3,7 @@
 use super::finish::Finish;
 use super::layout::Layout;
 use super::lists::Lists;
+use super::pointwise::Channels;
 use super::{Convolve, workspace_len};
 use crate::arch::{Isa, isa};
 use crate::epilogue::Epilogue;
@@ -37,8 +38,15 @@ use crate::weights::TernaryWeights;
 #[derive(Clone, Debug)]
 pub struct TernaryConv {
     layout: Layout,
-    lists: Lists,
+    lists: AnyLists,
     epilogue: Epilogue,
+}
+
+/// The weights of one tap for each channel, or of many.
+#[derive(Clone, Debug)]
+enum AnyLists {
+    Channels(Channels),
+    Taps(Lists),
 }
 
 impl TernaryConv {
@@ -74,7 +82,10 @@ impl TernaryConv {
         assert_eq!(weights.codes.len(), shape.weight_len(), "one code per weight");
         assert_eq!(epilogue.outputs(), shape.out_channels, "outputs of the epilogue");
         let layout = Layout::new(shape, isa)?;
-        let lists = Lists::new(&layout, weights);
+        let lists = match layout.is_pointwise() {
+            true => AnyLists::Channels(Channels::new(&layout, weights)),
+            false => AnyLists::Taps(Lists::new(&layout, weights)),
+        };
         Ok(Self { layout, lists, epilogue: epilogue.times(weights.factor()) })
     }
 
@@ -85,7 +96,10 @@ impl TernaryConv {
 
     /// Bytes of memory that the packed weights take.
     pub fn weight_bytes(&self) -> usize {
-        self.lists.bytes()
+        match &self.lists {
+            AnyLists::Channels(channels) => channels.bytes(),
+            AnyLists::Taps(lists) => lists.bytes(),
+        }
     }
 
     /// Convolves one image; overwrites `output` and `workspace`.
@@ -100,8 +114,11 @@ impl TernaryConv {
         output: &mut [f32],
         workspace: &mut [f32],
     ) {
-        let Self { layout, lists: taps, epilogue } = self;
-        Convolve { layout, taps, input, finish: Finish { epilogue, residual, output } }
-            .run(workspace);
+        let Self { layout, lists, epilogue } = self;
+        let finish = Finish { epilogue, residual, output };
+        match lists {
+            AnyLists::Channels(taps) => Convolve { layout, taps, input, finish }.run(workspace),
+            AnyLists::Taps(taps) => Convolve { layout, taps, input, finish }.run(workspace),
+        }
     }
 }

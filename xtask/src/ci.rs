@@ -19,7 +19,7 @@ struct Step {
     command: &'static str,
 }
 
-const STEPS: [Step; 5] = [
+const STEPS: [Step; 6] = [
     Step { name: "fmt", env: &[], command: "cargo fmt --all --check" },
     Step { name: "tidy", env: &[], command: "cargo xtask tidy" },
     Step {
@@ -33,6 +33,7 @@ const STEPS: [Step; 5] = [
         command: "cargo doc --workspace --no-deps",
     },
     Step { name: "test", env: &[], command: TEST },
+    Step { name: "instructions", env: &[], command: "cargo xtask bench instructions" },
 ];
 
 /// Run the checks that every change has to pass.

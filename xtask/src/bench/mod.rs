@@ -1,7 +1,8 @@
-//! `cargo xtask bench`: ec2t beside other programs.
+//! `cargo xtask bench`: ec2t beside other programs, and beside what it was.
 //!
 //! | module | does |
 //! |---|---|
+//! | [`instructions`] | counts the instructions of kernels, compares them with stored counts |
 //! | [`peers`] | compares inference with that of other programs |
 //! | [`training`] | compares training with PyTorch's |
 //! | [`peer`] | runs a side as a process that works on request |
@@ -11,6 +12,7 @@
 //! | [`spread`] | medians, quartiles, ratios |
 //! | [`table`], [`report`] | tables and JSON |
 
+mod instructions;
 mod machine;
 mod measured;
 mod peer;
@@ -25,7 +27,7 @@ use std::process::ExitCode;
 
 use anyhow::Result;
 
-/// Compare ec2t with other programs.
+/// Compare ec2t with other programs, or with what it was.
 #[derive(clap::Args)]
 pub(crate) struct Args {
     #[command(subcommand)]
@@ -34,12 +36,14 @@ pub(crate) struct Args {
 
 #[derive(clap::Subcommand)]
 enum What {
+    Instructions(instructions::Args),
     Peers(peers::Args),
     Training(training::Args),
 }
 
 pub(crate) fn run(args: &Args) -> Result<ExitCode> {
     match &args.what {
+        What::Instructions(args) => instructions::run(args),
         What::Peers(args) => peers::run(args),
         What::Training(args) => training::run(args),
     }

@@ -1,26 +1,36 @@
-//! Real checkpoints on real images: neither the file nor batches nor threads
-//! change a bit of the logits. The tests of `ec2t eval` measure the accuracy on
-//! all images.
+//! Real checkpoints on real images: neither the file nor batches nor threads nor the
+//! instruction set change a bit of the logits. The tests of `ec2t eval` compare the
+//! accuracy with what was published.
 //!
 //! Needs `EC2T_DATA_DIR`, the folder of `cifar-10-batches-bin`, and
 //! `EC2T_MODELS_DIR`, the folder of the checkpoints.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::{env, fs};
 
-use ec2t_data::LoadOptions;
+use ec2t_data::{Dataset, LoadOptions};
 use ec2t_format::Network;
 use ec2t_format::graph::Preprocess;
 use ec2t_infer::{Model, evaluate};
+use ec2t_kernels::arch::{ISA_VARIABLE, Isa};
 use ec2t_scale::ArchOptions;
 
-/// How many test images are run, in different ways.
+/// How many test images are run in different ways.
 const IMAGES: usize = 100;
+
+/// The checkpoints with ternary layers.
+const TERNARY: [&str; 2] = ["resnet20_ec2t_spars45.pt", "resnet20_ec2t_spars64.pt"];
+
+/// The folder that [`write_logits`] writes to, and of how many images.
+const LOGITS_VARIABLE: &str = "EC2T_TEST_LOGITS";
+const IMAGES_VARIABLE: &str = "EC2T_TEST_IMAGES";
 
 /// The two variables, or `None` and a line that says so.
 #[expect(clippy::print_stdout, reason = "a skipped test says so")]
 fn folders() -> Option<[PathBuf; 2]> {
     let folders = ["EC2T_DATA_DIR", "EC2T_MODELS_DIR"].map(|variable| {
-        let folder = std::env::var_os(variable);
+        let folder = env::var_os(variable);
         if folder.is_none() {
             println!("skipped: {variable} is not set");
         }
@@ -30,6 +40,11 @@ fn folders() -> Option<[PathBuf; 2]> {
         [Some(data), Some(models)] => Some([data, models]),
         _ => None,
     }
+}
+
+fn test_images(data_dir: PathBuf) -> Dataset {
+    let options = LoadOptions { data_dir: Some(data_dir), ..LoadOptions::default() };
+    ec2t_data::read_original("cifar10", &options).unwrap().test
 }
 
 /// ResNet-20 with the tensors of a checkpoint.
@@ -43,8 +58,7 @@ fn resnet20(checkpoint: PathBuf, preprocess: Preprocess) -> Network {
 /// Asserts that all ways to run a checkpoint give the same, sensible logits.
 fn assert_reproducible(checkpoint: &str, preprocess: Preprocess, ternary_layers: usize) {
     let Some([data, models]) = folders() else { return };
-    let options = LoadOptions { data_dir: Some(data), ..LoadOptions::default() };
-    let data = ec2t_data::read_original("cifar10", &options).unwrap().test;
+    let data = test_images(data);
     let network = resnet20(models.join(checkpoint), preprocess);
     assert_eq!(network.ternary_layers(), ternary_layers);
     let file = ec2t_format::write(&network);
@@ -76,5 +90,66 @@ fn float_resnet20() {
 
 #[test]
 fn ternary_resnet20() {
-    assert_reproducible("resnet20_ec2t_spars64.pt", Preprocess::cifar10(), 18);
+    assert_reproducible(TERNARY[1], Preprocess::cifar10(), 18);
+}
+
+#[test]
+fn every_instruction_set_gives_the_same_logits() {
+    assert_same_logits(1000);
+}
+
+#[test]
+#[ignore = "plain Rust takes minutes for all images"]
+fn every_instruction_set_gives_the_same_logits_on_all_images() {
+    assert_same_logits(usize::MAX);
+}
+
+/// Asserts that all instruction sets give the ternary checkpoints the same logits on all
+/// test images, and so the same accuracy: plain Rust on so many of them.
+fn assert_same_logits(plain: usize) {
+    let Some([data, _]) = folders() else { return };
+    let images = test_images(data).len();
+    let folder = tempfile::tempdir().unwrap();
+    let logits = |isa: Isa, images: usize| {
+        let status = Command::new(env::current_exe().unwrap())
+            .args(["--ignored", "--exact", "write_logits"])
+            .env(LOGITS_VARIABLE, folder.path())
+            .env(IMAGES_VARIABLE, images.to_string())
+            .env(ISA_VARIABLE, isa.name())
+            .status();
+        assert!(status.unwrap().success(), "with {}", isa.name());
+        TERNARY.map(|checkpoint| fs::read(folder.path().join(checkpoint)).unwrap())
+    };
+    let mut sets = Isa::available();
+    let mut known = logits(sets.next().unwrap(), images.min(plain));
+    for isa in sets {
+        let found = logits(isa, images);
+        for ((checkpoint, known), found) in TERNARY.iter().zip(&known).zip(&found) {
+            assert!(found.starts_with(known), "{checkpoint} with {}", isa.name());
+        }
+        known = found;
+    }
+}
+
+/// Writes the logits of the ternary checkpoints to files of a folder. The test of
+/// instruction sets starts it, in a process for each.
+#[test]
+#[ignore = "a part of other tests"]
+fn write_logits() {
+    let [folder, images] = [LOGITS_VARIABLE, IMAGES_VARIABLE].map(env::var_os);
+    let (Some(folder), Some(images), Some([data, models])) = (folder, images, folders()) else {
+        return;
+    };
+    let images: usize = images.to_str().unwrap().parse().unwrap();
+    let data = test_images(data);
+    for checkpoint in TERNARY {
+        let model = Model::new(resnet20(models.join(checkpoint), Preprocess::cifar10())).unwrap();
+        let mut inputs = vec![0.0; images * model.input_len()];
+        for (index, input) in inputs.chunks_exact_mut(model.input_len()).enumerate() {
+            model.preprocess(data.image(index), input).unwrap();
+        }
+        let logits = model.run(&inputs, images).unwrap();
+        let bytes: Vec<u8> = logits.iter().flat_map(|logit| logit.to_le_bytes()).collect();
+        fs::write(Path::new(&folder).join(checkpoint), bytes).unwrap();
+    }
 }

@@ -153,10 +153,10 @@ impl fmt::Display for Comparison {
         let store = "`cargo xtask bench instructions --bless` stores what is found";
         match (self.passed(), count(Verdict::Less)) {
             (true, 0) => Ok(()),
-            (true, less) => writeln!(f, "{less} rows take less than is stored: {store}"),
+            (true, less) => writeln!(f, "rows that take less than is stored: {less}; {store}"),
             (false, _) => writeln!(
                 f,
-                "{} rows take more than they should, {} are not stored, {} were not run; {store}",
+                "rows that take more than they should: {}; not stored: {}; not run: {}; {store}",
                 count(Verdict::More),
                 count(Verdict::NotStored),
                 count(Verdict::NotFound)
@@ -216,7 +216,7 @@ mod tests {
         let text = Comparison::new(&expected, &counts("1", &[("avx2", "a", 1500)])).to_string();
         assert!(text.contains("| avx2 | a | 1000 | 1500 | +50.0 % | MORE |\n"), "{text}");
         assert!(text.contains("not compared: neon"), "{text}");
-        assert!(text.contains("1 rows take more than they should"), "{text}");
+        assert!(text.contains("rows that take more than they should: 1;"), "{text}");
     }
 
     #[test]

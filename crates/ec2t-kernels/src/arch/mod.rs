@@ -3,7 +3,7 @@
 //! Three layers:
 //!
 //! 1. a token type for each instruction set ([`Portable`], `Avx2`, `Avx512`,
-//!    `Neon`): to hold one is the proof that the CPU has the instructions;
+//!    `Neon`, `Simd128`): to hold one is the proof that the CPU has the instructions;
 //! 2. the trait [`Simd`]: safe operations on vectors of `f32`, by means of a token;
 //! 3. [`dispatch`]: picks the best token once, and runs an [`Operation`], generic
 //!    over [`Simd`], inside a function compiled for that instruction set.
@@ -11,9 +11,10 @@
 //! Algorithms stay above, in safe code. This folder is the one place of `unsafe`.
 //!
 //! The environment variable `EC2T_ISA` forces a choice: `portable`, `avx2`
-//! (AVX2 with FMA), `avx512` (F, VL, DQ and BW), or `neon`. A name that is unknown,
-//! or that this CPU lacks, is an error of [`Isa::from_env`], which programs call
-//! when they start; libraries, through [`isa()`], pass it over and take the best.
+//! (AVX2 with FMA), `avx512` (F, VL, DQ and BW), `neon`, or `simd128` (WebAssembly, in
+//! builds with that target feature). A name that is unknown, or that this CPU lacks, is
+//! an error of [`Isa::from_env`], which programs call when they start; libraries,
+//! through [`isa()`], pass it over and take the best.
 //!
 //! ```
 //! use ec2t_kernels::arch::{Operation, Simd, dispatch};
@@ -54,6 +55,8 @@ mod simd;
 mod strided;
 #[cfg(test)]
 mod tests;
+#[cfg(all(target_arch = "wasm32", target_feature = "simd128"))]
+mod wasm;
 
 #[cfg(target_arch = "x86_64")]
 pub use avx2::Avx2;
@@ -64,6 +67,8 @@ pub use neon::Neon;
 pub use portable::Portable;
 pub use simd::Simd;
 pub use strided::strided;
+#[cfg(all(target_arch = "wasm32", target_feature = "simd128"))]
+pub use wasm::Simd128;
 
 use std::{env, fmt, sync::OnceLock};
 
@@ -102,10 +107,13 @@ pub enum Isa {
     /// Advanced SIMD of AArch64.
     #[cfg(target_arch = "aarch64")]
     Neon(Neon),
+    /// SIMD of WebAssembly.
+    #[cfg(all(target_arch = "wasm32", target_feature = "simd128"))]
+    Simd128(Simd128),
 }
 
 /// The names that `EC2T_ISA` may hold, on any platform.
-const NAMES: [&str; 4] = ["portable", "avx2", "avx512", "neon"];
+const NAMES: [&str; 5] = ["portable", "avx2", "avx512", "neon", "simd128"];
 
 impl Isa {
     /// All instruction sets that this CPU has, best last.
@@ -114,7 +122,13 @@ impl Isa {
         let special = [Avx2::new().map(Isa::Avx2), Avx512::new().map(Isa::Avx512)];
         #[cfg(target_arch = "aarch64")]
         let special = [Neon::new().map(Isa::Neon)];
-        #[cfg(not(any(target_arch = "x86_64", target_arch = "aarch64")))]
+        #[cfg(all(target_arch = "wasm32", target_feature = "simd128"))]
+        let special = [Some(Isa::Simd128(Simd128))];
+        #[cfg(not(any(
+            target_arch = "x86_64",
+            target_arch = "aarch64",
+            all(target_arch = "wasm32", target_feature = "simd128")
+        )))]
         let special = [None; 0];
         std::iter::once(Isa::Portable(Portable)).chain(special.into_iter().flatten())
     }
@@ -151,7 +165,7 @@ impl Isa {
         Self::available().last().unwrap_or(Isa::Portable(Portable))
     }
 
-    /// `portable`, `avx2`, `avx512` or `neon`.
+    /// `portable`, `avx2`, `avx512`, `neon` or `simd128`.
     pub fn name(self) -> &'static str {
         match self {
             Isa::Portable(simd) => simd.name(),
@@ -161,6 +175,8 @@ impl Isa {
             Isa::Avx512(simd) => simd.name(),
             #[cfg(target_arch = "aarch64")]
             Isa::Neon(simd) => simd.name(),
+            #[cfg(all(target_arch = "wasm32", target_feature = "simd128"))]
+            Isa::Simd128(simd) => simd.name(),
         }
     }
 
@@ -174,6 +190,8 @@ impl Isa {
             Isa::Avx512(_) => Avx512::LANES,
             #[cfg(target_arch = "aarch64")]
             Isa::Neon(_) => Neon::LANES,
+            #[cfg(all(target_arch = "wasm32", target_feature = "simd128"))]
+            Isa::Simd128(_) => Simd128::LANES,
         }
     }
 
@@ -197,6 +215,8 @@ impl Isa {
             Isa::Avx512(simd) => simd.run(operation),
             #[cfg(target_arch = "aarch64")]
             Isa::Neon(simd) => simd.run(operation),
+            #[cfg(all(target_arch = "wasm32", target_feature = "simd128"))]
+            Isa::Simd128(simd) => operation.eval(simd),
         }
     }
 }

@@ -88,7 +88,7 @@ pub trait Simd: Copy + Send + Sync + 'static + super::sealed::Sealed {
     /// Square root, correctly rounded.
     fn sqrt(self, a: Self::F32) -> Self::F32;
 
-    /// `a · b + c`, rounded once; the portable vectors round twice.
+    /// `a · b + c`, rounded once; the portable vectors and those of WebAssembly round twice.
     fn fma(self, a: Self::F32, b: Self::F32, c: Self::F32) -> Self::F32;
 
     /// `a` where `a > b`, else `b`: a NaN in `b` is kept, one in `a` is not.

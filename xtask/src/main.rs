@@ -1,5 +1,5 @@
 //! Developer tasks of the workspace: `cargo xtask pipeline`, `bench`, `ci`,
-//! `cross`, `cuda`, `fuzz` and `tidy`.
+//! `cross`, `cuda`, `fuzz`, `miri` and `tidy`.
 //!
 //! One file per command; this one only chooses. Nothing here computes: every
 //! task runs other programs, prints each of them as it could be typed, and
@@ -18,6 +18,7 @@ mod cross;
 mod cuda;
 mod described;
 mod fuzz;
+mod miri;
 mod pipeline;
 mod shell;
 mod tidy;
@@ -37,6 +38,7 @@ enum Cli {
     Cross(cross::Args),
     Cuda(cuda::Args),
     Fuzz(fuzz::Args),
+    Miri(miri::Args),
     Tidy(tidy::Args),
 }
 
@@ -48,6 +50,7 @@ fn main() -> ExitCode {
         Cli::Cross(args) => cross::run(&args),
         Cli::Cuda(args) => cuda::run(&args),
         Cli::Fuzz(args) => fuzz::run(&args),
+        Cli::Miri(args) => miri::run(&args),
         Cli::Tidy(args) => tidy::run(&args),
     };
     outcome.unwrap_or_else(|error| {

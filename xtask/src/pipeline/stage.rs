@@ -103,6 +103,7 @@ pub(crate) const STAGES: &[Stage] = &[
         settings: &["export"],
         reads: &["data.json", "arch.json", "finetune/best.safetensors"],
         writes: &["model.ec2t"],
+        data_dir: true,
         ..COMMON
     },
     Stage {

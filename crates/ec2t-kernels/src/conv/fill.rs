@@ -98,44 +98,73 @@ impl Fill<'_> {
         let first_row = layout.source_row(tile.start[0], 0);
         let count = layout.group_rows(tile.size[0]);
         let rows = inside(first_row, 1, height, count);
-        // A zero that compilers see would make them call `memset` for each short row.
-        let zero = simd.splat(black_box(0.0));
         // Negative where all rows are in the padding: then none is read.
         let first_inside = usize::try_from(first_row + rows.start as isize).unwrap_or(0);
+        let source_len = rows.len() * width;
         for (channel, copy) in channels.zip(copy.chunks_exact_mut(layout.channel_len())) {
             let first = channel * plane + first_inside * width;
-            let mut source = input.get(first..).unwrap_or_default();
-            let mut next = input.get(first + plane..).unwrap_or_default();
+            let source = input.get(first..first + source_len).unwrap_or_default();
+            // The next channel lies too far for the hardware to see.
+            let next = input.get(first + plane..first + plane + source_len).unwrap_or(source);
             let (first, rest) = copy.split_at_mut(copy.len() / (P + 2));
             let (second, rest) = rest.split_at_mut(rest.len() / (P + 1));
             let (third, fourth) = rest.split_at_mut(rest.len() / P);
-            for row in 0..count {
-                let mut columns = [zero; P];
-                if rows.contains(&row) {
-                    for (column, values) in columns.iter_mut().zip(source.chunks_exact(S::LANES)) {
-                        *column = simd.load(values);
-                    }
-                    // The same row of the next channel, which lies too far for the hardware to see.
-                    simd.prefetch(next);
-                    source = &source[P * S::LANES..];
-                    next = next.get(P * S::LANES..).unwrap_or_default();
-                }
-                let at = row * S::LANES;
-                if P == 1 {
-                    let [column] = *columns.first_chunk().expect("one phase");
-                    simd.store(simd.shift_up(column), &mut first[at..]);
-                    simd.store(column, &mut second[at..]);
-                    simd.store(simd.shift_down(column), &mut third[at..]);
-                } else {
-                    let [low, high] = *columns.first_chunk().expect("two phases");
-                    let [even, odd] = simd.deinterleave(low, high);
-                    simd.store(simd.shift_up(odd), &mut first[at..]);
-                    simd.store(even, &mut second[at..]);
-                    simd.store(odd, &mut third[at..]);
-                    simd.store(simd.shift_down(even), &mut fourth[at..]);
+            for copy in [&mut *first, &mut *second, &mut *third, &mut *fourth] {
+                // With one phase there is no fourth copy.
+                if let Some(copy) = copy.get_mut(..count * S::LANES) {
+                    zero_vectors(simd, &mut copy[..rows.start * S::LANES]);
+                    zero_vectors(simd, &mut copy[rows.end * S::LANES..]);
                 }
             }
+            let skipped = rows.start * S::LANES;
+            let first = first[skipped..].chunks_exact_mut(S::LANES);
+            let second = second[skipped..].chunks_exact_mut(S::LANES);
+            let third = third[skipped..].chunks_exact_mut(S::LANES);
+            let fourth = fourth.get_mut(skipped..).unwrap_or_default().chunks_exact_mut(S::LANES);
+            let lines = source.chunks_exact(P * S::LANES).zip(next.chunks_exact(P * S::LANES));
+            shift_rows::<S, P>(simd, lines, first.zip(second).zip(third), fourth);
         }
+    }
+}
+
+/// Copies rows of one vector of each of `P` phases, shifted for each column of taps; asks
+/// for the row that comes with each.
+#[inline(always)]
+fn shift_rows<'a, S: Simd, const P: usize>(
+    simd: S,
+    lines: impl Iterator<Item = (&'a [f32], &'a [f32])>,
+    places: impl Iterator<Item = ((&'a mut [f32], &'a mut [f32]), &'a mut [f32])>,
+    fourth: impl Iterator<Item = &'a mut [f32]>,
+) {
+    if P == 1 {
+        for ((line, next), ((first, second), third)) in lines.zip(places) {
+            simd.prefetch(next);
+            let column = simd.load(line);
+            simd.store(simd.shift_up(column), first);
+            simd.store(column, second);
+            simd.store(simd.shift_down(column), third);
+        }
+    } else {
+        let places = places.zip(fourth);
+        for ((line, next), (((first, second), third), fourth)) in lines.zip(places) {
+            simd.prefetch(next);
+            let [low, high] = [simd.load(line), simd.load(&line[S::LANES..])];
+            let [even, odd] = simd.deinterleave(low, high);
+            simd.store(simd.shift_up(odd), first);
+            simd.store(even, second);
+            simd.store(odd, third);
+            simd.store(simd.shift_down(even), fourth);
+        }
+    }
+}
+
+/// Writes zeros.
+#[inline(always)]
+fn zero_vectors<S: Simd>(simd: S, values: &mut [f32]) {
+    // A zero that compilers see would make them call `memset` for each short row.
+    let zero = simd.splat(black_box(0.0));
+    for values in values.chunks_exact_mut(S::LANES) {
+        simd.store(zero, values);
     }
 }
 

@@ -49,6 +49,7 @@ mod avx2;
 mod avx512;
 #[cfg(target_arch = "aarch64")]
 mod neon;
+mod planes;
 mod portable;
 mod simd;
 mod strided;
@@ -61,6 +62,7 @@ pub use avx2::Avx2;
 pub use avx512::Avx512;
 #[cfg(target_arch = "aarch64")]
 pub use neon::Neon;
+pub use planes::Planes;
 pub use portable::Portable;
 pub use simd::Simd;
 pub use strided::strided;

@@ -13,16 +13,21 @@
 //! Sums are kept in registers while they run over a block, and wait in memory, which
 //! the caches hold, for the next one; the copy stays in the first-level cache. The order of the additions of a pixel
 //! depends on the shape and the weights alone, so results are the same bits with
-//! any instruction set, tile or number of threads.
+//! any instruction set, tile or number of threads. These may compute parts of the output
+//! side by side (part.rs).
 
 mod dense;
 mod fill;
 mod layout;
 mod lists;
+mod part;
 mod ternary;
+mod work;
 
 pub use dense::DenseConv;
+pub use part::ConvPart;
 pub use ternary::TernaryConv;
+pub use work::ConvWork;
 
 use std::ops::Range;
 
@@ -38,6 +43,9 @@ trait Taps {
 
     /// Where the weights of a chunk of outputs for a block of channels start.
     fn start(&self, block: usize, chunk: usize) -> Self::Cursor;
+
+    /// The cursor some outputs further on.
+    fn skip(&self, cursor: Self::Cursor, outputs: usize) -> Self::Cursor;
 
     /// The sums of the output channel at the cursor, which moves on to the next one,
     /// over a block: of `N` vectors of pixels, `P` phases of rows of `V` vectors.
@@ -57,26 +65,26 @@ fn workspace_len(layout: &Layout) -> usize {
     ALIGNMENT + layout.copy_len() + layout.partial_len()
 }
 
-/// One image on its way through a convolution.
+/// One image on its way through a convolution, or a part of it.
 struct Convolve<'a, T> {
     layout: &'a Layout,
     taps: &'a T,
     epilogue: &'a Epilogue,
     input: &'a [f32],
     residual: Option<&'a [f32]>,
-    output: &'a mut [f32],
+    part: ConvPart<'a>,
 }
 
 impl<T: Taps> Convolve<'_, T> {
     /// Convolves.
     ///
     /// # Panics
-    /// Where `input`, `residual` or `output` has the wrong length or `workspace` is
-    /// too short.
+    /// Where `input` or `residual` has the wrong length, the part is not one of this
+    /// convolution or `workspace` is too short.
     fn run(self, workspace: &mut [f32]) {
         let Layout { shape, isa, .. } = self.layout;
         assert_eq!(self.input.len(), shape.input_len(), "length of the input");
-        assert_eq!(self.output.len(), shape.output_len(), "length of the output");
+        assert!(self.part.is_of(self.layout), "a part of another convolution");
         let residual = self.residual.map_or(shape.output_len(), <[f32]>::len);
         assert_eq!(residual, shape.output_len(), "length of the residual");
         let skipped = workspace.as_ptr().align_offset(64).min(ALIGNMENT);
@@ -126,8 +134,15 @@ impl<T: Taps> Convolve<'_, T> {
         let [height, width] = self.layout.shape.output;
         let mut values = joined::<S, N, P>(simd, sums);
         self.epilogue.scale_vectors(simd, o, &mut values);
+        let first_pixel = self.part.first_pixel(self.layout);
+        let output = self.part.values.channel(o - self.part.outputs.start);
+        let residual = self.residual.map(
+            #[inline(always)]
+            |residual| &residual[o * height * width + first_pixel..][..output.len()],
+        );
+        let end = End { epilogue: self.epilogue, residual, output };
         let destination = Destination {
-            first: (o * height + tile.start[0]) * width + tile.start[1],
+            first: tile.start[0] * width + tile.start[1] - first_pixel,
             pitch: width,
             columns: tile.size[1],
             vectors: V * P,
@@ -135,16 +150,25 @@ impl<T: Taps> Convolve<'_, T> {
         // Whole rows, the usual case, have loops of their own, whose length is known.
         if tile.size[1] == V * P * S::LANES {
             let destination = Destination { columns: V * P * S::LANES, ..destination };
-            self.write::<S, N>(simd, destination, values);
+            end.write::<S, N>(simd, destination, values);
         } else {
-            self.write::<S, N>(simd, destination, values);
+            end.write::<S, N>(simd, destination, values);
         }
     }
+}
 
+/// How an output channel of a part ends.
+struct End<'a> {
+    epilogue: &'a Epilogue,
+    residual: Option<&'a [f32]>,
+    output: &'a mut [f32],
+}
+
+impl End<'_> {
     /// Adds the residual, activates and stores.
     #[inline(always)]
     fn write<S: Simd, const N: usize>(
-        &mut self,
+        self,
         simd: S,
         destination: Destination,
         mut values: [S::F32; N],
@@ -171,7 +195,7 @@ impl<T: Taps> Convolve<'_, T> {
     }
 }
 
-/// Rows of the output that a tile is written to.
+/// Rows of a channel of a part that a tile is written to.
 #[derive(Clone, Copy)]
 struct Destination {
     /// Place of the first pixel.
@@ -206,7 +230,7 @@ fn joined<S: Simd, const N: usize, const P: usize>(simd: S, sums: [S::F32; N]) -
     values
 }
 
-/// All tiles of an image.
+/// All tiles of a part.
 struct Tiles<'a, T> {
     convolve: Convolve<'a, T>,
     /// What a tile reads of a block of channels.
@@ -221,12 +245,15 @@ impl<T: Taps> Operation for Tiles<'_, T> {
     #[inline(always)]
     fn eval<S: Simd>(mut self, simd: S) {
         let Layout { shape, tile: [tile_rows, tile_columns], phases, .. } = *self.convolve.layout;
-        let [height, width] = shape.output;
-        for (row, rows) in pieces(height, tile_rows) {
-            let mut column = 0;
-            while column < width {
+        let width = shape.output[1];
+        let ConvPart { rows: all_rows, columns: all_columns, .. } = &self.convolve.part;
+        let (all_rows, all_columns) = (all_rows.clone(), all_columns.clone());
+        for (row, rows) in pieces(all_rows.len(), tile_rows) {
+            let row = all_rows.start + row;
+            let mut column = all_columns.start;
+            while column < all_columns.end {
                 // Tiles are as wide as the image, or as many vectors as are left of it.
-                let left = width - column;
+                let left = all_columns.end - column;
                 let most = tile_columns / S::LANES;
                 let vectors = match width <= tile_columns * phases {
                     true => most,
@@ -242,20 +269,27 @@ impl<T: Taps> Operation for Tiles<'_, T> {
 }
 
 impl<T: Taps> Tiles<'_, T> {
-    /// All output channels of a tile.
+    /// All output channels of a tile that the part has.
     #[inline(always)]
     fn tile<S: Simd>(&mut self, simd: S, tile: Tile) {
         let layout = self.convolve.layout;
         let blocks = layout.blocks();
         for (chunk, (group, outputs)) in layout.chunks().enumerate() {
+            let wanted = &self.convolve.part.outputs;
+            let skipped = wanted.start.saturating_sub(outputs.start);
+            let outputs = outputs.start + skipped..outputs.end.min(wanted.end);
+            if outputs.is_empty() {
+                continue;
+            }
             for block in 0..blocks {
                 let channels = layout.block_channels(group, block);
                 let input = self.convolve.input;
                 simd.outline(Fill { layout, tile, channels, input, copy: self.copy });
+                let taps = self.convolve.taps;
                 let part = Part {
                     tile,
                     outputs: outputs.clone(),
-                    cursor: self.convolve.taps.start(block, chunk),
+                    cursor: taps.skip(taps.start(block, chunk), skipped),
                     is_first: block == 0,
                     is_last: block + 1 == blocks,
                 };

@@ -1,45 +1,30 @@
-//! Memory that begins with a line of the cache.
+//! Memory that begins at a line of the cache.
 
-/// Values of a line of the cache.
+/// Values in a line.
 const LINE: usize = 64 / size_of::<f32>();
 
-/// Values whose vectors do not cross lines of the cache, since the first one begins one.
+/// Values that begin at a line of the cache: rows of whole vectors then are whole lines,
+/// which are loaded at once, and which no two threads write to.
 #[derive(Debug, Default)]
 pub(crate) struct Aligned {
-    values: Vec<f32>,
+    /// With room to begin later.
+    memory: Vec<f32>,
     start: usize,
 }
 
 impl Aligned {
-    /// Zeros.
+    /// So many zeros.
     pub(crate) fn new(len: usize) -> Self {
-        let values = vec![0.0; len + LINE];
-        let start = values.as_ptr().align_offset(64).min(LINE);
-        Self { values, start }
+        let memory = vec![0.0; len + LINE];
+        let start = memory.as_ptr().align_offset(64).min(LINE);
+        Self { memory, start }
     }
 
-    /// The first values.
-    pub(crate) fn first(&self, len: usize) -> &[f32] {
-        &self.values[self.start..][..len]
+    pub(crate) fn values(&self) -> &[f32] {
+        &self.memory[self.start..]
     }
 
-    /// The first values.
-    pub(crate) fn first_mut(&mut self, len: usize) -> &mut [f32] {
-        &mut self.values[self.start..][..len]
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn values_begin_a_line() {
-        for len in [0, 1, 100] {
-            let mut values = Aligned::new(len);
-            assert!(values.first(len).as_ptr().addr().is_multiple_of(64));
-            values.first_mut(len).fill(1.0);
-            assert_eq!(values.first(len), vec![1.0; len]);
-        }
+    pub(crate) fn values_mut(&mut self) -> &mut [f32] {
+        &mut self.memory[self.start..]
     }
 }

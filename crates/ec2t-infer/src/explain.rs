@@ -35,6 +35,13 @@ pub struct ExplainedStep {
     pub output: Shape,
     /// What its weights cost, if it has any.
     pub weights: Option<ExplainedWeights>,
+    /// Why it has that kernel, such as `64 % zeros: 2.8 times fewer additions`, if it has
+    /// weights.
+    pub reason: Option<String>,
+    /// The time that the cost model expects, for a layer with weights.
+    pub predicted_seconds: Option<f64>,
+    /// The same of the dense kernel, where the weights are ternary.
+    pub predicted_dense_seconds: Option<f64>,
     /// Median time of one image on one thread.
     pub seconds: f64,
     /// The same of the dense kernel, where the weights are ternary.
@@ -96,15 +103,24 @@ pub fn explain(network: &Network, runs: usize) -> Result<Explanation, LoadError>
     let steps = model.plan().steps.iter().zip(times).map(|(step, (seconds, dense_seconds))| {
         let weight = network.tensor(&format!("{}.weight", step.name));
         let [input, output] = step_shapes(network.graph(), &shapes, step);
+        let weights = step.kernel.weight_bytes().zip(weight).map(|(packed_bytes, weight)| {
+            ExplainedWeights::new(weight, output.height * output.width, packed_bytes)
+        });
         ExplainedStep {
             name: step.name.clone(),
             op: step.op,
             kernel: step.label.clone(),
             input,
             output,
-            weights: step.kernel.weight_bytes().zip(weight).map(|(packed_bytes, weight)| {
-                ExplainedWeights::new(weight, output.height * output.width, packed_bytes)
-            }),
+            weights,
+            reason: weights
+                .zip(weight)
+                .map(|(cost, weight)| cost.reason(is_ternary(&weight), step.kernel.is_ternary())),
+            predicted_seconds: step.prediction.map(|times| times.seconds),
+            predicted_dense_seconds: step
+                .prediction
+                .filter(|_| weight.is_some_and(|weight| is_ternary(&weight)))
+                .map(|times| times.dense_seconds),
             seconds,
             dense_seconds: weight.filter(is_ternary).map(|_| dense_seconds),
         }
@@ -118,6 +134,17 @@ impl ExplainedWeights {
         let times_pixels = |weights: usize| weights as u64 * pixels as u64;
         let (macs, additions) = (times_pixels(count), times_pixels(count - zeros));
         Self { count, zeros, macs, additions, packed_bytes }
+    }
+
+    /// Why weights that are ternary, or not, have a ternary kernel, or not.
+    fn reason(&self, is_ternary: bool, has_ternary_kernel: bool) -> String {
+        let zeros = 100.0 * self.zeros as f64 / self.count.max(1) as f64;
+        let fewer = self.count as f64 / self.count.saturating_sub(self.zeros).max(1) as f64;
+        match (is_ternary, has_ternary_kernel) {
+            (false, _) => "f32 weights".to_owned(),
+            (true, false) => "dense: no zeros".to_owned(),
+            (true, true) => format!("{zeros:.0} % zeros: {fewer:.1} times fewer additions"),
+        }
     }
 }
 
@@ -185,6 +212,15 @@ fn noise(len: usize) -> Vec<f32> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn reasons() {
+        let weights = |zeros| ExplainedWeights { count: 100, zeros, ..Default::default() };
+        assert_eq!(weights(64).reason(true, true), "64 % zeros: 2.8 times fewer additions");
+        assert_eq!(weights(0).reason(true, false), "dense: no zeros");
+        assert_eq!(weights(0).reason(false, false), "f32 weights");
+        assert_eq!(weights(100).reason(true, true), "100 % zeros: 100.0 times fewer additions");
+    }
 
     #[test]
     fn medians() {

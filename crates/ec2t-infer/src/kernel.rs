@@ -7,6 +7,9 @@ use ec2t_kernels::{
     TernaryWeights, TooLarge, elementwise, spatial,
 };
 
+use crate::cost;
+use crate::parallel::{Outputs, run_parts};
+
 /// How a node is computed.
 ///
 /// The kernels of the second group work in place: they change their first
@@ -80,6 +83,11 @@ impl Kernel {
         )
     }
 
+    /// Whether it reads ternary weights.
+    pub(crate) fn is_ternary(&self) -> bool {
+        matches!(self, Kernel::TernaryConv(_) | Kernel::TernaryLinear(_))
+    }
+
     /// Number of values of scratch space that the kernel needs.
     pub(crate) fn workspace_len(&self) -> usize {
         match self {
@@ -102,19 +110,40 @@ impl Kernel {
 
     /// Computes `output` from `input`. A kernel in place finds its first
     /// operand in `output`; its second one, if it has one, is `input`. Layers
-    /// with weights add `residual`.
+    /// with weights add `residual`, and are shared by as many threads as there are
+    /// workspaces.
     pub(crate) fn run(
         &self,
         input: &[f32],
         residual: Option<&[f32]>,
         output: &mut [f32],
-        workspace: &mut [f32],
+        workspaces: &mut [Vec<f32>],
     ) {
         match self {
-            Kernel::TernaryConv(conv) => conv.run(input, residual, output, workspace),
-            Kernel::DenseConv(conv) => conv.run(input, residual, output, workspace),
-            Kernel::TernaryLinear(linear) => linear.run(input, residual, output),
-            Kernel::DenseLinear(linear) => linear.run(input, residual, output),
+            Kernel::TernaryConv(conv) => run_parts(
+                conv.whole(output),
+                workspaces,
+                &|part, threads| conv.split(part, threads),
+                &|part, workspace| conv.run_part(part, input, residual, workspace),
+            ),
+            Kernel::DenseConv(conv) => run_parts(
+                conv.whole(output),
+                workspaces,
+                &|part, threads| conv.split(part, threads),
+                &|part, workspace| conv.run_part(part, input, residual, workspace),
+            ),
+            Kernel::TernaryLinear(linear) => run_parts(
+                Outputs { first: 0, residual, values: output },
+                workspaces,
+                &Outputs::split,
+                &|part, _| linear.run_outputs(part.first, input, part.residual, part.values),
+            ),
+            Kernel::DenseLinear(linear) => run_parts(
+                Outputs { first: 0, residual, values: output },
+                workspaces,
+                &Outputs::split,
+                &|part, _| linear.run_outputs(part.first, input, part.residual, part.values),
+            ),
             Kernel::MaxPool(shape) => spatial::max_pool(shape, input, output),
             Kernel::AvgPool(shape) => spatial::avg_pool(shape, input, output),
             Kernel::GlobalAvgPool { plane } => spatial::global_avg_pool(*plane, input, output),
@@ -195,6 +224,9 @@ impl Params<'_> {
         let shape = conv_shape(conv, input);
         let epilogue = self.epilogue(conv.out_channels, conv.scale, conv.bias);
         Ok(match self.tensor("weight") {
+            Tensor::Ternary(weight) if cost::is_conv_dense(shape, weight) => {
+                Kernel::DenseConv(DenseConv::new(shape, &weight.to_f32(), epilogue)?)
+            }
             Tensor::Ternary(weight) => {
                 Kernel::TernaryConv(TernaryConv::new(shape, ternary(weight), epilogue)?)
             }
@@ -208,6 +240,9 @@ impl Params<'_> {
         let inputs = linear.in_features;
         let epilogue = self.epilogue(linear.out_features, false, linear.bias);
         match self.tensor("weight") {
+            Tensor::Ternary(weight) if cost::is_linear_dense(weight) => {
+                Kernel::DenseLinear(DenseLinear::new(inputs, &weight.to_f32(), epilogue))
+            }
             Tensor::Ternary(weight) => {
                 Kernel::TernaryLinear(TernaryLinear::new(inputs, ternary(weight), epilogue))
             }
@@ -231,7 +266,7 @@ fn ternary(tensor: &TernaryTensor) -> TernaryWeights<'_> {
     TernaryWeights { codes: tensor.codes(), w_neg: tensor.w_neg(), w_pos: tensor.w_pos() }
 }
 
-fn conv_shape(conv: &Conv2d, input: Shape) -> ConvShape {
+pub(crate) fn conv_shape(conv: &Conv2d, input: Shape) -> ConvShape {
     let geometry = conv.geometry(size(input)).expect("the network's shapes are traced");
     ConvShape {
         in_channels: conv.in_channels,

@@ -27,14 +27,16 @@
 //! ```
 //!
 //! Images are `[C, H, W]`: `u8` pixels, or `f32` values that are already
-//! normalised. Images of a batch run in parallel on the caller's rayon pool;
-//! each image is computed by one thread, in one order, so results have the
-//! same bits for any batch and any number of threads.
+//! normalised. Images of a batch run in parallel on the caller's rayon pool, and
+//! where there are fewer images than threads, so do the layers of each. Every value
+//! is computed by one thread, in one order, so results have the same bits for any
+//! batch and any number of threads.
 #![forbid(unsafe_code)]
 
 mod aligned;
 mod buffers;
 mod classify;
+mod cost;
 mod error;
 mod evaluate;
 mod explain;
@@ -42,6 +44,7 @@ mod fuse;
 mod kernel;
 mod layout;
 mod model;
+mod parallel;
 mod plan;
 mod profile;
 mod session;

@@ -91,13 +91,32 @@ impl Model {
         &self.plan
     }
 
-    /// Buffers for running images one after the other.
+    /// Buffers for running images one after the other, on the thread that does so.
     pub fn session(&self) -> Session<'_> {
-        Session::new(self)
+        self.session_on(1)
+    }
+
+    /// Buffers for running images one after the other, each on up to `threads` threads
+    /// of the rayon pool that the session is used in. Whoever uses it outside of a pool
+    /// waits some 20 µs for the global one to take over; within
+    /// [`ThreadPool::install`](rayon::ThreadPool::install) nobody does.
+    ///
+    /// ```no_run
+    /// # let (model, images): (ec2t_infer::Model, Vec<Vec<f32>>) = unimplemented!();
+    /// let pool = rayon::ThreadPoolBuilder::new().num_threads(2).build()?;
+    /// pool.install(|| {
+    ///     let mut session = model.session_on(2);
+    ///     images.iter().try_for_each(|image| session.run(image).map(drop))
+    /// })?;
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn session_on(&self, threads: usize) -> Session<'_> {
+        Session::new(self, threads)
     }
 
     /// Logits `[N, classes]` of N = `batch` normalised images `[N, C, H, W]`,
-    /// in parallel.
+    /// in parallel: an image on each thread of the rayon pool, or on several where
+    /// there are fewer images than threads.
     ///
     /// # Errors
     /// [`RunError::InputLength`].
@@ -117,12 +136,13 @@ impl Model {
         run: impl for<'s> Fn(&'s mut Session<'_>, &[T]) -> Result<&'s [f32], RunError> + Sync,
     ) -> Result<Vec<f32>, RunError> {
         check_length(batch, self.input_len(), input.len())?;
+        let threads = rayon::current_num_threads() / batch.max(1);
         let mut logits = vec![0.0; batch * self.output_len()];
         logits
             .par_chunks_exact_mut(self.output_len())
             .zip(input.par_chunks_exact(self.input_len()))
             .try_for_each_init(
-                || self.session(),
+                || self.session_on(threads),
                 |session, (logits, image)| {
                     logits.copy_from_slice(run(session, image)?);
                     Ok(())

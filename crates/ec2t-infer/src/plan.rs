@@ -3,6 +3,7 @@
 use ec2t_format::graph::{Graph, Shape};
 use ec2t_format::{Network, Op};
 
+use crate::cost::{self, Prediction};
 use crate::error::LoadError;
 use crate::fuse::{Group, Groups};
 use crate::kernel::{Kernel, activation};
@@ -32,6 +33,10 @@ pub(crate) struct Step {
     pub(crate) op: &'static str,
     /// Name of the kernel, with what is fused into it.
     pub(crate) label: String,
+    /// About how long it takes, if it has weights.
+    pub(crate) prediction: Option<Prediction>,
+    /// More threads would not make it faster.
+    pub(crate) most_threads: usize,
     pub(crate) kernel: Kernel,
     pub(crate) operands: Operands,
 }
@@ -51,7 +56,8 @@ impl Plan {
             let kernel = pack(network, group, &shapes)?;
             let len = shapes[group.value.index()].numel();
             let operands = layout.step(group, kernel.is_in_place(), len);
-            steps.push(Step::new(graph, group, kernel, operands));
+            let prediction = cost::predict(network, &graph.nodes[group.node.index()], &shapes);
+            steps.push(Step::new(graph, group, kernel, operands, prediction));
         }
         let plan = Self {
             workspace: steps.iter().map(|step| step.kernel.workspace_len()).max().unwrap_or(0),
@@ -81,7 +87,13 @@ fn pack(network: &Network, group: &Group, shapes: &[Shape]) -> Result<Kernel, Lo
 }
 
 impl Step {
-    fn new(graph: &Graph, group: &Group, kernel: Kernel, operands: Operands) -> Self {
+    fn new(
+        graph: &Graph,
+        group: &Group,
+        kernel: Kernel,
+        operands: Operands,
+        prediction: Option<Prediction>,
+    ) -> Self {
         let node = &graph.nodes[group.node.index()];
         let sum = group.residual.map(|_| "add");
         let end = group.activation.map(|function| activation(function).name());
@@ -90,6 +102,8 @@ impl Step {
             name: node.name.clone(),
             op: op_name(&node.op),
             label: fused.fold(kernel.name().to_string(), |label, part| label + " + " + part),
+            most_threads: cost::most_threads(prediction),
+            prediction,
             kernel,
             operands,
         }

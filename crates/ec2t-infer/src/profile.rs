@@ -2,7 +2,7 @@
 
 use std::time::Instant;
 
-use crate::error::RunError;
+use crate::error::{RunError, check_length};
 use crate::model::Model;
 use crate::session::Session;
 
@@ -65,10 +65,11 @@ pub(crate) fn time_steps(
     input: &[f32],
     mut record: impl FnMut(usize, f64),
 ) -> Result<(), RunError> {
+    check_length(1, session.model().input_len(), input.len())?;
     session.run_with(input, |step, compute| {
         let start = Instant::now();
         compute();
         record(step, start.elapsed().as_secs_f64());
-    })?;
+    });
     Ok(())
 }

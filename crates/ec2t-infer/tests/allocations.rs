@@ -5,6 +5,7 @@
 
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::hint::black_box;
+use std::sync::Barrier;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use ec2t_format::graph::{Param, ParamKind, Shape};
@@ -59,17 +60,31 @@ fn a_session_allocates_nothing_after_its_first_image() {
     drop(black_box(vec![1u8]));
     assert_eq!(CALLS.load(Ordering::Relaxed), before + 2, "allocations are not seen");
 
+    // Two threads that have taken work from each other: the first time, rayon allocates.
+    let pool = rayon::ThreadPoolBuilder::new().num_threads(2).build().unwrap();
+    let both = Barrier::new(2);
+    for _ in 0..2 {
+        pool.install(|| rayon::join(|| both.wait(), || both.wait()));
+        pool.broadcast(|_| ());
+    }
+
     let small = Some(Shape::new(3, 64, 64));
     for (arch, input) in [("lenet5", None), ("resnet20", None), ("efficientnet_b0", small)] {
         let options = ArchOptions { input, ..ArchOptions::default() };
         let model = Model::new(network(ec2t_scale::build(arch, &options).unwrap())).unwrap();
-        let image = vec![0.1; model.input_len()];
-        let pixels = vec![100; model.input_len()];
-        let mut session = model.session();
-        session.run(&image).unwrap();
-        let before = CALLS.load(Ordering::Relaxed);
-        session.run(&image).unwrap();
-        session.run_pixels(&pixels).unwrap();
-        assert_eq!(CALLS.load(Ordering::Relaxed), before, "{arch}");
+        assert_allocates_nothing(&model, 1, arch);
+        pool.install(|| assert_allocates_nothing(&model, 2, arch));
     }
+}
+
+/// Asserts that a session on so many threads allocates nothing for its second image.
+fn assert_allocates_nothing(model: &Model, threads: usize, what: &str) {
+    let image = vec![0.1; model.input_len()];
+    let pixels = vec![100; model.input_len()];
+    let mut session = model.session_on(threads);
+    session.run(&image).unwrap();
+    let before = CALLS.load(Ordering::Relaxed);
+    session.run(&image).unwrap();
+    session.run_pixels(&pixels).unwrap();
+    assert_eq!(CALLS.load(Ordering::Relaxed), before, "{what} on {threads} threads");
 }

@@ -115,9 +115,10 @@ impl Epilogue {
         }
     }
 
-    /// Finishes one sum for each output channel.
-    pub(crate) fn apply_each(&self, sums: &mut [f32], residual: Option<&[f32]>) {
-        for ((sum, scale), bias) in sums.iter_mut().zip(&self.scale).zip(&self.bias) {
+    /// Finishes one sum for each output channel from `first` on.
+    pub(crate) fn apply_each(&self, first: usize, sums: &mut [f32], residual: Option<&[f32]>) {
+        let (scales, biases) = (&self.scale[first..], &self.bias[first..]);
+        for ((sum, scale), bias) in sums.iter_mut().zip(scales).zip(biases) {
             *sum = *sum * scale + bias;
         }
         self.finish(sums, residual);

@@ -34,7 +34,7 @@ pub mod shape;
 pub mod spatial;
 pub mod weights;
 
-pub use conv::{DenseConv, TernaryConv};
+pub use conv::{ConvPart, ConvWork, DenseConv, TernaryConv};
 pub use elementwise::Activation;
 pub use epilogue::Epilogue;
 pub use linear::{DenseLinear, TernaryLinear};

@@ -52,16 +52,32 @@ impl TernaryLinear {
     /// # Panics
     /// Where `input`, `residual` or `output` has the wrong length.
     pub fn run(&self, input: &[f32], residual: Option<&[f32]>, output: &mut [f32]) {
-        assert_eq!(input.len(), self.in_features, "length of the input");
         assert_eq!(output.len(), self.epilogue.outputs(), "length of the output");
+        self.run_outputs(0, input, residual, output);
+    }
+
+    /// As [`run`](Self::run), for the outputs from `first` on that `output` has room for;
+    /// `residual` is theirs.
+    ///
+    /// # Panics
+    /// Where `input` or `residual` has the wrong length, or there are fewer outputs.
+    pub fn run_outputs(
+        &self,
+        first: usize,
+        input: &[f32],
+        residual: Option<&[f32]>,
+        output: &mut [f32],
+    ) {
+        assert_eq!(input.len(), self.in_features, "length of the input");
         let sum = |list: &[u32]| list.iter().map(|i| input[*i as usize]).sum::<f32>();
-        let mut start = 0;
-        for (value, [middle, end]) in output.iter_mut().zip(&self.ends) {
+        let (before, ends) = self.ends[..first + output.len()].split_at(first);
+        let mut start = before.last().map_or(0, |[_, end]| *end);
+        for (value, [middle, end]) in output.iter_mut().zip(ends) {
             let (positive, negative) = (&self.inputs[start..*middle], &self.inputs[*middle..*end]);
             *value = self.ratio * sum(positive) - sum(negative);
             start = *end;
         }
-        self.epilogue.apply_each(output, residual);
+        self.epilogue.apply_each(first, output, residual);
     }
 }
 
@@ -102,14 +118,31 @@ impl DenseLinear {
     /// # Panics
     /// Where `input`, `residual` or `output` has the wrong length.
     pub fn run(&self, input: &[f32], residual: Option<&[f32]>, output: &mut [f32]) {
-        assert_eq!(input.len(), self.in_features, "length of the input");
         assert_eq!(output.len(), self.epilogue.outputs(), "length of the output");
+        self.run_outputs(0, input, residual, output);
+    }
+
+    /// As [`run`](Self::run), for the outputs from `first` on that `output` has room for;
+    /// `residual` is theirs.
+    ///
+    /// # Panics
+    /// Where `input` or `residual` has the wrong length, or there are fewer outputs.
+    pub fn run_outputs(
+        &self,
+        first: usize,
+        input: &[f32],
+        residual: Option<&[f32]>,
+        output: &mut [f32],
+    ) {
+        assert_eq!(input.len(), self.in_features, "length of the input");
         output.fill(0.0);
-        for (value, column) in input.iter().zip(self.columns.chunks_exact(output.len())) {
-            for (sum, weight) in output.iter_mut().zip(column) {
+        let outputs = first..first + output.len();
+        for (value, column) in input.iter().zip(self.columns.chunks_exact(self.epilogue.outputs()))
+        {
+            for (sum, weight) in output.iter_mut().zip(&column[outputs.clone()]) {
                 *sum += weight * value;
             }
         }
-        self.epilogue.apply_each(output, residual);
+        self.epilogue.apply_each(first, output, residual);
     }
 }

@@ -76,14 +76,32 @@ pub fn pad_shortcut(input_size: [usize; 2], stride: usize, input: &[f32], output
     assert_eq!(output.len() % plane, 0, "whole channels of output");
     let channels = input.len() / (height * width);
     let missing = (output.len() / plane).checked_sub(channels).expect("at least as many channels");
-    output.fill(0.0);
-    let kept = output.chunks_exact_mut(plane).skip(missing / 2);
-    for (image, channel) in input.chunks_exact(height * width).zip(kept) {
+    let zeros = missing / 2 * plane;
+    let kept = channels * plane;
+    output[..zeros].fill(0.0);
+    output[zeros + kept..].fill(0.0);
+    let images = input.chunks_exact(height * width);
+    for (image, channel) in images.zip(output[zeros..][..kept].chunks_exact_mut(plane)) {
         let rows = image.chunks_exact(width).step_by(stride);
-        let pixels = rows.flat_map(|row| row.iter().step_by(stride));
-        for (value, pixel) in channel.iter_mut().zip(pixels) {
-            *value = *pixel;
+        for (row, values) in rows.zip(channel.chunks_exact_mut(width.div_ceil(stride))) {
+            match stride {
+                // The usual case has a loop whose step is known.
+                2 => pick::<2>(row, values),
+                _ => row.iter().step_by(stride).zip(values).for_each(|(x, value)| *value = *x),
+            }
         }
+    }
+}
+
+/// Takes every `STEP`-th pixel of a row.
+fn pick<const STEP: usize>(row: &[f32], values: &mut [f32]) {
+    let (whole, rest) = row.as_chunks::<STEP>();
+    let (first, last) = values.split_at_mut(whole.len());
+    for (value, pixels) in first.iter_mut().zip(whole) {
+        *value = pixels[0];
+    }
+    for (value, pixel) in last.iter_mut().zip(rest) {
+        *value = *pixel;
     }
 }
 

@@ -3,7 +3,7 @@
 
 use ec2t_kernels::arch::Isa;
 use ec2t_kernels::{
-    Activation, ConvShape, DenseConv, DenseLinear, Epilogue, TernaryConv, TernaryLinear,
+    Activation, ConvPart, ConvShape, DenseConv, DenseLinear, Epilogue, TernaryConv, TernaryLinear,
     TernaryWeights, elementwise, reference,
 };
 use proptest::prelude::*;
@@ -155,8 +155,30 @@ fn floats(codes: &[i8]) -> Vec<f32> {
     codes.iter().map(float).collect()
 }
 
+/// A part in two.
+type Halves<'o> = (ConvPart<'o>, Option<ConvPart<'o>>);
+
+/// Computes a part as so many threads would share it.
+fn run_in_parts<'o>(
+    part: ConvPart<'o>,
+    threads: usize,
+    split: &impl Fn(ConvPart<'o>, [usize; 2]) -> Halves<'o>,
+    run: &impl Fn(ConvPart<'o>),
+) {
+    if threads == 1 {
+        return run(part);
+    }
+    let halves = [threads / 2, threads - threads / 2];
+    let (first, second) = split(part, halves);
+    for (part, threads) in [Some(first), second].into_iter().zip(halves) {
+        if let Some(part) = part {
+            run_in_parts(part, threads, split, run);
+        }
+    }
+}
+
 /// Checks both convolutions of a shape with every instruction set of this CPU: the
-/// plain one against the definition, the others for the same bits.
+/// plain one against the definition, the others, and all in parts, for the same bits.
 fn check_conv(shape: ConvShape, codes: &[i8], values: &mut Values) {
     let input = values.floats(shape.input_len());
     let side = Side::random(shape.out_channels, shape.output_plane(), values);
@@ -179,6 +201,32 @@ fn check_conv(shape: ConvShape, codes: &[i8], values: &mut Values) {
             run(&|out, work| ternary.run(&input, residual, out, work), ternary.workspace_len()),
             run(&|out, work| dense.run(&input, residual, out, work), dense.workspace_len() + 5),
         ];
+        for threads in [2, 3, 8] {
+            let [mut ternary_parts, mut dense_parts] =
+                [(); 2].map(|()| vec![f32::NAN; shape.output_len()]);
+            run_in_parts(
+                ternary.whole(&mut ternary_parts),
+                threads,
+                &|part, threads| ternary.split(part, threads),
+                &|part| {
+                    let workspace = &mut vec![f32::NAN; ternary.workspace_len()];
+                    ternary.run_part(part, &input, residual, workspace);
+                },
+            );
+            run_in_parts(
+                dense.whole(&mut dense_parts),
+                threads,
+                &|part, threads| dense.split(part, threads),
+                &|part| {
+                    let workspace = &mut vec![f32::NAN; dense.workspace_len()];
+                    dense.run_part(part, &input, residual, workspace);
+                },
+            );
+            let parts = [ternary_parts, dense_parts];
+            let [whole, parts] = [&found, &parts].map(|both| both.iter().flatten());
+            let is_same = whole.map(|x| x.to_bits()).eq(parts.map(|x| x.to_bits()));
+            assert!(is_same, "{threads} parts of {what}");
+        }
         match &plain {
             None => {
                 side.assert_follows(&found[0], &sums[0], &what);
@@ -336,10 +384,21 @@ fn matrix_products() {
         let kernel = TernaryLinear::new(inputs, ternary, side.epilogue());
         kernel.run(&input, side.residual(), &mut output);
         side.assert_follows(&output, &sums, "ternary");
+        let mut parts = vec![f32::NAN; outputs];
+        for first in 0..outputs {
+            let residual = side.residual().map(|residual| &residual[first..=first]);
+            kernel.run_outputs(first, &input, residual, &mut parts[first..=first]);
+        }
+        assert_eq!(parts, output);
         output.fill(f32::NAN);
         let kernel = DenseLinear::new(inputs, &weights, side.epilogue());
         kernel.run(&input, side.residual(), &mut output);
         side.assert_follows(&output, &sums, "dense");
+        for range in [0..outputs / 2, outputs / 2..outputs] {
+            let residual = side.residual().map(|residual| &residual[range.clone()]);
+            kernel.run_outputs(range.start, &input, residual, &mut parts[range]);
+        }
+        assert_eq!(parts, output);
     }
 }
 

@@ -13,8 +13,9 @@ use crate::output::{grouped, print, print_json};
 
 /// Show how a model file is run, step by step, and time each step.
 ///
-/// Times are medians of one image on one thread, in microseconds; `dense` is the time of the
-/// dense kernel for the same layer, measured in turn, and `ratio` how many times longer that is.
+/// Times are medians of one image on one thread, in microseconds, beside what the cost model
+/// predicts; `dense` is the time of the dense kernel for the same layer, measured in turn, and
+/// `ratio` how many times longer that is.
 #[derive(Args)]
 pub(crate) struct ExplainArgs {
     /// The model file.
@@ -48,6 +49,9 @@ struct Step<'a> {
     output: [usize; 3],
     #[serde(flatten)]
     cost: Cost,
+    /// Why it has that kernel.
+    reason: Option<&'a str>,
+    predicted_dense_microseconds: Option<f64>,
 }
 
 /// What a step or all of them take.
@@ -56,6 +60,7 @@ struct Cost {
     #[serde(flatten)]
     weights: Option<Weights>,
     microseconds: f64,
+    predicted_microseconds: Option<f64>,
     #[serde(flatten)]
     dense: Option<Dense>,
 }
@@ -88,7 +93,7 @@ impl ExplainArgs {
             file: &self.model,
             runs: self.runs,
             steps: explanation.steps.iter().map(Step::from).collect(),
-            total: Cost::new(Some(explanation.weights()), explanation.seconds(), dense),
+            total: Cost::new(Some(explanation.weights()), explanation.seconds(), None, dense),
         };
         match self.json {
             true => print_json(&explained),
@@ -106,17 +111,25 @@ impl<'a> From<&'a ExplainedStep> for Step<'a> {
             kernel: &step.kernel,
             input: dimensions(step.input),
             output: dimensions(step.output),
-            cost: Cost::new(step.weights, step.seconds, step.dense_seconds),
+            cost: Cost::new(step.weights, step.seconds, step.predicted_seconds, step.dense_seconds),
+            reason: step.reason.as_deref(),
+            predicted_dense_microseconds: step.predicted_dense_seconds.map(|time| 1e6 * time),
         }
     }
 }
 
 impl Cost {
-    fn new(weights: Option<ExplainedWeights>, seconds: f64, dense_seconds: Option<f64>) -> Self {
+    fn new(
+        weights: Option<ExplainedWeights>,
+        seconds: f64,
+        predicted_seconds: Option<f64>,
+        dense_seconds: Option<f64>,
+    ) -> Self {
         let dense = |dense: f64| Dense { dense_microseconds: 1e6 * dense, ratio: dense / seconds };
         Self {
             weights: weights.map(Weights::from),
             microseconds: 1e6 * seconds,
+            predicted_microseconds: predicted_seconds.map(|time| 1e6 * time),
             dense: dense_seconds.map(dense),
         }
     }
@@ -130,27 +143,43 @@ impl From<ExplainedWeights> for Weights {
 }
 
 /// Widths of the columns after the names of layer and kernel.
-const WIDTHS: [usize; 9] = [12, 12, 7, 13, 13, 11, 10, 10, 6];
+const WIDTHS: [usize; 10] = [12, 12, 7, 13, 13, 11, 10, 10, 10, 6];
 
 /// The steps and their sum as columns of text.
 fn table(explained: &Explained) -> String {
     let kernels = explained.steps.iter().map(|step| step.kernel).chain(["kernel"]);
     let names = explained.steps.iter().map(|step| step.name).chain(["layer"]);
     let names = [widest(names), widest(kernels)];
-    let head = ["input", "output", "zeros %", "MACs", "additions", "bytes", "µs", "dense", "ratio"];
-    let mut text = row(names, ["layer", "kernel"], &head.map(str::to_owned));
+    let head = [
+        "input",
+        "output",
+        "zeros %",
+        "MACs",
+        "additions",
+        "bytes",
+        "µs",
+        "predicted",
+        "dense",
+        "ratio",
+    ];
+    let mut text = row(names, ["layer", "kernel"], &head.map(str::to_owned), "why");
     for step in &explained.steps {
         let shapes = [step.input, step.output].map(|shape| shape.map(|n| n.to_string()).join("×"));
-        text += &row(names, [step.name, step.kernel], &cells(shapes, &step.cost));
+        text += &row(
+            names,
+            [step.name, step.kernel],
+            &cells(shapes, &step.cost),
+            step.reason.unwrap_or(""),
+        );
     }
-    text + &row(names, ["total", ""], &cells([String::new(), String::new()], &explained.total))
+    text + &row(names, ["total", ""], &cells([String::new(), String::new()], &explained.total), "")
 }
 
 fn widest<'a>(texts: impl Iterator<Item = &'a str>) -> usize {
     texts.map(|text| text.chars().count()).max().unwrap_or(0)
 }
 
-fn cells([input, output]: [String; 2], cost: &Cost) -> [String; 9] {
+fn cells([input, output]: [String; 2], cost: &Cost) -> [String; 10] {
     let weights = cost.weights.as_ref();
     let count =
         |number: fn(&Weights) -> u64| weights.map_or("–".to_owned(), |w| grouped(number(w)));
@@ -164,15 +193,22 @@ fn cells([input, output]: [String; 2], cost: &Cost) -> [String; 9] {
         count(|w| w.additions),
         count(|w| w.packed_bytes as u64),
         format!("{:.1}", cost.microseconds),
+        cost.predicted_microseconds.map_or("–".to_owned(), |time| format!("{time:.1}")),
         dense.map_or("–".to_owned(), |dense| format!("{:.1}", dense.dense_microseconds)),
         dense.map_or("–".to_owned(), |dense| format!("{:.2}", dense.ratio)),
     ]
 }
 
-fn row(names: [usize; 2], [layer, kernel]: [&str; 2], cells: &[String; 9]) -> String {
+fn row(
+    names: [usize; 2],
+    [layer, kernel]: [&str; 2],
+    cells: &[String; 10],
+    reason: &str,
+) -> String {
     let mut text = format!("{layer:0$}  {kernel:1$}", names[0], names[1]);
     for (cell, width) in cells.iter().zip(WIDTHS) {
         let _ = write!(text, "  {cell:>width$}");
     }
-    text + "\n"
+    let text = format!("{text}  {reason}");
+    format!("{}\n", text.trim_end())
 }

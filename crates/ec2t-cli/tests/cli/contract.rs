@@ -120,12 +120,19 @@ fn explain_accounts_for_every_step() {
         if let Some(weight) = ternary {
             assert!(step["kernel"].as_str().unwrap().starts_with("ternary-conv"), "{step}");
             assert_eq!(step["zeros"], weight.zeros());
+            assert!(step["reason"].as_str().unwrap().ends_with("fewer additions"), "{step}");
+            assert!(number(&step["predicted_dense_microseconds"]) > 0.0, "{step}");
             let share = number(&step["additions"]) / number(&step["macs"]);
             let nonzero = 1.0 - weight.zeros() as f64 / weight.numel() as f64;
             assert!((share - nonzero).abs() < 1e-9, "{step}");
             let ratio = number(&step["dense_microseconds"]) / number(&step["microseconds"]);
             assert!((ratio - number(&step["ratio"])).abs() <= 1e-9 * ratio, "{step}");
         }
+    }
+    for step in steps {
+        let has_weights = step.get("weights").is_some();
+        assert_eq!(step["reason"].is_string(), has_weights, "{step}");
+        assert_eq!(step["predicted_microseconds"].is_f64(), has_weights, "{step}");
     }
     let all = |key: &str| steps.iter().filter_map(|step| step[key].as_u64()).sum::<u64>();
     for key in ["weights", "zeros", "macs", "additions", "packed_bytes"] {
@@ -147,6 +154,7 @@ fn explain_has_a_line_for_every_step() {
     assert_eq!(lines.len(), steps.len());
     for (line, step) in lines.iter().zip(steps) {
         assert_has(line, &["name", "kernel"].map(|key| step[key].as_str().unwrap()));
+        assert_has(line, &[step["reason"].as_str().unwrap_or("")]);
     }
 }
 

@@ -47,15 +47,20 @@ impl Work {
 
     /// Median milliseconds of a run.
     ///
-    /// A single image on a single thread runs in a session that is kept, as whoever
-    /// has such work would do it; all else goes through [`Model::run`].
+    /// A single image runs in a session that is kept, as whoever has such work would do
+    /// it, in the thread pool; all else goes through [`Model::run`].
     pub(super) fn round(&self) -> Result<f64, RunError> {
-        if self.batch == 1 && rayon::current_num_threads() == 1 {
-            let mut session = self.model.session();
-            median(|| session.run(&self.input).map(drop))
-        } else {
-            median(|| self.model.run(&self.input, self.batch).map(drop))
+        let threads = rayon::current_num_threads();
+        match (self.batch, threads) {
+            (1, 1) => self.session_round(1),
+            (1, _) => rayon::scope(|_| self.session_round(threads)),
+            _ => median(|| self.model.run(&self.input, self.batch).map(drop)),
         }
+    }
+
+    fn session_round(&self, threads: usize) -> Result<f64, RunError> {
+        let mut session = self.model.session_on(threads);
+        median(|| session.run(&self.input).map(drop))
     }
 
     /// Writes the files that begin with `stem`, and tells what is in them.

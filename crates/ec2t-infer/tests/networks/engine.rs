@@ -1,7 +1,7 @@
 //! Networks of each kind, and what goes wrong.
 
-use ec2t_format::Network;
-use ec2t_format::graph::{GraphBuilder, Shape};
+use ec2t_format::graph::{Conv2d, GraphBuilder, Padding, Shape};
+use ec2t_format::{Network, Op};
 use ec2t_infer::{LoadError, Model, RunError, evaluate};
 
 use super::common::{self, Values, all, dense, interpret, network};
@@ -64,7 +64,53 @@ fn batches_and_threads_do_not_change_a_bit() {
         for threads in [1, 2, 3] {
             let together = pool(threads).install(|| model.run(&batch, 9)).unwrap();
             assert_eq!(together, single, "{} on {threads} threads", model.graph().name);
+            let mut session = model.session_on(threads);
+            let apart: Vec<f32> = batch
+                .chunks(model.input_len())
+                .flat_map(|image| pool(threads).install(|| session.run(image).unwrap().to_vec()))
+                .collect();
+            assert_eq!(apart, single, "{}, each on {threads} threads", model.graph().name);
         }
+    }
+}
+
+/// A network whose layers are long enough to be shared by threads, between rows, between
+/// outputs and between groups.
+#[test]
+fn layers_that_are_split_keep_their_bits() {
+    let mut g = GraphBuilder::new("split", Shape::new(16, 32, 32));
+    let rows = g.conv("rows", g.input(), 24, 3, 1);
+    let grouped = Conv2d {
+        in_channels: 24,
+        out_channels: 24,
+        kernel: [5, 5],
+        stride: [1, 1],
+        padding: Padding::Same,
+        dilation: [1, 1],
+        groups: 24,
+        bias: false,
+        scale: false,
+    };
+    let groups = g.push("groups", Op::Conv2d(grouped), &[rows]);
+    let x = g.conv("small", groups, 96, 3, 4);
+    let outputs = g.conv("outputs", x, 160, 3, 1);
+    let pixels = g.conv("pixels", rows, 40, 1, 1);
+    let pooled = g.global_avg_pool("pool_pixels", pixels);
+    let y = g.global_avg_pool("pool", outputs);
+    let y = g.flatten("flat", y);
+    let y = g.linear("long", y, 40);
+    let pooled = g.flatten("flat_pixels", pooled);
+    let y = g.add("sum", y, pooled);
+    g.linear("fc", y, 4000);
+    let model = Model::new(network(g.finish().unwrap())).unwrap();
+    let image = Values(3).floats(model.input_len());
+    let single = model.session().run(&image).unwrap().to_vec();
+    for threads in [2, 3, 8] {
+        let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().unwrap();
+        let found = pool.install(|| model.run(&image, 1)).unwrap();
+        assert_eq!(found, single, "{threads} threads");
+        let outside = model.session_on(threads).run(&image).unwrap().to_vec();
+        assert_eq!(outside, single, "{threads} threads of the global pool");
     }
 }
 

@@ -50,6 +50,7 @@ mod avx2;
 mod avx512;
 #[cfg(target_arch = "aarch64")]
 mod neon;
+mod planes;
 mod portable;
 mod simd;
 mod strided;
@@ -64,6 +65,7 @@ pub use avx2::Avx2;
 pub use avx512::Avx512;
 #[cfg(target_arch = "aarch64")]
 pub use neon::Neon;
+pub use planes::Planes;
 pub use portable::Portable;
 pub use simd::Simd;
 pub use strided::strided;

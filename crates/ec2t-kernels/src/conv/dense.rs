@@ -8,7 +8,7 @@
 use super::depthwise::Depthwise;
 use super::finish::Finish;
 use super::layout::{GRANULE, Layout};
-use super::{Convolve, Taps, workspace_len};
+use super::{ConvPart, Convolve, Taps, workspace_len};
 use crate::arch::{Isa, Simd, isa};
 use crate::epilogue::Epilogue;
 use crate::shape::{ConvShape, TooLarge};
@@ -94,10 +94,54 @@ impl DenseConv {
         output: &mut [f32],
         workspace: &mut [f32],
     ) {
-        let finish = Finish { epilogue: &self.epilogue, residual, output };
+        self.run_part(self.whole(output), input, residual, workspace);
+    }
+
+    /// All of an output, as a part.
+    ///
+    /// # Panics
+    /// Where `output` has the wrong length.
+    pub fn whole<'o>(&self, output: &'o mut [f32]) -> ConvPart<'o> {
         match &self.loops {
-            Loops::Depthwise(depthwise) => depthwise.run(input, finish, workspace),
-            Loops::Any(layout, taps) => Convolve { layout, taps, input, finish }.run(workspace),
+            Loops::Depthwise(depthwise) => depthwise.whole(output),
+            Loops::Any(layout, _) => ConvPart::whole(&layout.shape, output),
+        }
+    }
+
+    /// Splits a part in two, for so many threads each, unless it is too small.
+    pub fn split<'o>(
+        &self,
+        part: ConvPart<'o>,
+        threads: [usize; 2],
+    ) -> (ConvPart<'o>, Option<ConvPart<'o>>) {
+        match &self.loops {
+            Loops::Depthwise(depthwise) => depthwise.split(part, threads),
+            Loops::Any(layout, _) => part.split(layout, |output| output, threads),
+        }
+    }
+
+    /// As [`run`](Self::run), for a part of the output; `input` and `residual` are
+    /// those of all of it. The bits do not depend on how it was split.
+    ///
+    /// # Panics
+    /// Where `input` or `residual` has the wrong length, the part is one of another
+    /// convolution or `workspace` is too short.
+    pub fn run_part(
+        &self,
+        part: ConvPart<'_>,
+        input: &[f32],
+        residual: Option<&[f32]>,
+        workspace: &mut [f32],
+    ) {
+        match &self.loops {
+            Loops::Depthwise(depthwise) => {
+                let finish = Finish::new(depthwise.shape(), &self.epilogue, residual, part);
+                depthwise.run(input, finish, workspace);
+            }
+            Loops::Any(layout, taps) => {
+                let finish = Finish::new(&layout.shape, &self.epilogue, residual, part);
+                Convolve { layout, taps, input, finish }.run(workspace);
+            }
         }
     }
 }
@@ -149,6 +193,11 @@ impl Taps for Weights {
     #[inline(always)]
     fn start(&self, block: usize, chunk: usize) -> [usize; 2] {
         [block, self.chunks[chunk] * self.taps + self.blocks[block][0]]
+    }
+
+    #[inline(always)]
+    fn skip(&self, [block, first]: [usize; 2], outputs: usize) -> [usize; 2] {
+        [block, first + outputs * self.taps]
     }
 
     #[inline(always)]

@@ -23,9 +23,9 @@
 use std::iter;
 use std::ops::Range;
 
-use super::finish::{Destination, Finish};
+use super::finish::Finish;
 use super::layout::{MAX_VECTORS, best_isa, pieces, rows_of};
-use super::{ALIGNMENT, check_lengths};
+use super::{ALIGNMENT, ConvPart, ConvWork};
 use crate::arch::{Isa, Operation, Simd, strided};
 use crate::shape::ConvShape;
 
@@ -88,7 +88,8 @@ impl Rows {
 }
 
 impl Depthwise {
-    /// Packs weights `[O, 1, KH, KW]`; `None` for shapes without a loop here.
+    /// Packs weights `[O, 1, KH, KW]`, none where only the work is asked for; `None` for
+    /// shapes without a loop here.
     pub(super) fn new(isa: Isa, shape: ConvShape, weights: &[f32]) -> Option<Self> {
         let ConvShape { kernel: [height, width], stride, dilation, .. } = shape;
         let is_depthwise = shape.groups == shape.in_channels && dilation == [1, 1];
@@ -138,12 +139,44 @@ impl Depthwise {
         size_of_val(&self.weights[..])
     }
 
-    /// Convolves one image.
+    /// What there is to do for one image.
+    pub(super) fn work(&self) -> ConvWork {
+        let ConvShape { in_channels, out_channels, output: [height, _], .. } = self.shape;
+        let lanes = self.isa.lanes();
+        let strips = height.div_ceil(self.strip);
+        ConvWork {
+            lanes,
+            vectors: height * self.rows.vectors,
+            fills: strips * in_channels.div_ceil(self.channels),
+            copied: strips * in_channels * self.channel_len() / lanes,
+            visits: out_channels * height.div_ceil(self.tile) * self.rows.vectors,
+        }
+    }
+
+    pub(super) fn shape(&self) -> &ConvShape {
+        &self.shape
+    }
+
+    /// All of an output, as a part.
+    pub(super) fn whole<'o>(&self, output: &'o mut [f32]) -> ConvPart<'o> {
+        ConvPart::whole(&self.shape, output)
+    }
+
+    /// Splits a part between input channels.
+    pub(super) fn split<'o>(
+        &self,
+        part: ConvPart<'o>,
+        threads: [usize; 2],
+    ) -> (ConvPart<'o>, Option<ConvPart<'o>>) {
+        part.split_groups(self.shape.out_channels / self.shape.groups, threads)
+    }
+
+    /// Convolves one image, or a part of it.
     ///
     /// # Panics
-    /// Where a slice has the wrong length or `workspace` is too short.
+    /// Where `input` has the wrong length or `workspace` is too short.
     pub(super) fn run(&self, input: &[f32], finish: Finish<'_>, workspace: &mut [f32]) {
-        check_lengths(&self.shape, input, &finish);
+        assert_eq!(input.len(), self.shape.input_len(), "length of the input");
         let skipped = workspace.as_ptr().align_offset(64).min(ALIGNMENT);
         let copy = &mut workspace[skipped..][..self.copy_len()];
         // Strips overwrite all of it but the padding at the sides, and where there is
@@ -184,8 +217,11 @@ impl Channels<'_> {
     #[inline(always)]
     fn channels<S: Simd, const KH: usize, const STRIDE: usize>(mut self, simd: S) {
         let Depthwise { shape, strip, channels, .. } = *self.conv;
-        for first in (0..shape.in_channels).step_by(channels) {
-            let channels = first..(first + channels).min(shape.in_channels);
+        let outputs = shape.out_channels / shape.groups;
+        let part = &self.finish.part.outputs;
+        let [begin, end] = [part.start, part.end].map(|output| output / outputs);
+        for first in (begin..end).step_by(channels) {
+            let channels = first..(first + channels).min(end);
             for first in (0..shape.output[0]).step_by(strip) {
                 let rows = first..(first + strip).min(shape.output[0]);
                 let part = Part { channels: channels.clone(), rows };
@@ -317,7 +353,7 @@ impl<const KH: usize, const STRIDE: usize, const R: usize> Operation
     #[inline(always)]
     fn eval<S: Simd>(self, simd: S) {
         let Tile { conv, finish, copy, channels, row } = self.0;
-        let [height, width] = conv.shape.output;
+        let width = conv.shape.output[1];
         let taps = conv.shape.taps();
         let outputs = conv.shape.out_channels / conv.shape.groups;
         let copies = (0..channels.len()).flat_map(|c| iter::repeat_n(c, outputs));
@@ -330,12 +366,8 @@ impl<const KH: usize, const STRIDE: usize, const R: usize> Operation
                     let copy = &copy[conv.rows.place::<STRIDE>(tap) + column..];
                     add::<S, KH, STRIDE, R>(simd, &mut sums, weights, copy, conv.rows.len());
                 }
-                let destination = Destination {
-                    first: (o * height + row) * width + column,
-                    pitch: width,
-                    columns: S::LANES.min(width - column),
-                    vectors: 1,
-                };
+                let columns = S::LANES.min(width - column);
+                let destination = finish.destination([row, column], columns, 1);
                 finish.write(simd, o, destination, sums);
             }
         }

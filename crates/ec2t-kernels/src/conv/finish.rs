@@ -2,18 +2,56 @@
 
 use std::ops::Range;
 
+use super::part::ConvPart;
 use crate::arch::Simd;
 use crate::epilogue::Epilogue;
+use crate::shape::ConvShape;
 
 /// What follows the sums of a convolution, and where the results go.
 pub(super) struct Finish<'a> {
-    pub(super) epilogue: &'a Epilogue,
-    /// `[O, H, W]`, as the output.
-    pub(super) residual: Option<&'a [f32]>,
-    pub(super) output: &'a mut [f32],
+    epilogue: &'a Epilogue,
+    /// `[O, H, W]`.
+    residual: Option<&'a [f32]>,
+    pub(super) part: ConvPart<'a>,
+    /// Columns of the output, and pixels of a channel of it.
+    width: usize,
+    plane: usize,
+    /// Place of the part's first pixel in the plane.
+    first_pixel: usize,
 }
 
-impl Finish<'_> {
+impl<'a> Finish<'a> {
+    /// For a part of an output of this shape.
+    ///
+    /// # Panics
+    /// Where the residual has the wrong length, or the part is one of another output.
+    pub(super) fn new(
+        shape: &ConvShape,
+        epilogue: &'a Epilogue,
+        residual: Option<&'a [f32]>,
+        part: ConvPart<'a>,
+    ) -> Self {
+        assert!(part.is_of(shape), "a part of another convolution");
+        let residual_len = residual.map_or(shape.output_len(), <[f32]>::len);
+        assert_eq!(residual_len, shape.output_len(), "length of the residual");
+        let (width, plane) = (shape.output[1], shape.output_plane());
+        let first_pixel = part.rows.start * width + part.columns.start;
+        Self { epilogue, residual, part, width, plane, first_pixel }
+    }
+
+    /// Where a tile goes that starts at a row and column: so many columns, in rows of so
+    /// many vectors.
+    #[inline(always)]
+    pub(super) fn destination(
+        &self,
+        [row, column]: [usize; 2],
+        columns: usize,
+        vectors: usize,
+    ) -> Destination {
+        let first = row * self.width + column - self.first_pixel;
+        Destination { first, pitch: self.width, columns, vectors }
+    }
+
     /// Scales sums of output channel `o`, adds bias and residual, activates and stores.
     #[inline(always)]
     pub(super) fn write<S: Simd, const N: usize>(
@@ -24,7 +62,9 @@ impl Finish<'_> {
         mut values: [S::F32; N],
     ) {
         self.epilogue.scale_vectors(simd, o, &mut values);
+        let output = self.part.values.channel(o - self.part.outputs.start);
         if let Some(residual) = self.residual {
+            let residual = &residual[o * self.plane + self.first_pixel..][..output.len()];
             for (i, value) in values.iter_mut().enumerate() {
                 let residual = &residual[destination.vector::<S>(i)];
                 let residual = match residual.len() == S::LANES {
@@ -36,7 +76,7 @@ impl Finish<'_> {
         }
         self.epilogue.activate_vectors(simd, &mut values);
         for (i, value) in values.iter().enumerate() {
-            let output = &mut self.output[destination.vector::<S>(i)];
+            let output = &mut output[destination.vector::<S>(i)];
             match output.len() == S::LANES {
                 true => simd.store(*value, output),
                 false => simd.store_partial(*value, output),
@@ -46,7 +86,7 @@ impl Finish<'_> {
     }
 }
 
-/// Rows of the output that a tile is written to.
+/// Rows of a channel of a part that a tile is written to.
 #[derive(Clone, Copy)]
 pub(super) struct Destination {
     /// Place of the first pixel.

@@ -139,19 +139,20 @@ impl Layout {
         channels.div_ceil(channels.div_ceil((BLOCK_BYTES / bytes).max(1)))
     }
 
-    /// First column of each tile in a row of the output, and the vectors of a phase that it
-    /// takes.
-    pub(super) fn row_tiles(&self) -> impl Iterator<Item = (usize, usize)> {
-        let [width, step] = [self.shape.output[1], self.isa.lanes() * self.phases];
-        let [most, mut left] = [self.tile[1] / self.isa.lanes(), width.div_ceil(step)];
+    /// First column of each tile in so many columns of the output, and the vectors of a
+    /// phase that it takes.
+    pub(super) fn row_tiles(&self, columns: usize) -> impl Iterator<Item = (usize, usize)> {
+        let (lanes, step) = (self.isa.lanes(), self.isa.lanes() * self.phases);
+        let [most, mut left] = [self.tile[1] / lanes, columns.div_ceil(step)];
         let is_pointwise = self.is_pointwise();
+        let is_one_tile = self.shape.output[1] <= most * step;
         let mut column = 0;
         std::iter::from_fn(move || {
-            let vectors = match (is_pointwise, left) {
-                (_, 0) => return None,
-                (true, _) => left.div_ceil(left.div_ceil(most)),
-                (false, _) if left <= most && column == 0 => most,
-                (false, _) => largest_piece(left.min(most))?,
+            let vectors = match left {
+                0 => return None,
+                _ if is_pointwise => left.div_ceil(left.div_ceil(most)),
+                _ if is_one_tile => most,
+                _ => largest_piece(left.min(most))?,
             };
             left = left.saturating_sub(vectors);
             column += vectors * step;

@@ -33,6 +33,8 @@ pub(super) struct Lists {
     offsets: Vec<u16>,
     /// Of each block and output.
     counts: Vec<Counts>,
+    /// Of each output, taps of all those before it, and of all outputs.
+    totals: Vec<u32>,
     /// Of each block and chunk of outputs, where it starts in both.
     starts: Vec<Cursor>,
     chunks: usize,
@@ -59,6 +61,7 @@ impl Lists {
         let mut lists = Self {
             offsets: Vec::new(),
             counts: Vec::with_capacity(layout.blocks() * layout.shape.out_channels),
+            totals: totals(layout.shape.taps(), weights.codes),
             starts: Vec::new(),
             chunks: layout.chunks().count(),
             steps: [layout.row_step(), layout.phase_step()],
@@ -84,10 +87,16 @@ impl Lists {
         lists
     }
 
+    /// Taps of all outputs before one.
+    pub(super) fn taps_before(&self, output: usize) -> usize {
+        self.totals[output] as usize
+    }
+
     /// Bytes of memory that the lists take.
     pub(super) fn bytes(&self) -> usize {
         size_of_val(&self.offsets[..])
             + size_of_val(&self.counts[..])
+            + size_of_val(&self.totals[..])
             + size_of_val(&self.starts[..])
     }
 
@@ -99,6 +108,16 @@ impl Lists {
             self.offsets.append(list);
         }
     }
+}
+
+/// Codes that are not zero before each output of `taps` codes, and of all.
+pub(super) fn totals(taps: usize, codes: &[i8]) -> Vec<u32> {
+    let mut total = 0;
+    let outputs = codes.chunks_exact(taps).map(|codes| {
+        total += narrow(codes.iter().filter(|code| **code != 0).count());
+        total
+    });
+    std::iter::once(0).chain(outputs).collect()
 }
 
 /// The runs of one output, positive ones and negative ones, by their length.
@@ -149,6 +168,14 @@ impl Taps for Lists {
     #[inline(always)]
     fn start(&self, block: usize, chunk: usize) -> Cursor {
         self.starts[block * self.chunks + chunk]
+    }
+
+    #[inline(always)]
+    fn skip(&self, cursor: Cursor, outputs: usize) -> Cursor {
+        let counts = &self.counts[cursor.output as usize..][..outputs];
+        let runs = counts.as_flattened().as_flattened().iter();
+        let offset = cursor.offset + runs.map(|count| u32::from(*count)).sum::<u32>();
+        Cursor { offset, output: cursor.output + outputs as u32 }
     }
 
     #[inline(always)]

@@ -13,7 +13,8 @@
 //! Sums are kept in registers while they run over a block, and wait in memory, which
 //! the caches hold, for the next one; the copy stays in the first-level cache. The order of the additions of a pixel
 //! depends on the shape and the weights alone, so results are the same bits with
-//! any instruction set, tile or number of threads.
+//! any instruction set, tile or number of threads. These may compute parts of the output
+//! side by side (part.rs).
 
 mod dense;
 mod depthwise;
@@ -21,16 +22,19 @@ mod fill;
 mod finish;
 mod layout;
 mod lists;
+mod part;
 mod pointwise;
 mod ternary;
+mod work;
 
 pub use dense::DenseConv;
+pub use part::ConvPart;
 pub use ternary::TernaryConv;
+pub use work::ConvWork;
 
 use std::ops::Range;
 
 use crate::arch::{Operation, Simd};
-use crate::shape::ConvShape;
 use fill::{Fill, Tile};
 use finish::{Destination, Finish};
 use layout::{GRANULE, Layout, pieces};
@@ -48,6 +52,9 @@ trait Taps {
 
     /// Where the weights of a chunk of outputs for a block of channels start.
     fn start(&self, block: usize, chunk: usize) -> Self::Cursor;
+
+    /// The cursor some outputs further on.
+    fn skip(&self, cursor: Self::Cursor, outputs: usize) -> Self::Cursor;
 
     /// The sums of the output channel at the cursor, which moves on to the next one,
     /// over a block: of `N` vectors of pixels, `P` phases of rows of `V` vectors.
@@ -67,16 +74,7 @@ fn workspace_len(layout: &Layout) -> usize {
     ALIGNMENT + layout.copy_len() + layout.partial_len()
 }
 
-/// # Panics
-/// Where `input`, or the residual or the output, has the wrong length.
-fn check_lengths(shape: &ConvShape, input: &[f32], finish: &Finish<'_>) {
-    assert_eq!(input.len(), shape.input_len(), "length of the input");
-    assert_eq!(finish.output.len(), shape.output_len(), "length of the output");
-    let residual = finish.residual.map_or(shape.output_len(), <[f32]>::len);
-    assert_eq!(residual, shape.output_len(), "length of the residual");
-}
-
-/// One image on its way through a convolution.
+/// One image on its way through a convolution, or a part of it.
 struct Convolve<'a, T> {
     layout: &'a Layout,
     taps: &'a T,
@@ -88,11 +86,10 @@ impl<'a, T: Taps> Convolve<'a, T> {
     /// Convolves.
     ///
     /// # Panics
-    /// Where `input`, `residual` or `output` has the wrong length or `workspace` is
-    /// too short.
+    /// Where `input` has the wrong length or `workspace` is too short.
     fn run(self, workspace: &mut [f32]) {
         let Layout { shape, isa, .. } = self.layout;
-        check_lengths(shape, self.input, &self.finish);
+        assert_eq!(self.input.len(), shape.input_len(), "length of the input");
         let skipped = workspace.as_ptr().align_offset(64).min(ALIGNMENT);
         let (copy, rest) = workspace[skipped..].split_at_mut(self.layout.copy_len());
         let partial = &mut rest[..self.layout.partial_len()];
@@ -137,14 +134,8 @@ impl<'a, T: Taps> Convolve<'a, T> {
         o: usize,
         sums: [S::F32; N],
     ) {
-        let [height, width] = self.layout.shape.output;
         let values = joined::<S, N, P>(simd, sums);
-        let destination = Destination {
-            first: (o * height + tile.start[0]) * width + tile.start[1],
-            pitch: width,
-            columns: tile.size[1],
-            vectors: V * P,
-        };
+        let destination = self.finish.destination(tile.start, tile.size[1], V * P);
         // Whole rows, the usual case, have loops of their own, whose length is known.
         if tile.size[1] == V * P * S::LANES {
             let destination = Destination { columns: V * P * S::LANES, ..destination };
@@ -168,7 +159,7 @@ fn joined<S: Simd, const N: usize, const P: usize>(simd: S, sums: [S::F32; N]) -
     values
 }
 
-/// All tiles of an image.
+/// All tiles of a part.
 struct Tiles<'a, T> {
     convolve: Convolve<'a, T>,
     /// What a tile reads of a block of channels.
@@ -183,27 +174,36 @@ impl<T: Taps> Operation for Tiles<'_, T> {
     #[inline(always)]
     fn eval<S: Simd>(mut self, simd: S) {
         let layout = self.convolve.layout;
-        let [height, width] = layout.shape.output;
-        for (row, rows) in pieces(height, layout.tile[0]) {
-            for (column, vectors) in layout.row_tiles() {
-                let columns = (width - column).min(vectors * S::LANES * layout.phases);
-                self.tile(simd, Tile { start: [row, column], size: [rows, columns], vectors });
+        let ConvPart { rows, columns, .. } = &self.convolve.finish.part;
+        let (all_rows, all_columns) = (rows.clone(), columns.clone());
+        for (row, rows) in pieces(all_rows.len(), layout.tile[0]) {
+            for (column, vectors) in layout.row_tiles(all_columns.len()) {
+                let columns = (all_columns.len() - column).min(vectors * S::LANES * layout.phases);
+                let start = [all_rows.start + row, all_columns.start + column];
+                self.tile(simd, Tile { start, size: [rows, columns], vectors });
             }
         }
     }
 }
 
 impl<'a, T: Taps> Tiles<'a, T> {
-    /// All output channels of a tile.
+    /// All output channels of a tile that the part has.
     #[inline(always)]
     fn tile<S: Simd>(&mut self, simd: S, tile: Tile) {
         let layout = self.convolve.layout;
         let blocks = layout.blocks();
         for (chunk, (group, outputs)) in layout.chunks().enumerate() {
+            let wanted = &self.convolve.finish.part.outputs;
+            let skipped = wanted.start.saturating_sub(outputs.start);
+            let outputs = outputs.start + skipped..outputs.end.min(wanted.end);
+            if outputs.is_empty() {
+                continue;
+            }
+            let taps = self.convolve.taps;
             for block in 0..blocks {
                 let channels = layout.block_channels(group, block);
                 let input = self.convolve.input;
-                let source = match self.convolve.taps.reads_input() {
+                let source = match taps.reads_input() {
                     true => Some(&input[layout.first_pixel(channels.start, tile.start[1])..]),
                     false => {
                         simd.outline(Fill { layout, tile, channels, input, copy: self.copy });
@@ -214,7 +214,7 @@ impl<'a, T: Taps> Tiles<'a, T> {
                     tile,
                     source,
                     outputs: outputs.clone(),
-                    cursor: self.convolve.taps.start(block, chunk),
+                    cursor: taps.skip(taps.start(block, chunk), skipped),
                     is_first: block == 0,
                     is_last: block + 1 == blocks,
                 };

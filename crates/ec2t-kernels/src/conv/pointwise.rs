@@ -7,6 +7,7 @@
 
 use super::Taps;
 use super::layout::{GRANULE, Layout};
+use super::lists::totals;
 use crate::arch::Simd;
 use crate::weights::TernaryWeights;
 
@@ -18,6 +19,8 @@ pub(super) struct Channels {
     channels: Vec<u16>,
     /// Numbers of both, of each block and output.
     counts: Vec<[u16; 2]>,
+    /// Of each output, channels of all those before it, and of all outputs.
+    totals: Vec<u32>,
     /// Of each block and chunk of outputs, where it starts in both.
     starts: Vec<Cursor>,
     chunks: usize,
@@ -43,6 +46,7 @@ impl Channels {
         let mut lists = Self {
             channels: Vec::with_capacity(weights.codes.iter().filter(|code| **code != 0).count()),
             counts: Vec::with_capacity(layout.blocks() * layout.shape.out_channels),
+            totals: totals(layout.shape.taps(), weights.codes),
             starts: Vec::new(),
             chunks: layout.chunks().count(),
             reads_input,
@@ -73,10 +77,16 @@ impl Channels {
         self.counts.push(counts);
     }
 
+    /// Channels of all outputs before one.
+    pub(super) fn taps_before(&self, output: usize) -> usize {
+        self.totals[output] as usize
+    }
+
     /// Bytes of memory that the lists take.
     pub(super) fn bytes(&self) -> usize {
         size_of_val(&self.channels[..])
             + size_of_val(&self.counts[..])
+            + size_of_val(&self.totals[..])
             + size_of_val(&self.starts[..])
     }
 }
@@ -92,6 +102,13 @@ impl Taps for Channels {
     #[inline(always)]
     fn start(&self, block: usize, chunk: usize) -> Cursor {
         self.starts[block * self.chunks + chunk]
+    }
+
+    #[inline(always)]
+    fn skip(&self, cursor: Cursor, outputs: usize) -> Cursor {
+        let counts = self.counts[cursor.output..][..outputs].as_flattened().iter();
+        let channel = cursor.channel + counts.map(|count| usize::from(*count)).sum::<usize>();
+        Cursor { channel, output: cursor.output + outputs }
     }
 
     #[inline(always)]

@@ -4,7 +4,7 @@ use super::finish::Finish;
 use super::layout::Layout;
 use super::lists::Lists;
 use super::pointwise::Channels;
-use super::{Convolve, workspace_len};
+use super::{ConvPart, Convolve, workspace_len};
 use crate::arch::{Isa, isa};
 use crate::epilogue::Epilogue;
 use crate::shape::{ConvShape, TooLarge};
@@ -114,8 +114,48 @@ impl TernaryConv {
         output: &mut [f32],
         workspace: &mut [f32],
     ) {
+        self.run_part(self.whole(output), input, residual, workspace);
+    }
+
+    /// All of an output, as a part.
+    ///
+    /// # Panics
+    /// Where `output` has the wrong length.
+    pub fn whole<'o>(&self, output: &'o mut [f32]) -> ConvPart<'o> {
+        ConvPart::whole(&self.layout.shape, output)
+    }
+
+    /// Splits a part in two, for so many threads each, unless it is too small.
+    pub fn split<'o>(
+        &self,
+        part: ConvPart<'o>,
+        threads: [usize; 2],
+    ) -> (ConvPart<'o>, Option<ConvPart<'o>>) {
+        match &self.lists {
+            AnyLists::Channels(lists) => {
+                part.split(&self.layout, |output| lists.taps_before(output), threads)
+            }
+            AnyLists::Taps(lists) => {
+                part.split(&self.layout, |output| lists.taps_before(output), threads)
+            }
+        }
+    }
+
+    /// As [`run`](Self::run), for a part of the output; `input` and `residual` are
+    /// those of all of it. The bits do not depend on how it was split.
+    ///
+    /// # Panics
+    /// Where `input` or `residual` has the wrong length, the part is one of another
+    /// convolution or `workspace` is too short.
+    pub fn run_part(
+        &self,
+        part: ConvPart<'_>,
+        input: &[f32],
+        residual: Option<&[f32]>,
+        workspace: &mut [f32],
+    ) {
         let Self { layout, lists, epilogue } = self;
-        let finish = Finish { epilogue, residual, output };
+        let finish = Finish::new(&layout.shape, epilogue, residual, part);
         match lists {
             AnyLists::Channels(taps) => Convolve { layout, taps, input, finish }.run(workspace),
             AnyLists::Taps(taps) => Convolve { layout, taps, input, finish }.run(workspace),

@@ -60,6 +60,19 @@ impl ConvShape {
         self.output[0] * self.output[1]
     }
 
+    /// A convolution of single pixels (1×1, stride 1, no padding) as one of a single row;
+    /// any other as it is.
+    pub(crate) fn in_one_row(self) -> Self {
+        let is_pointwise = self.kernel == [1, 1] && self.stride == [1, 1] && self.padding == [0; 4];
+        match is_pointwise {
+            true => {
+                let row = [1, self.output_plane()];
+                ConvShape { input: row, output: row, dilation: [1, 1], ..self }
+            }
+            false => self,
+        }
+    }
+
     /// First of the input channels that `output_channel` reads.
     pub fn first_input(&self, output_channel: usize) -> usize {
         let group = output_channel / (self.out_channels / self.groups);

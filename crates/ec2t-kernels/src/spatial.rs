@@ -23,11 +23,11 @@ pub fn avg_pool(shape: &PoolShape, input: &[f32], output: &mut [f32]) {
 }
 
 /// Reduces the pixels of every window, without padding, to one value.
-fn pool(
+pub(crate) fn pool<T: Copy>(
     shape: &PoolShape,
-    input: &[f32],
-    output: &mut [f32],
-    reduce: impl Fn(&mut dyn Iterator<Item = f32>) -> f32,
+    input: &[T],
+    output: &mut [T],
+    reduce: impl Fn(&mut dyn Iterator<Item = T>) -> T,
 ) {
     let [height, width] = shape.input;
     let [out_height, out_width] = shape.output;
@@ -70,13 +70,24 @@ pub fn global_avg_pool(plane: usize, input: &[f32], output: &mut [f32]) {
 /// # Panics
 /// Where input or output has the wrong length.
 pub fn pad_shortcut(input_size: [usize; 2], stride: usize, input: &[f32], output: &mut [f32]) {
+    pad_shortcut_with(0.0, input_size, stride, input, output);
+}
+
+/// The same for values of any type, among which `zero` stands for 0.
+pub(crate) fn pad_shortcut_with<T: Copy>(
+    zero: T,
+    input_size: [usize; 2],
+    stride: usize,
+    input: &[T],
+    output: &mut [T],
+) {
     let [height, width] = input_size;
     let plane = height.div_ceil(stride) * width.div_ceil(stride);
     assert_eq!(input.len() % (height * width), 0, "whole channels of input");
     assert_eq!(output.len() % plane, 0, "whole channels of output");
     let channels = input.len() / (height * width);
     let missing = (output.len() / plane).checked_sub(channels).expect("at least as many channels");
-    output.fill(0.0);
+    output.fill(zero);
     let kept = output.chunks_exact_mut(plane).skip(missing / 2);
     for (image, channel) in input.chunks_exact(height * width).zip(kept) {
         let rows = image.chunks_exact(width).step_by(stride);

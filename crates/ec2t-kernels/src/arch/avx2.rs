@@ -29,6 +29,9 @@ impl Avx2 {
 
 const LANES: usize = 8;
 
+/// Lanes of whole numbers.
+const WORDS: usize = 2 * LANES;
+
 /// Calls intrinsics that touch registers only.
 macro_rules! registers {
     ($call:expr) => {{
@@ -64,6 +67,7 @@ impl Simd for Avx2 {
     const REGISTERS: usize = 16;
 
     type F32 = __m256;
+    type U16 = __m256i;
     type Mask = __m256;
 
     fn name(self) -> &'static str {
@@ -245,5 +249,77 @@ impl Simd for Avx2 {
         let four = registers!(_mm_max_ps(low, high));
         let two = registers!(_mm_max_ps(four, _mm_movehl_ps(four, four)));
         registers!(_mm_cvtss_f32(_mm_max_ss(two, _mm_movehdup_ps(two))))
+    }
+
+    #[inline(always)]
+    fn splat_u16(self, value: u16) -> __m256i {
+        registers!(_mm256_set1_epi16(value as i16))
+    }
+
+    #[inline(always)]
+    fn load_u16(self, from: &[u16]) -> __m256i {
+        let from: &[u16; WORDS] = from.first_chunk().expect("a whole vector");
+        // SAFETY: the reference spans WORDS numbers; the token proves AVX2.
+        unsafe { _mm256_loadu_si256(from.as_ptr().cast()) }
+    }
+
+    #[inline(always)]
+    fn store_u16(self, v: __m256i, to: &mut [u16]) {
+        let to: &mut [u16; WORDS] = to.first_chunk_mut().expect("place for a whole vector");
+        // SAFETY: the reference spans WORDS numbers; the token proves AVX2.
+        unsafe { _mm256_storeu_si256(to.as_mut_ptr().cast(), v) }
+    }
+
+    #[inline(always)]
+    fn add_u16(self, a: __m256i, b: __m256i) -> __m256i {
+        registers!(_mm256_add_epi16(a, b))
+    }
+
+    #[inline(always)]
+    fn and_u16(self, a: __m256i, b: __m256i) -> __m256i {
+        registers!(_mm256_and_si256(a, b))
+    }
+
+    #[inline(always)]
+    fn or_u16(self, a: __m256i, b: __m256i) -> __m256i {
+        registers!(_mm256_or_si256(a, b))
+    }
+
+    #[inline(always)]
+    fn widen(self, from: &[u8]) -> __m256i {
+        let from: &[u8; WORDS] = from.first_chunk().expect("a whole vector");
+        // SAFETY: the reference spans WORDS bytes; the token proves AVX2.
+        unsafe { _mm256_cvtepu8_epi16(_mm_loadu_si128(from.as_ptr().cast())) }
+    }
+
+    #[inline(always)]
+    fn widen_even(self, from: &[u8]) -> __m256i {
+        let from: &[u8; 2 * WORDS] = from.first_chunk().expect("two whole vectors");
+        // SAFETY: the reference spans 2 · WORDS bytes; the token proves AVX2.
+        let pairs = unsafe { _mm256_loadu_si256(from.as_ptr().cast()) };
+        self.and_u16(pairs, self.splat_u16(0xff))
+    }
+
+    #[inline(always)]
+    fn to_floats(self, v: __m256i) -> [__m256; 2] {
+        let zero = registers!(_mm256_setzero_si256());
+        // Of each half of 128 bits.
+        [
+            registers!(_mm256_cvtepi32_ps(_mm256_unpacklo_epi16(v, zero))),
+            registers!(_mm256_cvtepi32_ps(_mm256_unpackhi_epi16(v, zero))),
+        ]
+    }
+
+    #[inline(always)]
+    fn store_bytes(self, [low, high]: [__m256; 2], to: &mut [u8]) {
+        let to: &mut [u8; WORDS] = to.first_chunk_mut().expect("place for a whole vector");
+        let words =
+            registers!(_mm256_packus_epi32(_mm256_cvtps_epi32(low), _mm256_cvtps_epi32(high)));
+        let bytes = registers!(_mm_packus_epi16(
+            _mm256_castsi256_si128(words),
+            _mm256_extracti128_si256::<1>(words)
+        ));
+        // SAFETY: the reference spans WORDS bytes; SSE2 is part of x86-64.
+        unsafe { _mm_storeu_si128(to.as_mut_ptr().cast(), bytes) }
     }
 }

@@ -33,6 +33,9 @@ impl Avx512 {
 
 const LANES: usize = 16;
 
+/// Lanes of whole numbers.
+const WORDS: usize = 2 * LANES;
+
 /// Calls intrinsics that touch registers only.
 macro_rules! registers {
     ($call:expr) => {{
@@ -54,6 +57,7 @@ impl Simd for Avx512 {
     const REGISTERS: usize = 32;
 
     type F32 = __m512;
+    type U16 = __m512i;
     type Mask = __mmask16;
 
     fn name(self) -> &'static str {
@@ -222,5 +226,74 @@ impl Simd for Avx512 {
     #[inline(always)]
     fn max_lane(self, v: __m512) -> f32 {
         registers!(_mm512_reduce_max_ps(v))
+    }
+
+    #[inline(always)]
+    fn splat_u16(self, value: u16) -> __m512i {
+        registers!(_mm512_set1_epi16(value as i16))
+    }
+
+    #[inline(always)]
+    fn load_u16(self, from: &[u16]) -> __m512i {
+        let from: &[u16; WORDS] = from.first_chunk().expect("a whole vector");
+        // SAFETY: the reference spans WORDS numbers; the token proves AVX-512 F.
+        unsafe { _mm512_loadu_si512(from.as_ptr().cast()) }
+    }
+
+    #[inline(always)]
+    fn store_u16(self, v: __m512i, to: &mut [u16]) {
+        let to: &mut [u16; WORDS] = to.first_chunk_mut().expect("place for a whole vector");
+        // SAFETY: the reference spans WORDS numbers; the token proves AVX-512 F.
+        unsafe { _mm512_storeu_si512(to.as_mut_ptr().cast(), v) }
+    }
+
+    #[inline(always)]
+    fn add_u16(self, a: __m512i, b: __m512i) -> __m512i {
+        registers!(_mm512_add_epi16(a, b))
+    }
+
+    #[inline(always)]
+    fn and_u16(self, a: __m512i, b: __m512i) -> __m512i {
+        registers!(_mm512_and_si512(a, b))
+    }
+
+    #[inline(always)]
+    fn or_u16(self, a: __m512i, b: __m512i) -> __m512i {
+        registers!(_mm512_or_si512(a, b))
+    }
+
+    #[inline(always)]
+    fn widen(self, from: &[u8]) -> __m512i {
+        let from: &[u8; WORDS] = from.first_chunk().expect("a whole vector");
+        // SAFETY: the reference spans WORDS bytes; the token proves AVX-512 BW, and AVX2 with it.
+        unsafe { _mm512_cvtepu8_epi16(_mm256_loadu_si256(from.as_ptr().cast())) }
+    }
+
+    #[inline(always)]
+    fn widen_even(self, from: &[u8]) -> __m512i {
+        let from: &[u8; 2 * WORDS] = from.first_chunk().expect("two whole vectors");
+        // SAFETY: the reference spans 2 · WORDS bytes; the token proves AVX-512 F.
+        let pairs = unsafe { _mm512_loadu_si512(from.as_ptr().cast()) };
+        self.and_u16(pairs, self.splat_u16(0xff))
+    }
+
+    #[inline(always)]
+    fn to_floats(self, v: __m512i) -> [__m512; 2] {
+        let zero = registers!(_mm512_setzero_si512());
+        // Of each quarter of 128 bits.
+        [
+            registers!(_mm512_cvtepi32_ps(_mm512_unpacklo_epi16(v, zero))),
+            registers!(_mm512_cvtepi32_ps(_mm512_unpackhi_epi16(v, zero))),
+        ]
+    }
+
+    #[inline(always)]
+    fn store_bytes(self, [low, high]: [__m512; 2], to: &mut [u8]) {
+        let to: &mut [u8; WORDS] = to.first_chunk_mut().expect("place for a whole vector");
+        let words =
+            registers!(_mm512_packus_epi32(_mm512_cvtps_epi32(low), _mm512_cvtps_epi32(high)));
+        let bytes = registers!(_mm512_cvtepi16_epi8(words));
+        // SAFETY: the reference spans WORDS bytes; the token proves AVX-512 F, and AVX with it.
+        unsafe { _mm256_storeu_si256(to.as_mut_ptr().cast(), bytes) }
     }
 }

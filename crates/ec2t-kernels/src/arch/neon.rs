@@ -28,6 +28,9 @@ impl Neon {
 
 const LANES: usize = 4;
 
+/// Lanes of whole numbers.
+const WORDS: usize = 2 * LANES;
+
 /// Calls intrinsics that touch registers only.
 macro_rules! registers {
     ($call:expr) => {{
@@ -53,6 +56,7 @@ impl Simd for Neon {
     const REGISTERS: usize = 32;
 
     type F32 = float32x4_t;
+    type U16 = uint16x8_t;
     type Mask = uint32x4_t;
 
     fn name(self) -> &'static str {
@@ -204,5 +208,73 @@ impl Simd for Neon {
     #[inline(always)]
     fn max_lane(self, v: float32x4_t) -> f32 {
         registers!(vmaxvq_f32(v))
+    }
+
+    #[inline(always)]
+    fn splat_u16(self, value: u16) -> uint16x8_t {
+        registers!(vdupq_n_u16(value))
+    }
+
+    #[inline(always)]
+    fn load_u16(self, from: &[u16]) -> uint16x8_t {
+        let from: &[u16; WORDS] = from.first_chunk().expect("a whole vector");
+        // SAFETY: the reference spans WORDS numbers; the token proves NEON.
+        unsafe { vld1q_u16(from.as_ptr()) }
+    }
+
+    #[inline(always)]
+    fn store_u16(self, v: uint16x8_t, to: &mut [u16]) {
+        let to: &mut [u16; WORDS] = to.first_chunk_mut().expect("place for a whole vector");
+        // SAFETY: the reference spans WORDS numbers; the token proves NEON.
+        unsafe { vst1q_u16(to.as_mut_ptr(), v) }
+    }
+
+    #[inline(always)]
+    fn add_u16(self, a: uint16x8_t, b: uint16x8_t) -> uint16x8_t {
+        registers!(vaddq_u16(a, b))
+    }
+
+    #[inline(always)]
+    fn and_u16(self, a: uint16x8_t, b: uint16x8_t) -> uint16x8_t {
+        registers!(vandq_u16(a, b))
+    }
+
+    #[inline(always)]
+    fn or_u16(self, a: uint16x8_t, b: uint16x8_t) -> uint16x8_t {
+        registers!(vorrq_u16(a, b))
+    }
+
+    #[inline(always)]
+    fn widen(self, from: &[u8]) -> uint16x8_t {
+        let from: &[u8; WORDS] = from.first_chunk().expect("a whole vector");
+        // SAFETY: the reference spans WORDS bytes; the token proves NEON.
+        unsafe { vmovl_u8(vld1_u8(from.as_ptr())) }
+    }
+
+    #[inline(always)]
+    fn widen_even(self, from: &[u8]) -> uint16x8_t {
+        let from: &[u8; 2 * WORDS] = from.first_chunk().expect("two whole vectors");
+        // SAFETY: the reference spans 2 · WORDS bytes; the token proves NEON.
+        unsafe { vmovl_u8(vld2_u8(from.as_ptr()).0) }
+    }
+
+    #[inline(always)]
+    fn to_floats(self, v: uint16x8_t) -> [float32x4_t; 2] {
+        [
+            registers!(vcvtq_f32_u32(vmovl_u16(vget_low_u16(v)))),
+            registers!(vcvtq_f32_u32(vmovl_high_u16(v))),
+        ]
+    }
+
+    #[inline(always)]
+    fn store_bytes(self, [low, high]: [float32x4_t; 2], to: &mut [u8]) {
+        let to: &mut [u8; WORDS] = to.first_chunk_mut().expect("place for a whole vector");
+        let [low, high] = [low, high].map(
+            #[inline(always)]
+            |v| registers!(vmovn_u32(vcvtnq_u32_f32(v))),
+        );
+        let bytes = registers!(vmovn_u16(vcombine_u16(low, high)));
+        // SAFETY: the reference spans WORDS bytes; the token proves NEON.
+        unsafe { vst1_u8(to.as_mut_ptr(), bytes) }
     }
 }

@@ -9,6 +9,9 @@ pub struct Portable;
 
 const LANES: usize = 4;
 
+/// Lanes of whole numbers.
+const WORDS: usize = 2 * LANES;
+
 /// Four values, aligned as the 128-bit registers that compilers put them in.
 #[derive(Clone, Copy, Debug)]
 #[repr(C, align(16))]
@@ -31,6 +34,18 @@ impl Lanes {
     }
 }
 
+/// Eight whole numbers, aligned likewise.
+#[derive(Clone, Copy, Debug)]
+#[repr(C, align(16))]
+pub struct Words([u16; WORDS]);
+
+impl Words {
+    #[inline(always)]
+    fn zip(self, other: Self, f: impl Fn(u16, u16) -> u16) -> Self {
+        Words(std::array::from_fn(|i| f(self.0[i], other.0[i])))
+    }
+}
+
 /// Adding and subtracting this, 1.5 · 2²³, rounds to whole numbers.
 const ROUNDING: f32 = 12_582_912.0;
 
@@ -41,6 +56,7 @@ impl Simd for Portable {
     const REGISTERS: usize = 16;
 
     type F32 = Lanes;
+    type U16 = Words;
     type Mask = [bool; LANES];
 
     fn name(self) -> &'static str {
@@ -190,5 +206,60 @@ impl Simd for Portable {
     #[inline(always)]
     fn max_lane(self, v: Lanes) -> f32 {
         v.0.into_iter().fold(f32::NEG_INFINITY, f32::max)
+    }
+
+    #[inline(always)]
+    fn splat_u16(self, value: u16) -> Words {
+        Words([value; WORDS])
+    }
+
+    #[inline(always)]
+    fn load_u16(self, from: &[u16]) -> Words {
+        Words(*from.first_chunk().expect("a whole vector"))
+    }
+
+    #[inline(always)]
+    fn store_u16(self, v: Words, to: &mut [u16]) {
+        *to.first_chunk_mut().expect("place for a whole vector") = v.0;
+    }
+
+    #[inline(always)]
+    fn add_u16(self, a: Words, b: Words) -> Words {
+        a.zip(b, u16::wrapping_add)
+    }
+
+    #[inline(always)]
+    fn and_u16(self, a: Words, b: Words) -> Words {
+        a.zip(b, |a, b| a & b)
+    }
+
+    #[inline(always)]
+    fn or_u16(self, a: Words, b: Words) -> Words {
+        a.zip(b, |a, b| a | b)
+    }
+
+    #[inline(always)]
+    fn widen(self, from: &[u8]) -> Words {
+        let from: &[u8; WORDS] = from.first_chunk().expect("a whole vector");
+        Words(from.map(u16::from))
+    }
+
+    #[inline(always)]
+    fn widen_even(self, from: &[u8]) -> Words {
+        let from: &[u8; 2 * WORDS] = from.first_chunk().expect("two whole vectors");
+        Words(std::array::from_fn(|i| from[2 * i].into()))
+    }
+
+    #[inline(always)]
+    fn to_floats(self, v: Words) -> [Lanes; 2] {
+        [0, LANES].map(|first| Lanes(std::array::from_fn(|i| v.0[first + i].into())))
+    }
+
+    #[inline(always)]
+    fn store_bytes(self, [low, high]: [Lanes; 2], to: &mut [u8]) {
+        let to: &mut [u8; WORDS] = to.first_chunk_mut().expect("place for a whole vector");
+        // The lowest bits of a float of that size are the whole number.
+        let byte = |value: f32| (value + ROUNDING).to_bits() as u8;
+        *to = std::array::from_fn(|i| byte(if i < LANES { low.0[i] } else { high.0[i - LANES] }));
     }
 }

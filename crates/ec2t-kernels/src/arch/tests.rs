@@ -230,12 +230,92 @@ fn slices_are_seen_as_vectors() {
     });
 }
 
+/// Whole numbers that are awkward somewhere, from a place on.
+fn words(start: usize, count: usize) -> Vec<u16> {
+    const WORDS: [u16; 7] = [0, 1, 255, 256, 32_767, 32_768, 65_535];
+    (start..start + count).map(|i| WORDS[i % WORDS.len()]).collect()
+}
+
+fn stored_words<S: Simd>(simd: S, v: S::U16) -> Vec<u16> {
+    let mut lanes = vec![0; 2 * S::LANES];
+    simd.store_u16(v, &mut lanes);
+    lanes
+}
+
+#[test]
+fn whole_numbers_agree_with_scalars() {
+    on_every_isa!(|simd: S| {
+        for (a, b) in (0..7).flat_map(|a| (0..7).map(move |b| (a, b))) {
+            let [a, b] = [a, b].map(|start| words(start, 2 * S::LANES));
+            let (x, y) = (simd.load_u16(&a), simd.load_u16(&b));
+            let check = |what, v, scalar: fn(u16, u16) -> u16| {
+                let expected = a.iter().zip(&b).map(|(a, b)| scalar(*a, *b));
+                let found = stored_words(simd, v);
+                assert!(expected.eq(found), "{what} on {}: {a:?}, {b:?}", simd.name());
+            };
+            check("add", simd.add_u16(x, y), u16::wrapping_add);
+            check("and", simd.and_u16(x, y), |a, b| a & b);
+            check("or", simd.or_u16(x, y), |a, b| a | b);
+        }
+        assert_eq!(stored_words(simd, simd.splat_u16(40_000)), vec![40_000; 2 * S::LANES]);
+    });
+}
+
+#[test]
+fn bytes_are_widened() {
+    on_every_isa!(|simd: S| {
+        let bytes: Vec<u8> = (0..4 * S::LANES + 1).map(|i| (255 - 3 * i % 256) as u8).collect();
+        for first in [0, 1] {
+            let from = &bytes[first..];
+            let every = |step| from.iter().step_by(step).map(|byte| u16::from(*byte));
+            let found = stored_words(simd, simd.widen(from));
+            assert!(every(1).take(2 * S::LANES).eq(found), "{}", simd.name());
+            let found = stored_words(simd, simd.widen_even(from));
+            assert!(every(2).take(2 * S::LANES).eq(found), "{}", simd.name());
+        }
+    });
+}
+
+#[test]
+fn whole_numbers_become_floats_and_bytes() {
+    on_every_isa!(|simd: S| {
+        let values = words(3, 2 * S::LANES);
+        let floats = simd.to_floats(simd.load_u16(&values)).map(|v| stored(simd, v));
+        let mut found: Vec<u32> = floats.concat().into_iter().map(|f| f as u32).collect();
+        let mut expected: Vec<u32> = values.into_iter().map(u32::from).collect();
+        found.sort_unstable();
+        expected.sort_unstable();
+        assert_eq!(found, expected, "{}", simd.name());
+
+        for start in 0..=255u16 {
+            let values: Vec<u16> = (0..2 * S::LANES as u16).map(|i| (start + i) % 256).collect();
+            let mut bytes = vec![7; 2 * S::LANES + 1];
+            simd.store_bytes(simd.to_floats(simd.load_u16(&values)), &mut bytes);
+            let expected = values.iter().map(|value| *value as u8).chain([7]);
+            assert!(expected.eq(bytes), "{} from {start}", simd.name());
+        }
+        for value in [0.0, 0.5, 1.5, 2.5, 0.499_999_97, 254.5, 253.5, 255.0, 100.49] {
+            let mut bytes = vec![7; 2 * S::LANES];
+            simd.store_bytes([simd.splat(value); 2], &mut bytes);
+            let expected = value.round_ties_even() as u8;
+            assert!(bytes.iter().all(|byte| *byte == expected), "{value}: {bytes:?}");
+        }
+    });
+}
+
 #[test]
 fn short_slices_are_refused() {
     on_every_isa!(|simd: S| {
         let mut short = vec![0.0; S::LANES - 1];
         assert!(panics(|| _ = simd.load(&short)));
         assert!(panics(|| simd.store(simd.splat(0.0), &mut short)));
+        let mut short = vec![0u16; 2 * S::LANES - 1];
+        assert!(panics(|| _ = simd.load_u16(&short)));
+        assert!(panics(|| simd.store_u16(simd.splat_u16(0), &mut short)));
+        let mut short = vec![0u8; 2 * S::LANES - 1];
+        assert!(panics(|| _ = simd.widen(&short)));
+        assert!(panics(|| simd.store_bytes([simd.splat(0.0); 2], &mut short)));
+        assert!(panics(|| _ = simd.widen_even(&vec![0; 4 * S::LANES - 1])));
     });
 }
 

@@ -75,7 +75,7 @@ impl Layout {
     /// # Errors
     /// Where one channel's taps are more than 16-bit offsets reach.
     pub(super) fn new(shape: ConvShape, isa: Isa) -> Result<Self, TooLarge> {
-        let shape = in_one_row(shape);
+        let shape = shape.in_one_row();
         let isa = best_isa(shape.output, isa);
         let phases = if has_phases(&shape, isa.lanes()) { 2 } else { 1 };
         let width = shape.output[1].div_ceil(phases);
@@ -236,18 +236,6 @@ impl Layout {
     pub(super) fn source_column(&self, first_column: usize, tap: usize) -> isize {
         let ConvShape { stride, dilation, padding, .. } = self.shape;
         (first_column * stride[1] + tap * dilation[1]) as isize - padding[1] as isize
-    }
-}
-
-/// A convolution of single pixels as one of a single row.
-fn in_one_row(shape: ConvShape) -> ConvShape {
-    let pointwise = shape.kernel == [1, 1] && shape.stride == [1, 1] && shape.padding == [0; 4];
-    match pointwise {
-        true => {
-            let row = [1, shape.output_plane()];
-            ConvShape { input: row, output: row, dilation: [1, 1], ..shape }
-        }
-        false => shape,
     }
 }
 

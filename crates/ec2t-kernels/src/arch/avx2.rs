@@ -32,6 +32,9 @@ const LANES: usize = 8;
 /// Lanes of whole numbers.
 const WORDS: usize = 2 * LANES;
 
+/// Bytes of a vector.
+const BYTES: usize = 4 * LANES;
+
 /// Calls intrinsics that touch registers only.
 macro_rules! registers {
     ($call:expr) => {{
@@ -57,6 +60,16 @@ impl Avx2 {
     #[inline(always)]
     fn halves(self, v: __m256) -> (__m128, __m128) {
         registers!((_mm256_castps256_ps128(v), _mm256_extractf128_ps::<1>(v)))
+    }
+}
+
+impl Avx2 {
+    /// Values rounded to whole numbers from 0 to 255, in the lanes that
+    /// [`to_floats`](Simd::to_floats) has them from.
+    #[inline(always)]
+    fn to_words(self, [low, high]: [__m256; 2]) -> __m256i {
+        let (low, high) = registers!((_mm256_cvtps_epi32(low), _mm256_cvtps_epi32(high)));
+        registers!(_mm256_min_epu16(_mm256_packus_epi32(low, high), self.splat_u16(255)))
     }
 }
 
@@ -276,28 +289,32 @@ impl Simd for Avx2 {
     }
 
     #[inline(always)]
-    fn and_u16(self, a: __m256i, b: __m256i) -> __m256i {
-        registers!(_mm256_and_si256(a, b))
+    fn load_pairs(self, from: &[u8]) -> __m256i {
+        let from: &[u8; BYTES] = from.first_chunk().expect("a whole vector");
+        // SAFETY: the reference spans BYTES bytes; the token proves AVX2.
+        unsafe { _mm256_loadu_si256(from.as_ptr().cast()) }
     }
 
     #[inline(always)]
-    fn or_u16(self, a: __m256i, b: __m256i) -> __m256i {
-        registers!(_mm256_or_si256(a, b))
+    fn odd_bytes(self, pairs: __m256i) -> __m256i {
+        registers!(_mm256_srli_epi16::<8>(pairs))
     }
 
     #[inline(always)]
-    fn widen(self, from: &[u8]) -> __m256i {
-        let from: &[u8; WORDS] = from.first_chunk().expect("a whole vector");
-        // SAFETY: the reference spans WORDS bytes; the token proves AVX2.
-        unsafe { _mm256_cvtepu8_epi16(_mm_loadu_si128(from.as_ptr().cast())) }
+    fn even_bytes(self, pairs: __m256i, odd: __m256i) -> __m256i {
+        registers!(_mm256_sub_epi16(pairs, _mm256_slli_epi16::<8>(odd)))
     }
 
     #[inline(always)]
-    fn widen_even(self, from: &[u8]) -> __m256i {
-        let from: &[u8; 2 * WORDS] = from.first_chunk().expect("two whole vectors");
-        // SAFETY: the reference spans 2 · WORDS bytes; the token proves AVX2.
-        let pairs = unsafe { _mm256_loadu_si256(from.as_ptr().cast()) };
-        self.and_u16(pairs, self.splat_u16(0xff))
+    fn store_even(self, pairs: __m256i, to: &mut [u8]) {
+        let even = registers!(_mm256_and_si256(pairs, self.splat_u16(255)));
+        let (low, high) =
+            registers!((_mm256_castsi256_si128(even), _mm256_extracti128_si256::<1>(even)));
+        let mut bytes = [0; WORDS];
+        // SAFETY: the array spans WORDS bytes; SSE2 is part of x86-64.
+        unsafe { _mm_storeu_si128(bytes.as_mut_ptr().cast(), _mm_packus_epi16(low, high)) };
+        let count = to.len().min(WORDS);
+        to[..count].copy_from_slice(&bytes[..count]);
     }
 
     #[inline(always)]
@@ -311,15 +328,11 @@ impl Simd for Avx2 {
     }
 
     #[inline(always)]
-    fn store_bytes(self, [low, high]: [__m256; 2], to: &mut [u8]) {
-        let to: &mut [u8; WORDS] = to.first_chunk_mut().expect("place for a whole vector");
-        let words =
-            registers!(_mm256_packus_epi32(_mm256_cvtps_epi32(low), _mm256_cvtps_epi32(high)));
-        let bytes = registers!(_mm_packus_epi16(
-            _mm256_castsi256_si128(words),
-            _mm256_extracti128_si256::<1>(words)
-        ));
-        // SAFETY: the reference spans WORDS bytes; SSE2 is part of x86-64.
-        unsafe { _mm_storeu_si128(to.as_mut_ptr().cast(), bytes) }
+    fn store_pairs(self, even: [__m256; 2], odd: [__m256; 2], to: &mut [u8]) {
+        let to: &mut [u8; BYTES] = to.first_chunk_mut().expect("place for a whole vector");
+        let (even, odd) = (self.to_words(even), self.to_words(odd));
+        let bytes = registers!(_mm256_or_si256(even, _mm256_slli_epi16::<8>(odd)));
+        // SAFETY: the reference spans BYTES bytes; the token proves AVX2.
+        unsafe { _mm256_storeu_si256(to.as_mut_ptr().cast(), bytes) }
     }
 }

@@ -36,6 +36,9 @@ const LANES: usize = 16;
 /// Lanes of whole numbers.
 const WORDS: usize = 2 * LANES;
 
+/// Bytes of a vector.
+const BYTES: usize = 4 * LANES;
+
 /// Calls intrinsics that touch registers only.
 macro_rules! registers {
     ($call:expr) => {{
@@ -48,6 +51,16 @@ macro_rules! registers {
 #[inline(always)]
 fn first_lanes(count: usize) -> __mmask16 {
     ((1u32 << count.min(LANES)) - 1) as __mmask16
+}
+
+impl Avx512 {
+    /// Values rounded to whole numbers from 0 to 255, in the lanes that
+    /// [`to_floats`](Simd::to_floats) has them from.
+    #[inline(always)]
+    fn to_words(self, [low, high]: [__m512; 2]) -> __m512i {
+        let (low, high) = registers!((_mm512_cvtps_epi32(low), _mm512_cvtps_epi32(high)));
+        registers!(_mm512_min_epu16(_mm512_packus_epi32(low, high), self.splat_u16(255)))
+    }
 }
 
 impl Sealed for Avx512 {}
@@ -253,28 +266,29 @@ impl Simd for Avx512 {
     }
 
     #[inline(always)]
-    fn and_u16(self, a: __m512i, b: __m512i) -> __m512i {
-        registers!(_mm512_and_si512(a, b))
+    fn load_pairs(self, from: &[u8]) -> __m512i {
+        let from: &[u8; BYTES] = from.first_chunk().expect("a whole vector");
+        // SAFETY: the reference spans BYTES bytes; the token proves AVX-512 F.
+        unsafe { _mm512_loadu_si512(from.as_ptr().cast()) }
     }
 
     #[inline(always)]
-    fn or_u16(self, a: __m512i, b: __m512i) -> __m512i {
-        registers!(_mm512_or_si512(a, b))
+    fn odd_bytes(self, pairs: __m512i) -> __m512i {
+        registers!(_mm512_srli_epi16::<8>(pairs))
     }
 
     #[inline(always)]
-    fn widen(self, from: &[u8]) -> __m512i {
-        let from: &[u8; WORDS] = from.first_chunk().expect("a whole vector");
-        // SAFETY: the reference spans WORDS bytes; the token proves AVX-512 BW, and AVX2 with it.
-        unsafe { _mm512_cvtepu8_epi16(_mm256_loadu_si256(from.as_ptr().cast())) }
+    fn even_bytes(self, pairs: __m512i, odd: __m512i) -> __m512i {
+        registers!(_mm512_sub_epi16(pairs, _mm512_slli_epi16::<8>(odd)))
     }
 
     #[inline(always)]
-    fn widen_even(self, from: &[u8]) -> __m512i {
-        let from: &[u8; 2 * WORDS] = from.first_chunk().expect("two whole vectors");
-        // SAFETY: the reference spans 2 · WORDS bytes; the token proves AVX-512 F.
-        let pairs = unsafe { _mm512_loadu_si512(from.as_ptr().cast()) };
-        self.and_u16(pairs, self.splat_u16(0xff))
+    fn store_even(self, pairs: __m512i, to: &mut [u8]) {
+        let lanes = ((1_u64 << to.len().min(WORDS)) - 1) as __mmask32;
+        let bytes = registers!(_mm512_cvtepi16_epi8(pairs));
+        // SAFETY: only bytes below the slice's length are written; the token proves AVX-512 BW
+        // and VL.
+        unsafe { _mm256_mask_storeu_epi8(to.as_mut_ptr().cast(), lanes, bytes) }
     }
 
     #[inline(always)]
@@ -288,12 +302,11 @@ impl Simd for Avx512 {
     }
 
     #[inline(always)]
-    fn store_bytes(self, [low, high]: [__m512; 2], to: &mut [u8]) {
-        let to: &mut [u8; WORDS] = to.first_chunk_mut().expect("place for a whole vector");
-        let words =
-            registers!(_mm512_packus_epi32(_mm512_cvtps_epi32(low), _mm512_cvtps_epi32(high)));
-        let bytes = registers!(_mm512_cvtepi16_epi8(words));
-        // SAFETY: the reference spans WORDS bytes; the token proves AVX-512 F, and AVX with it.
-        unsafe { _mm256_storeu_si256(to.as_mut_ptr().cast(), bytes) }
+    fn store_pairs(self, even: [__m512; 2], odd: [__m512; 2], to: &mut [u8]) {
+        let to: &mut [u8; BYTES] = to.first_chunk_mut().expect("place for a whole vector");
+        let (even, odd) = (self.to_words(even), self.to_words(odd));
+        let bytes = registers!(_mm512_or_si512(even, _mm512_slli_epi16::<8>(odd)));
+        // SAFETY: the reference spans BYTES bytes; the token proves AVX-512 F.
+        unsafe { _mm512_storeu_si512(to.as_mut_ptr().cast(), bytes) }
     }
 }

@@ -177,6 +177,19 @@ impl Isa {
         }
     }
 
+    /// Vector registers that the instruction set names.
+    pub fn registers(self) -> usize {
+        match self {
+            Isa::Portable(_) => Portable::REGISTERS,
+            #[cfg(target_arch = "x86_64")]
+            Isa::Avx2(_) => Avx2::REGISTERS,
+            #[cfg(target_arch = "x86_64")]
+            Isa::Avx512(_) => Avx512::REGISTERS,
+            #[cfg(target_arch = "aarch64")]
+            Isa::Neon(_) => Neon::REGISTERS,
+        }
+    }
+
     /// The one with half as many lanes, where this one implies it.
     pub fn narrower(self) -> Option<Self> {
         match self {

@@ -31,6 +31,9 @@ const LANES: usize = 4;
 /// Lanes of whole numbers.
 const WORDS: usize = 2 * LANES;
 
+/// Bytes of a vector.
+const BYTES: usize = 4 * LANES;
+
 /// Calls intrinsics that touch registers only.
 macro_rules! registers {
     ($call:expr) => {{
@@ -46,6 +49,17 @@ impl Neon {
         const BITS: [u32; LANES] = [1, 2, 4, 8];
         // SAFETY: the array spans LANES values; the token proves NEON.
         unsafe { vld1q_u32(BITS.as_ptr()) }
+    }
+}
+
+impl Neon {
+    /// Values rounded to whole numbers from 0 to 255, in the lanes that
+    /// [`to_floats`](Simd::to_floats) has them from.
+    #[inline(always)]
+    fn to_words(self, [low, high]: [float32x4_t; 2]) -> uint16x8_t {
+        let low = registers!(vqmovn_u32(vcvtnq_u32_f32(low)));
+        let high = registers!(vqmovn_u32(vcvtnq_u32_f32(high)));
+        registers!(vminq_u16(vcombine_u16(low, high), vdupq_n_u16(255)))
     }
 }
 
@@ -235,27 +249,29 @@ impl Simd for Neon {
     }
 
     #[inline(always)]
-    fn and_u16(self, a: uint16x8_t, b: uint16x8_t) -> uint16x8_t {
-        registers!(vandq_u16(a, b))
+    fn load_pairs(self, from: &[u8]) -> uint16x8_t {
+        let from: &[u8; BYTES] = from.first_chunk().expect("a whole vector");
+        // SAFETY: the reference spans BYTES bytes; the token proves NEON.
+        unsafe { vreinterpretq_u16_u8(vld1q_u8(from.as_ptr())) }
     }
 
     #[inline(always)]
-    fn or_u16(self, a: uint16x8_t, b: uint16x8_t) -> uint16x8_t {
-        registers!(vorrq_u16(a, b))
+    fn odd_bytes(self, pairs: uint16x8_t) -> uint16x8_t {
+        registers!(vshrq_n_u16::<8>(pairs))
     }
 
     #[inline(always)]
-    fn widen(self, from: &[u8]) -> uint16x8_t {
-        let from: &[u8; WORDS] = from.first_chunk().expect("a whole vector");
-        // SAFETY: the reference spans WORDS bytes; the token proves NEON.
-        unsafe { vmovl_u8(vld1_u8(from.as_ptr())) }
+    fn even_bytes(self, pairs: uint16x8_t, odd: uint16x8_t) -> uint16x8_t {
+        registers!(vsubq_u16(pairs, vshlq_n_u16::<8>(odd)))
     }
 
     #[inline(always)]
-    fn widen_even(self, from: &[u8]) -> uint16x8_t {
-        let from: &[u8; 2 * WORDS] = from.first_chunk().expect("two whole vectors");
-        // SAFETY: the reference spans 2 · WORDS bytes; the token proves NEON.
-        unsafe { vmovl_u8(vld2_u8(from.as_ptr()).0) }
+    fn store_even(self, pairs: uint16x8_t, to: &mut [u8]) {
+        let mut bytes = [0; WORDS];
+        // SAFETY: the array spans WORDS bytes; the token proves NEON.
+        unsafe { vst1_u8(bytes.as_mut_ptr(), vmovn_u16(pairs)) };
+        let count = to.len().min(WORDS);
+        to[..count].copy_from_slice(&bytes[..count]);
     }
 
     #[inline(always)]
@@ -267,14 +283,11 @@ impl Simd for Neon {
     }
 
     #[inline(always)]
-    fn store_bytes(self, [low, high]: [float32x4_t; 2], to: &mut [u8]) {
-        let to: &mut [u8; WORDS] = to.first_chunk_mut().expect("place for a whole vector");
-        let [low, high] = [low, high].map(
-            #[inline(always)]
-            |v| registers!(vmovn_u32(vcvtnq_u32_f32(v))),
-        );
-        let bytes = registers!(vmovn_u16(vcombine_u16(low, high)));
-        // SAFETY: the reference spans WORDS bytes; the token proves NEON.
-        unsafe { vst1_u8(to.as_mut_ptr(), bytes) }
+    fn store_pairs(self, even: [float32x4_t; 2], odd: [float32x4_t; 2], to: &mut [u8]) {
+        let to: &mut [u8; BYTES] = to.first_chunk_mut().expect("place for a whole vector");
+        let (even, odd) = (self.to_words(even), self.to_words(odd));
+        let bytes = registers!(vorrq_u16(even, vshlq_n_u16::<8>(odd)));
+        // SAFETY: the reference spans BYTES bytes; the token proves NEON.
+        unsafe { vst1q_u8(to.as_mut_ptr(), vreinterpretq_u8_u16(bytes)) }
     }
 }

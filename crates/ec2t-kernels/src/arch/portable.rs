@@ -12,6 +12,9 @@ const LANES: usize = 4;
 /// Lanes of whole numbers.
 const WORDS: usize = 2 * LANES;
 
+/// Bytes of a vector.
+const BYTES: usize = 4 * LANES;
+
 /// Four values, aligned as the 128-bit registers that compilers put them in.
 #[derive(Clone, Copy, Debug)]
 #[repr(C, align(16))]
@@ -229,25 +232,24 @@ impl Simd for Portable {
     }
 
     #[inline(always)]
-    fn and_u16(self, a: Words, b: Words) -> Words {
-        a.zip(b, |a, b| a & b)
+    fn load_pairs(self, from: &[u8]) -> Words {
+        let from: &[u8; BYTES] = from.first_chunk().expect("a whole vector");
+        Words(std::array::from_fn(|i| u16::from_le_bytes([from[2 * i], from[2 * i + 1]])))
     }
 
     #[inline(always)]
-    fn or_u16(self, a: Words, b: Words) -> Words {
-        a.zip(b, |a, b| a | b)
+    fn odd_bytes(self, pairs: Words) -> Words {
+        Words(pairs.0.map(|pair| pair >> 8))
     }
 
     #[inline(always)]
-    fn widen(self, from: &[u8]) -> Words {
-        let from: &[u8; WORDS] = from.first_chunk().expect("a whole vector");
-        Words(from.map(u16::from))
+    fn even_bytes(self, pairs: Words, odd: Words) -> Words {
+        pairs.zip(odd, |pair, odd| pair.wrapping_sub(odd << 8))
     }
 
     #[inline(always)]
-    fn widen_even(self, from: &[u8]) -> Words {
-        let from: &[u8; 2 * WORDS] = from.first_chunk().expect("two whole vectors");
-        Words(std::array::from_fn(|i| from[2 * i].into()))
+    fn store_even(self, pairs: Words, to: &mut [u8]) {
+        to.iter_mut().zip(pairs.0).for_each(|(place, pair)| *place = pair as u8);
     }
 
     #[inline(always)]
@@ -256,10 +258,13 @@ impl Simd for Portable {
     }
 
     #[inline(always)]
-    fn store_bytes(self, [low, high]: [Lanes; 2], to: &mut [u8]) {
-        let to: &mut [u8; WORDS] = to.first_chunk_mut().expect("place for a whole vector");
+    fn store_pairs(self, even: [Lanes; 2], odd: [Lanes; 2], to: &mut [u8]) {
+        let to: &mut [u8; BYTES] = to.first_chunk_mut().expect("place for a whole vector");
         // The lowest bits of a float of that size are the whole number.
-        let byte = |value: f32| (value + ROUNDING).to_bits() as u8;
-        *to = std::array::from_fn(|i| byte(if i < LANES { low.0[i] } else { high.0[i - LANES] }));
+        let byte = |value: f32| (value.clamp(0.0, 255.0) + ROUNDING).to_bits() as u8;
+        *to = std::array::from_fn(|i| {
+            let [even, odd] = [even, odd].map(|v| v[i / 2 / LANES].0[i / 2 % LANES]);
+            byte(if i % 2 == 0 { even } else { odd })
+        });
     }
 }

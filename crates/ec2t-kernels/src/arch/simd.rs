@@ -147,37 +147,33 @@ pub trait Simd: Copy + Send + Sync + 'static + super::sealed::Sealed {
     /// `a + b` modulo 2¹⁶.
     fn add_u16(self, a: Self::U16, b: Self::U16) -> Self::U16;
 
-    /// The bits that `a` and `b` have both.
-    fn and_u16(self, a: Self::U16, b: Self::U16) -> Self::U16;
-
-    /// The bits that `a` or `b` has.
-    fn or_u16(self, a: Self::U16, b: Self::U16) -> Self::U16;
-
-    /// The first `2 · LANES` bytes, one in each lane.
+    /// The first `4 · LANES` bytes, two in each lane: the first in the lower half.
     ///
     /// # Panics
     ///
     /// If there are fewer.
-    fn widen(self, from: &[u8]) -> Self::U16;
+    fn load_pairs(self, from: &[u8]) -> Self::U16;
 
-    /// Every other byte of the first `4 · LANES`, from the first one on.
-    ///
-    /// # Panics
-    ///
-    /// If there are fewer.
-    fn widen_even(self, from: &[u8]) -> Self::U16;
+    /// The upper byte of each lane.
+    fn odd_bytes(self, pairs: Self::U16) -> Self::U16;
+
+    /// `pairs − 256 · odd` modulo 2¹⁶: of a vector of bytes and its odd ones, the even ones.
+    fn even_bytes(self, pairs: Self::U16, odd: Self::U16) -> Self::U16;
+
+    /// Writes the lower byte of each lane, of as many lanes as there are places.
+    fn store_even(self, pairs: Self::U16, to: &mut [u8]);
 
     /// All lanes as floats, in an order of the instruction set's own, which
-    /// [`store_bytes`](Self::store_bytes) undoes.
+    /// [`store_pairs`](Self::store_pairs) undoes.
     fn to_floats(self, v: Self::U16) -> [Self::F32; 2];
 
-    /// Rounds values from 0 to 255, ties to even, and writes them to the first
-    /// `2 · LANES` places.
+    /// Rounds values, ties to even, and writes them to the first `4 · LANES` places, even
+    /// and odd ones in turn: 0 for those below, 255 for those above. Magnitudes are under 2³¹.
     ///
     /// # Panics
     ///
     /// If there are fewer.
-    fn store_bytes(self, v: [Self::F32; 2], to: &mut [u8]);
+    fn store_pairs(self, even: [Self::F32; 2], odd: [Self::F32; 2], to: &mut [u8]);
 
     /// Every other value of the first `2 · LANES`, from the first one on.
     ///

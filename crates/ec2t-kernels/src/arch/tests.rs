@@ -208,7 +208,7 @@ fn strided_pieces_stay_inside() {
     let pieces: Vec<_> = strided(&values, 4, 2, 3).collect();
     assert_eq!(pieces, [[0.0, 1.0], [4.0, 5.0], [8.0, 9.0]]);
     assert_eq!(strided(&values, 0, 10, 2).count(), 2);
-    assert_eq!(strided(&[], 4, 2, 0).count(), 0);
+    assert_eq!(strided::<f32>(&[], 4, 2, 0).count(), 0);
     assert!(panics(|| _ = strided(&values, 4, 3, 3).count()));
     assert!(panics(|| _ = strided(&values, 4, 11, 1).count()));
     assert!(panics(|| _ = strided(&values, usize::MAX, 1, 3).count()));
@@ -254,24 +254,29 @@ fn whole_numbers_agree_with_scalars() {
                 assert!(expected.eq(found), "{what} on {}: {a:?}, {b:?}", simd.name());
             };
             check("add", simd.add_u16(x, y), u16::wrapping_add);
-            check("and", simd.and_u16(x, y), |a, b| a & b);
-            check("or", simd.or_u16(x, y), |a, b| a | b);
+            check("odd bytes", simd.odd_bytes(x), |a, _| a / 256);
+            let even: fn(u16, u16) -> u16 = |a, b| a.wrapping_sub(b.wrapping_mul(256));
+            check("even bytes", simd.even_bytes(x, y), even);
         }
         assert_eq!(stored_words(simd, simd.splat_u16(40_000)), vec![40_000; 2 * S::LANES]);
     });
 }
 
 #[test]
-fn bytes_are_widened() {
+fn bytes_are_loaded_in_pairs() {
     on_every_isa!(|simd: S| {
         let bytes: Vec<u8> = (0..4 * S::LANES + 1).map(|i| (255 - 3 * i % 256) as u8).collect();
         for first in [0, 1] {
-            let from = &bytes[first..];
-            let every = |step| from.iter().step_by(step).map(|byte| u16::from(*byte));
-            let found = stored_words(simd, simd.widen(from));
-            assert!(every(1).take(2 * S::LANES).eq(found), "{}", simd.name());
-            let found = stored_words(simd, simd.widen_even(from));
-            assert!(every(2).take(2 * S::LANES).eq(found), "{}", simd.name());
+            let pairs = bytes[first..].as_chunks().0.iter().map(|pair| u16::from_le_bytes(*pair));
+            let found = stored_words(simd, simd.load_pairs(&bytes[first..]));
+            assert!(pairs.take(2 * S::LANES).eq(found), "{}", simd.name());
+        }
+        let even = bytes.iter().step_by(2);
+        for count in 0..=2 * S::LANES + 1 {
+            let mut places = vec![7; count];
+            simd.store_even(simd.load_pairs(&bytes), &mut places);
+            let expected = even.clone().take(2 * S::LANES).chain([&7]);
+            assert!(expected.take(count).eq(&places), "{count} on {}", simd.name());
         }
     });
 }
@@ -288,15 +293,20 @@ fn whole_numbers_become_floats_and_bytes() {
         assert_eq!(found, expected, "{}", simd.name());
 
         for start in 0..=255u16 {
-            let values: Vec<u16> = (0..2 * S::LANES as u16).map(|i| (start + i) % 256).collect();
-            let mut bytes = vec![7; 2 * S::LANES + 1];
-            simd.store_bytes(simd.to_floats(simd.load_u16(&values)), &mut bytes);
-            let expected = values.iter().map(|value| *value as u8).chain([7]);
-            assert!(expected.eq(bytes), "{} from {start}", simd.name());
+            let words = |step: u16| -> Vec<u16> {
+                (0..2 * S::LANES as u16).map(|i| (start + step * i) % 256).collect()
+            };
+            let (even, odd) = (words(1), words(3));
+            let [x, y] = [&even, &odd].map(|words| simd.to_floats(simd.load_u16(words)));
+            let mut bytes = vec![7; 4 * S::LANES + 1];
+            simd.store_pairs(x, y, &mut bytes);
+            let expected = even.iter().zip(&odd).flat_map(|(a, b)| [*a as u8, *b as u8]);
+            assert!(expected.chain([7]).eq(bytes), "{} from {start}", simd.name());
         }
-        for value in [0.0, 0.5, 1.5, 2.5, 0.499_999_97, 254.5, 253.5, 255.0, 100.49] {
-            let mut bytes = vec![7; 2 * S::LANES];
-            simd.store_bytes([simd.splat(value); 2], &mut bytes);
+        let halves = [0.0, 0.5, 1.5, 2.5, 0.499_999_97, 254.5, 253.5, 255.0, 100.49];
+        for value in halves.into_iter().chain([-0.5, -0.6, 255.5, 300.0, 7e4, -7e4, 2e9, -2e9]) {
+            let mut bytes = vec![7; 4 * S::LANES];
+            simd.store_pairs([simd.splat(value); 2], [simd.splat(value); 2], &mut bytes);
             let expected = value.round_ties_even() as u8;
             assert!(bytes.iter().all(|byte| *byte == expected), "{value}: {bytes:?}");
         }
@@ -312,10 +322,13 @@ fn short_slices_are_refused() {
         let mut short = vec![0u16; 2 * S::LANES - 1];
         assert!(panics(|| _ = simd.load_u16(&short)));
         assert!(panics(|| simd.store_u16(simd.splat_u16(0), &mut short)));
-        let mut short = vec![0u8; 2 * S::LANES - 1];
-        assert!(panics(|| _ = simd.widen(&short)));
-        assert!(panics(|| simd.store_bytes([simd.splat(0.0); 2], &mut short)));
-        assert!(panics(|| _ = simd.widen_even(&vec![0; 4 * S::LANES - 1])));
+        let mut short = vec![0u8; 4 * S::LANES - 1];
+        assert!(panics(|| _ = simd.load_pairs(&short)));
+        assert!(panics(|| simd.store_pairs(
+            [simd.splat(0.0); 2],
+            [simd.splat(0.0); 2],
+            &mut short
+        )));
     });
 }
 

@@ -1,27 +1,9 @@
 //! Copies what a tile reads, a block of channels, as [`Layout`] says.
-//!
-//! In two passes: rows of bytes are staged one below the other, with the padding that
-//! belongs above and below; then they are read in whole vectors from the column of each
-//! tap on, and widened. A vector that begins left of a row, or ends right of it, reads
-//! what is beside the row in the stage: a mask puts the padding there.
 
 use std::ops::Range;
 
-use super::layout::Layout;
+use super::layout::{Layout, Tile};
 use crate::arch::{Operation, Simd};
-
-/// Lanes of the longest vectors, or more.
-pub(super) const MAX_LANES: usize = 64;
-
-/// A rectangle of output pixels, in bands of whole vectors.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct Tile {
-    /// First row and column.
-    pub(super) start: [usize; 2],
-    pub(super) bands: usize,
-    /// Vectors in a band.
-    pub(super) vectors: usize,
-}
 
 /// Copies some channels of the input for a tile.
 pub(super) struct Fill<'a> {
@@ -31,176 +13,181 @@ pub(super) struct Fill<'a> {
     pub(super) input: &'a [u8],
     /// What stands for zero.
     pub(super) padding: u8,
-    pub(super) stage: &'a mut [u8],
-    pub(super) copy: &'a mut [u16],
+    pub(super) copy: &'a mut [u8],
 }
 
 impl Operation for Fill<'_> {
     type Output = ();
 
     #[inline(always)]
-    fn eval<S: Simd>(mut self, simd: S) {
-        self.stage();
-        match self.layout.shape.stride[1] {
-            1 => self.widen::<S, 1>(simd),
-            2 => self.widen::<S, 2>(simd),
-            _ => self.widen::<S, 0>(simd),
-        }
-    }
-}
-
-impl Fill<'_> {
-    /// Columns of the input that the tile reads.
-    fn columns(&self) -> Range<usize> {
-        let layout = self.layout;
-        let start = layout.shape.padding[1].min(self.tile.start[1] * layout.shape.stride[1]);
-        let start = self.tile.start[1] * layout.shape.stride[1] - start;
-        let start = start.min(layout.shape.input[1]);
-        start..(start + layout.line_len()).min(layout.shape.input[1])
-    }
-
-    /// Copies rows of bytes.
-    #[inline(always)]
-    fn stage(&mut self) {
-        let layout = self.layout;
-        let [height, width] = layout.shape.input;
-        let (columns, line_len) = (self.columns(), layout.line_len());
-        let lines = layout.lines(self.tile.bands);
-        let stage = &mut self.stage[layout.margin()..];
-        let channels = stage.chunks_exact_mut(lines * line_len);
-        for (channel, stage) in self.channels.clone().zip(channels) {
-            let plane = &self.input[channel * height * width..][..height * width];
-            let first = layout.source_row(self.tile.start[0], self.tile.bands, 0);
-            if layout.shares_rows && columns.len() == line_len && line_len == width {
-                // All rows at once.
-                let above = usize::try_from(-first).unwrap_or(0).min(lines);
-                let row = usize::try_from(first).unwrap_or(0).min(height);
-                let inside = (height - row).min(lines - above);
-                let (before, rest) = stage.split_at_mut(above * width);
-                let (rows, after) = rest.split_at_mut(inside * width);
-                before.fill(self.padding);
-                rows.copy_from_slice(&plane[row * width..][..inside * width]);
-                after.fill(self.padding);
-                continue;
-            }
-            for (line, bytes) in stage.chunks_exact_mut(line_len).enumerate() {
-                let row = layout.source_row(self.tile.start[0], self.tile.bands, line);
-                match usize::try_from(row).ok().filter(|row| *row < height) {
-                    Some(row) => {
-                        let from = &plane[row * width..][columns.clone()];
-                        bytes[..columns.len()].copy_from_slice(from);
+    fn eval<S: Simd>(self, simd: S) {
+        let Self { layout, tile, channels, input, padding, copy } = self;
+        let plane = layout.shape.input_plane();
+        let [tap_rows, tap_columns] = layout.copies();
+        for tap in 0..tap_columns {
+            let columns = Columns::new(layout, tile, tap);
+            for tap_row in 0..tap_rows {
+                let rows = Rows {
+                    first: layout.source_row(tile.start[0], tap_row),
+                    count: layout.copy_rows(tile.size[0]),
+                    padding,
+                };
+                let start = (tap_row * tap_columns + tap) * layout.copy_len();
+                let copies = copy[start..].chunks_mut(layout.channel_len());
+                for (channel, copy) in channels.clone().zip(copies) {
+                    let source = Source { input, start: channel * plane };
+                    match columns.are_whole {
+                        true => rows.shift(layout, source, &columns, copy),
+                        false => rows.copy(simd, layout, source, &columns, copy),
                     }
-                    None => bytes.fill(self.padding),
-                }
-            }
-        }
-    }
-
-    /// Fills the copies from the stage. `STRIDE` is that of the columns, 0 for any.
-    #[inline(always)]
-    fn widen<S: Simd, const STRIDE: usize>(&mut self, simd: S) {
-        let layout = self.layout;
-        let columns = layout.shape.kernel[1];
-        for tap in 0..columns {
-            for vector in 0..self.tile.vectors {
-                let lanes = Lanes::new(simd, self, tap, vector);
-                self.widen_tap::<S, STRIDE>(simd, tap, vector, &lanes);
-            }
-        }
-    }
-
-    /// One vector of each band, for one column of taps.
-    #[inline(always)]
-    fn widen_tap<S: Simd, const STRIDE: usize>(
-        &mut self,
-        simd: S,
-        tap: usize,
-        vector: usize,
-        lanes: &Lanes<S>,
-    ) {
-        let Self { layout, ref stage, ref mut copy, .. } = *self;
-        let bands = self.tile.bands;
-        let [lines, line_len] = [layout.lines(bands), layout.line_len()];
-        let [copy_bands, vectors] = [layout.copy_bands(), layout.vectors];
-        for channel in 0..self.channels.len() {
-            for group in 0..layout.groups() {
-                let line = channel * lines + layout.line(bands, group, 0);
-                let mut from = lanes.first.wrapping_add_unsigned(line * line_len);
-                let band = (channel * layout.shape.kernel[1] + tap) * copy_bands;
-                let band = band + layout.first_band(group);
-                let to = &mut copy[(band * vectors + vector) * 2 * S::LANES..];
-                let to = to.chunks_mut(vectors * 2 * S::LANES);
-                for to in to.take(layout.group_bands(group, bands)) {
-                    let bytes = match lanes.is_empty {
-                        true => simd.splat_u16(0),
-                        false => pick::<S, STRIDE>(simd, stage, from, layout.shape.stride[1]),
-                    };
-                    let inside = simd.and_u16(bytes, lanes.inside);
-                    simd.store_u16(simd.or_u16(inside, lanes.padding), to);
-                    from = from.wrapping_add_unsigned(layout.rows * line_len);
                 }
             }
         }
     }
 }
 
-/// Every `stride`-th byte of the stage from a position on; `STRIDE` is the stride, or 0.
-/// The margins hold what vectors read outside of the lines; where bytes are picked one by
-/// one, there may be none.
-#[inline(always)]
-fn pick<S: Simd, const STRIDE: usize>(simd: S, stage: &[u8], from: isize, stride: usize) -> S::U16 {
-    match STRIDE {
-        1 => simd.widen(&stage[from as usize..]),
-        2 => simd.widen_even(&stage[from as usize..]),
-        _ => {
-            let mut bytes = [0; MAX_LANES];
-            for (lane, byte) in bytes[..2 * S::LANES].iter_mut().enumerate() {
-                let place = from.wrapping_add_unsigned(lane * stride);
-                let picked = usize::try_from(place).ok().and_then(|place| stage.get(place));
-                *byte = picked.copied().unwrap_or(0);
-            }
-            simd.widen(&bytes)
-        }
-    }
+/// A channel of the input.
+#[derive(Clone, Copy)]
+struct Source<'a> {
+    input: &'a [u8],
+    /// Where it starts.
+    start: usize,
 }
 
-/// What the lanes of a vector read for a column of taps.
-struct Lanes<S: Simd> {
-    /// Where the first lane of a tile's first row reads in the stage, if not all are in
-    /// the padding.
+/// What a column of taps reads of each row.
+struct Columns {
+    /// Source column of the first pixel, which may be in the padding.
     first: isize,
-    /// Whether all lanes are in the padding.
-    is_empty: bool,
-    /// All bits of the lanes that are not in the padding.
-    inside: S::U16,
-    /// What stands for zero, in the others.
-    padding: S::U16,
+    stride: usize,
+    /// Pixels of the tile's rows.
+    count: usize,
+    /// Those that are not in the padding.
+    inside: Range<usize>,
+    /// Whether rows of the tile and of the input have the same length, and a row lies one
+    /// step of the copy below the other.
+    are_whole: bool,
 }
 
-impl<S: Simd> Lanes<S> {
+impl Columns {
     #[inline(always)]
-    fn new(simd: S, fill: &Fill<'_>, tap: usize, vector: usize) -> Self {
-        let layout = fill.layout;
-        let [stride, dilation] = [layout.shape.stride[1], layout.shape.dilation[1]];
-        let [width, lanes] = [layout.shape.input[1], 2 * S::LANES];
-        let pixel = fill.tile.start[1] + vector * lanes;
-        let column = (pixel * stride + tap * dilation) as isize - layout.shape.padding[1] as isize;
-        let (mut inside, mut padding) = ([0; MAX_LANES], [u16::from(fill.padding); MAX_LANES]);
-        let mut is_empty = true;
-        for row in 0..layout.rows {
-            let first = row * (lanes / layout.rows);
-            for lane in first..first + lanes / layout.rows {
-                let column = column.wrapping_add_unsigned((lane - first) * stride);
-                if (0..width as isize).contains(&column) {
-                    (inside[lane], padding[lane], is_empty) = (u16::MAX, 0, false);
-                }
-            }
-        }
+    fn new(layout: &Layout, tile: Tile, tap: usize) -> Self {
+        let [row_stride, stride] = layout.shape.stride;
+        let width = layout.shape.input[1];
+        let (first, count) = (layout.source_column(tile.start[1], tap), tile.size[1]);
+        let start = ((-first).max(0) as usize).div_ceil(stride).min(count);
+        let end = ((width as isize - first).max(0) as usize).div_ceil(stride);
+        let is_shifted = first.unsigned_abs() < width;
+        let is_dense = row_stride == 1 && stride == 1 && count == width;
         Self {
-            first: (layout.margin() as isize + column) - fill.columns().start as isize,
-            is_empty,
-            inside: simd.load_u16(&inside),
-            padding: simd.load_u16(&padding),
+            first,
+            stride,
+            count,
+            inside: start..end.clamp(start, count),
+            are_whole: is_dense && is_shifted && count == layout.pitch(),
         }
     }
+}
+
+/// Rows of a copy.
+#[derive(Clone, Copy)]
+struct Rows {
+    /// Source row of the first one, which may be in the padding.
+    first: isize,
+    count: usize,
+    padding: u8,
+}
+
+impl Rows {
+    /// All rows of a channel at once: the plane, shifted, and then the padding on one side.
+    #[inline(always)]
+    fn shift(self, layout: &Layout, source: Source<'_>, columns: &Columns, copy: &mut [u8]) {
+        let [height, width] = layout.shape.input;
+        let copy = &mut copy[..self.count * width];
+        let above = ((-self.first).max(0) as usize).min(self.count);
+        let first = self.first.max(0) as usize;
+        let inside = height.saturating_sub(first).min(self.count - above);
+        copy[..above * width].fill(self.padding);
+        copy[(above + inside) * width..].fill(self.padding);
+        let rows = &mut copy[above * width..][..inside * width];
+        if inside == 0 {
+            return;
+        }
+        // In the first and last channel the shift may lead beyond the input.
+        let start = (source.start + first * width) as isize + columns.first;
+        let before = (-start).max(0) as usize;
+        let from = &source.input[start.max(0) as usize..];
+        let len = from.len().min(rows.len() - before);
+        rows[before..before + len].copy_from_slice(&from[..len]);
+        self.pad(columns, width, rows);
+    }
+
+    /// Puts the padding into the columns outside of the image: mostly one, so that a fill of
+    /// each row would take longer.
+    #[inline(always)]
+    fn pad(self, columns: &Columns, pitch: usize, rows: &mut [u8]) {
+        let Columns { inside, count, .. } = columns;
+        for column in (0..inside.start).chain(inside.end..*count) {
+            for pixel in rows[column..].iter_mut().step_by(pitch).take(self.count) {
+                *pixel = self.padding;
+            }
+        }
+    }
+
+    /// Row by row.
+    #[inline(always)]
+    fn copy<S: Simd>(
+        self,
+        simd: S,
+        layout: &Layout,
+        source: Source<'_>,
+        columns: &Columns,
+        copy: &mut [u8],
+    ) {
+        let [height, width] = layout.shape.input;
+        let stride = layout.shape.stride[0];
+        let Columns { inside, count, .. } = columns;
+        self.pad(columns, layout.pitch(), copy);
+        for (row, pixels) in copy.chunks_mut(layout.pitch()).take(self.count).enumerate() {
+            let pixels = &mut pixels[..*count];
+            let row = self.first + (row * stride) as isize;
+            let row = usize::try_from(row).ok().filter(|row| *row < height && !inside.is_empty());
+            let Some(row) = row else {
+                pixels.fill(self.padding);
+                continue;
+            };
+            // In the image, where a pixel is inside of it.
+            let first = (columns.first + (inside.start * columns.stride) as isize) as usize;
+            let from = &source.input[source.start + row * width + first..];
+            let pixels = &mut pixels[inside.clone()];
+            match columns.stride {
+                1 => pixels.copy_from_slice(&from[..inside.len()]),
+                2 => thin(simd, from, pixels),
+                stride => pick(from, stride, pixels),
+            }
+        }
+    }
+}
+
+/// Every second byte.
+#[inline(always)]
+fn thin<S: Simd>(simd: S, mut from: &[u8], to: &mut [u8]) {
+    for to in to.chunks_mut(2 * S::LANES) {
+        // At the end of the image a vector may lead beyond it.
+        match from.split_at_checked(4 * S::LANES) {
+            Some((pairs, rest)) => {
+                simd.store_even(simd.load_pairs(pairs), to);
+                from = rest;
+            }
+            None => {
+                pick(from, 2, to);
+                from = from.get(2 * to.len()..).unwrap_or_default();
+            }
+        }
+    }
+}
+
+/// Every `stride`-th byte.
+#[inline(always)]
+fn pick(from: &[u8], stride: usize, to: &mut [u8]) {
+    to.iter_mut().zip(from.iter().step_by(stride)).for_each(|(to, from)| *to = *from);
 }

@@ -1,20 +1,22 @@
 //! How an integer convolution is cut into tiles, and where a tile finds its taps.
 //!
-//! The plan is that of [`conv`](crate::conv): what a tile of output pixels reads of a
-//! block of input channels is copied, so that every tap of every pixel is an aligned
-//! load from the first-level cache. Lanes have 16 bits, so vectors are long beside the
-//! images that small networks end in, and several rows of pixels share a vector:
+//! A *tile* is some rows of output pixels, or a part of a single one, whose sums fit into
+//! vector registers. Its pixels count as one sequence, row behind row, so that vectors of
+//! bytes, which are long beside the rows that small networks end in, are filled whatever
+//! the width. What a tile reads is copied beforehand, a block of input channels at a time,
+//! so that it lies in the first-level cache and is a sequence of the same kind:
 //!
-//! * A *band* is what a row of vectors holds: one row of pixels, in one vector or
-//!   several, or, where half a vector is wide enough for a row, two, four, … rows.
-//! * A kernel of `KW` columns gives `KW` copies, each shifted by the column of its tap.
-//! * Of each, there are as many *groups* of bands as taps begin their bands at different
-//!   rows. Where stride and dilation of the rows are 1, tap row `i` of a band of `R` rows
-//!   is band `⌊i ∕ R⌋` of group `i mod R`, which starts `i mod R` rows lower: so a band
-//!   of one row has one group, which all taps share. Else each tap row has a group.
+//! * A kernel of `KW` columns gives `KW` copies of each channel, each shifted by the column
+//!   of its tap and thinned by the stride, with padding where that leaves the row.
+//! * Where stride and dilation of the rows are 1, tap row `i` is the copy from row `i` on.
+//!   Else each tap row has copies of its own.
 //!
-//! So a copy is `[channels of the block][KW][groups][bands][vectors]`, and a tap is one
-//! offset in vectors, the same for all pixels of all tiles.
+//! So a tap is one offset in bytes, the same for all pixels of all tiles. Loads are not
+//! aligned, as they are in [`conv`](crate::conv): each takes three additions and shifts,
+//! which are what limits these loops.
+//!
+//! A convolution of single pixels (1×1, stride 1, no padding) has no rows: its
+//! image counts as one long row.
 
 use std::ops::Range;
 
@@ -30,16 +32,33 @@ pub(super) const MAX_TAPS: usize = 257;
 /// Output channels that share a copy: so many partial sums wait in the cache.
 const CHUNK: usize = 256;
 
-/// Bands that a tile may have, and vectors in a band: there is a loop for each pair
-/// that has no more than [`MAX_VECTORS`] vectors.
+/// Numbers of vectors that a tile may have: there is a loop for each.
 const SIZES: [usize; 5] = [1, 2, 4, 7, 8];
 
-/// Vectors of a tile at most: sums of one sign that are kept in registers.
+/// Vectors of a tile at most.
 pub(super) const MAX_VECTORS: usize = 8;
 
 /// The same where kernels have one tap: these are short of additions for each output
 /// and block, so blocks are long and tiles small.
-const POINTWISE_VECTORS: usize = 4;
+const POINTWISE_VECTORS: usize = 2;
+
+/// Bytes that 16-bit offsets reach.
+const REACH: usize = 1 << 16;
+
+/// A rectangle of output pixels.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Tile {
+    /// First row and column.
+    pub(super) start: [usize; 2],
+    /// Rows and columns; the columns are all of the image where there are several rows.
+    pub(super) size: [usize; 2],
+}
+
+impl Tile {
+    pub(super) fn pixels(&self) -> usize {
+        self.size[0] * self.size[1]
+    }
+}
 
 /// Tiles, blocks and offsets of one convolution.
 #[derive(Clone, Debug)]
@@ -47,17 +66,13 @@ pub(super) struct Layout {
     /// The convolution; of single pixels, in one row.
     pub(super) shape: ConvShape,
     pub(super) isa: Isa,
-    /// Lanes of a vector.
+    /// Bytes of a vector.
     pub(super) lanes: usize,
-    /// Rows of pixels in a band.
-    pub(super) rows: usize,
-    /// Vectors in a band; one, where it has several rows.
-    pub(super) vectors: usize,
-    /// Bands of a whole tile.
-    pub(super) bands: usize,
-    /// Whether tap rows share groups.
+    /// Rows and columns of a whole tile.
+    tile: [usize; 2],
+    /// Whether tap rows share copies.
     pub(super) shares_rows: bool,
-    /// Input channels of a block, but for the last one of a group of channels.
+    /// Input channels of a block, but for the last one of a group.
     block: usize,
 }
 
@@ -65,18 +80,24 @@ impl Layout {
     /// # Errors
     /// Where a kernel has more taps than a block may have.
     pub(super) fn new(shape: ConvShape, isa: Isa) -> Result<Self, TooLarge> {
-        let [kernel_rows, kernel_columns] = shape.kernel;
-        if kernel_rows.saturating_mul(kernel_columns) > MAX_TAPS {
+        let [rows, columns] = shape.kernel;
+        if rows.saturating_mul(columns) > MAX_TAPS {
             return Err(TooLarge { kernel: shape.kernel });
         }
         let shape = shape.in_one_row();
-        let lanes = 2 * isa.lanes();
-        let rows = band_rows(&shape, lanes);
-        let most = if shape.kernel == [1, 1] { POINTWISE_VECTORS } else { MAX_VECTORS };
-        let vectors = vectors_of(shape.output[1], lanes).min(most);
-        let bands = bands_of(shape.output[0].div_ceil(rows), most / vectors);
+        let lanes = 4 * isa.lanes();
+        let mut most = match shape.kernel {
+            [1, 1] => POINTWISE_VECTORS,
+            // Two sums for each sign of each vector.
+            _ => (isa.registers() / 4).min(MAX_VECTORS),
+        };
         let shares_rows = shape.stride[0] == 1 && shape.dilation[0] == 1;
-        let mut layout = Self { shape, isa, lanes, rows, vectors, bands, shares_rows, block: 1 };
+        let tile = tile_of(shape.output, most * lanes);
+        let mut layout = Self { shape, isa, lanes, tile, shares_rows, block: 1 };
+        while layout.channel_len() > REACH / 2 {
+            most /= 2;
+            layout.tile = tile_of(shape.output, most * lanes);
+        }
         layout.block = layout.channels_per_block();
         Ok(layout)
     }
@@ -85,28 +106,27 @@ impl Layout {
     /// blocks.
     fn channels_per_block(&self) -> usize {
         let [rows, columns] = self.shape.kernel;
-        let bytes = self.channel_vectors() * self.lanes * size_of::<u16>();
-        let most = (BLOCK_BYTES / bytes).clamp(1, MAX_TAPS / (rows * columns));
+        let most = (BLOCK_BYTES / self.channel_len()).clamp(1, MAX_TAPS / (rows * columns));
         let channels = self.group_channels();
         channels.div_ceil(channels.div_ceil(most))
     }
 
-    /// Input channels of each group of channels.
+    /// Input channels of each group.
     fn group_channels(&self) -> usize {
         self.shape.in_channels / self.shape.groups
     }
 
-    /// Output channels of each group of channels.
+    /// Output channels of each group.
     fn group_outputs(&self) -> usize {
         self.shape.out_channels / self.shape.groups
     }
 
-    /// Blocks of channels in each group of channels.
+    /// Blocks of channels in each group.
     pub(super) fn blocks(&self) -> usize {
         self.group_channels().div_ceil(self.block)
     }
 
-    /// Input channels of a block of a group of channels.
+    /// Input channels of a block of a group.
     pub(super) fn block_channels(&self, group: usize, block: usize) -> Range<usize> {
         let first = group * self.group_channels();
         let start = block * self.block;
@@ -122,56 +142,69 @@ impl Layout {
         })
     }
 
-    /// Groups of bands in each copy.
-    pub(super) fn groups(&self) -> usize {
-        let taps = self.shape.kernel[0];
-        if self.shares_rows { taps.min(self.rows) } else { taps }
+    /// All tiles of an image.
+    pub(super) fn tiles(&self) -> impl Iterator<Item = Tile> {
+        let ([height, width], [rows, columns]) = (self.shape.output, self.tile);
+        (0..height).step_by(rows).flat_map(move |row| {
+            (0..width).step_by(columns).map(move |column| Tile {
+                start: [row, column],
+                size: [rows.min(height - row), columns.min(width - column)],
+            })
+        })
     }
 
-    /// Group and band that a tile's first band reads for a row of taps.
-    fn tap_band(&self, row: usize) -> [usize; 2] {
-        if self.shares_rows { [row % self.rows, row / self.rows] } else { [row, 0] }
+    /// Vectors of the loop for a tile.
+    pub(super) fn vectors(&self, tile: Tile) -> usize {
+        let vectors = tile.pixels().div_ceil(self.lanes);
+        SIZES.into_iter().find(|size| *size >= vectors).unwrap_or(MAX_VECTORS)
     }
 
-    /// Bands of a group that a tile of so many bands reads.
-    pub(super) fn group_bands(&self, group: usize, bands: usize) -> usize {
-        let beyond = (self.shape.kernel[0] - 1).saturating_sub(group) / self.rows;
-        if self.shares_rows { bands + beyond } else { bands }
+    /// Bytes between a row of a copy and the next one.
+    pub(super) fn pitch(&self) -> usize {
+        self.tile[1]
     }
 
-    /// Bands of a copy before a group.
-    pub(super) fn first_band(&self, group: usize) -> usize {
-        (0..group).map(|group| self.group_bands(group, self.bands)).sum()
+    /// Rows of a copy that a tile of so many rows reads.
+    pub(super) fn copy_rows(&self, rows: usize) -> usize {
+        if self.shares_rows { rows + self.shape.kernel[0] - 1 } else { rows }
     }
 
-    /// Bands of a copy.
-    pub(super) fn copy_bands(&self) -> usize {
-        self.first_band(self.groups())
+    /// Copies of each channel, `[rows, columns]`, of taps that have their own.
+    pub(super) fn copies(&self) -> [usize; 2] {
+        let [rows, columns] = self.shape.kernel;
+        [if self.shares_rows { 1 } else { rows }, columns]
     }
 
-    /// Vectors of all copies of a channel.
-    fn channel_vectors(&self) -> usize {
-        self.shape.kernel[1] * self.copy_bands() * self.vectors
+    /// Bytes of one copy.
+    pub(super) fn copy_len(&self) -> usize {
+        self.copy_rows(self.tile[0]) * self.pitch()
     }
 
-    /// Vectors between a tap and the next one below it in the same group.
-    pub(super) fn band_step(&self) -> usize {
-        self.vectors
+    /// Bytes of all copies of a channel.
+    pub(super) fn channel_len(&self) -> usize {
+        let [rows, columns] = self.copies();
+        rows * columns * self.copy_len()
     }
 
-    /// Where the taps of a block start in the copy, in vectors: `[channels, KH, KW]`.
+    /// Where the taps of a block start, in bytes: `[channels, KH, KW]`.
     pub(super) fn offsets(&self, block: usize) -> Vec<u16> {
         let [rows, columns] = self.shape.kernel;
         let taps = (0..self.block_channels(0, block).len()).flat_map(|channel| {
             (0..rows).flat_map(move |row| (0..columns).map(move |column| [channel, row, column]))
         });
         let offset = |[channel, row, column]: [usize; 3]| {
-            let [group, band] = self.tap_band(row);
-            let copy = channel * columns + column;
-            let band = copy * self.copy_bands() + self.first_band(group) + band;
-            u16::try_from(band * self.vectors).expect("a block is far smaller")
+            let copy = match self.shares_rows {
+                true => column * self.copy_len() + row * self.pitch(),
+                false => (row * columns + column) * self.copy_len(),
+            };
+            narrow(channel * self.channel_len() + copy)
         };
         taps.map(offset).collect()
+    }
+
+    /// Offset of a tap that reads zeros, behind the copies of a block.
+    pub(super) fn zeros(&self) -> u16 {
+        narrow(self.block * self.channel_len())
     }
 
     /// Position of an output's first weight of a block among all weights.
@@ -180,105 +213,40 @@ impl Layout {
         (output * self.group_channels() + channel) * self.shape.kernel[0] * self.shape.kernel[1]
     }
 
-    /// Lanes of the copy of a block, and as many as a tile may read beyond.
-    pub(super) fn copy_len(&self) -> usize {
-        (self.block * self.channel_vectors() + MAX_VECTORS) * self.lanes
+    /// Bytes of the copies of a block and of the zeros behind them. Taps of a tile that is
+    /// no whole number of vectors read beyond their copy, what nobody looks at.
+    pub(super) fn block_len(&self) -> usize {
+        usize::from(self.zeros()) + MAX_VECTORS * self.lanes
     }
 
-    /// Lanes of the sums of a chunk of outputs, of both signs.
+    /// Numbers that the sums of a chunk of outputs take: for each sign and vector two of
+    /// half as many lanes.
     pub(super) fn sums_len(&self) -> usize {
         2 * CHUNK.min(self.group_outputs()) * MAX_VECTORS * self.lanes
     }
 
-    /// Lines of bytes that are staged of a channel for a tile of so many bands.
-    pub(super) fn lines(&self, bands: usize) -> usize {
-        match self.shares_rows {
-            true => bands * self.rows + self.shape.kernel[0] - 1,
-            false => self.shape.kernel[0] * bands * self.rows,
-        }
-    }
-
-    /// First line of a band of a group.
-    pub(super) fn line(&self, bands: usize, group: usize, band: usize) -> usize {
-        let first = if self.shares_rows { group } else { group * bands * self.rows };
-        first + band * self.rows
-    }
-
-    /// Row of the input, which may be in the padding, that a line of a tile is.
-    pub(super) fn source_row(&self, first_row: usize, bands: usize, line: usize) -> isize {
+    /// Source row, which may be in the padding, of the first row of a copy.
+    pub(super) fn source_row(&self, first_row: usize, tap: usize) -> isize {
         let ConvShape { stride, dilation, padding, .. } = self.shape;
-        let row = match self.shares_rows {
-            true => first_row + line,
-            false => {
-                let (tap, row) = (line / (bands * self.rows), line % (bands * self.rows));
-                (first_row + row) * stride[0] + tap * dilation[0]
-            }
-        };
-        row as isize - padding[0] as isize
+        (first_row * stride[0] + tap * dilation[0]) as isize - padding[0] as isize
     }
 
-    /// Bytes of a line. Where a band has several rows, these are as many vectors as the
-    /// band has, times the stride.
-    pub(super) fn line_len(&self) -> usize {
-        let ConvShape { input, kernel, stride, dilation, .. } = self.shape;
-        match self.rows {
-            1 => {
-                let taps = (kernel[1] - 1).saturating_mul(dilation[1]);
-                let pixels = (self.vectors * self.lanes).saturating_mul(stride[1]);
-                pixels.saturating_add(taps).min(input[1])
-            }
-            rows => stride[1] * self.lanes / rows,
-        }
-    }
-
-    /// Bytes before and behind the lines, which are read with vectors that reach beyond.
-    pub(super) fn margin(&self) -> usize {
-        2 * self.lanes
-    }
-
-    /// Bytes of the lines of a block and of what is around them.
-    pub(super) fn stage_len(&self) -> usize {
-        self.block * self.lines(self.bands) * self.line_len() + 2 * self.margin()
+    /// Source column, which may be in the padding, that a tap column reads first.
+    pub(super) fn source_column(&self, first_column: usize, tap: usize) -> isize {
+        let ConvShape { stride, dilation, padding, .. } = self.shape;
+        (first_column * stride[1] + tap * dilation[1]) as isize - padding[1] as isize
     }
 }
 
-/// Rows of a band: as many as fit into a vector, one output row each, if the input's rows
-/// fit too.
-fn band_rows(shape: &ConvShape, lanes: usize) -> usize {
-    let fits = |rows: usize| {
-        let columns = lanes / rows;
-        shape.output[1] <= columns && shape.input[1] <= shape.stride[1].saturating_mul(columns)
-    };
-    let mut rows = 1;
-    while rows < shape.output[0] && 2 * rows <= lanes && fits(2 * rows) {
-        rows *= 2;
+/// A position in a block, which 16 bits hold.
+fn narrow(position: usize) -> u16 {
+    u16::try_from(position).expect("a block is smaller than the reach of offsets")
+}
+
+/// Rows and columns of tiles of at most so many pixels, shared out evenly over the rows.
+fn tile_of([height, width]: [usize; 2], most: usize) -> [usize; 2] {
+    match most / width {
+        0 => [1, most],
+        rows => [height.div_ceil(height.div_ceil(rows)), width],
     }
-    rows
-}
-
-/// Vectors that a row of the output takes.
-fn vectors_of(width: usize, lanes: usize) -> usize {
-    let vectors = width.div_ceil(lanes);
-    SIZES.into_iter().find(|size| *size >= vectors).unwrap_or(vectors)
-}
-
-/// Bands of a tile of no more than `most`, that cover the image in the fewest tiles.
-fn bands_of(bands: usize, most: usize) -> usize {
-    let fitting = SIZES.into_iter().filter(|size| *size <= most);
-    fitting.min_by_key(|size| (bands.div_ceil(*size), *size)).unwrap_or(1)
-}
-
-/// Splits a number of bands into those of tiles, `(first, bands)`.
-pub(super) fn pieces(bands: usize, most: usize) -> impl Iterator<Item = (usize, usize)> {
-    let mut start = 0;
-    std::iter::from_fn(move || {
-        let size = largest_piece(most.min(bands - start))?;
-        start += size;
-        Some((start - size, size))
-    })
-}
-
-/// The most bands of a tile, or vectors of its bands, that do not exceed `most`.
-pub(super) fn largest_piece(most: usize) -> Option<usize> {
-    SIZES.into_iter().rev().find(|size| *size <= most)
 }

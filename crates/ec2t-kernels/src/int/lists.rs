@@ -5,39 +5,59 @@
 //! bytes add up to less than 2¹⁶; where the taps of several blocks may add up to more, sums
 //! are *flushed* between them, to floats that hold whole numbers up to 2²⁴.
 //!
-//! Taps of one column and sign whose bands lie one below the other are one *run*: each
-//! band of pixels is loaded once for all of them.
+//! Vectors of bytes are added as they are, in lanes of two: what overflows from the even
+//! bytes into the odd ones is known from a second sum, of the odd ones alone:
+//!
+//! `Σ even = Σ pairs − 256 · Σ odd` modulo 2¹⁶
+//!
+//! So a tap takes one load, one shift and two additions for each vector, and bytes are
+//! never taken apart.
 
 use super::layout::{Layout, MAX_TAPS};
 use crate::arch::Simd;
 use crate::shape::TooLarge;
 use crate::weights::TernaryWeights;
 
-/// Taps in a run, at most.
-const LONGEST_RUN: usize = 3;
+/// Taps that are added in one turn of the loop. Lists have a multiple of them: what they
+/// lack are taps that read zeros.
+const TURN: usize = 2;
 
 /// Most taps of one sign: so many bytes of 255 add up to less than 2²⁴.
 const MOST_TAPS: usize = (1 << 24) / 255;
 
-/// Number of runs of one output for one block: of one, two and three positive taps, then of
-/// negative ones.
-type Counts = [[u16; LONGEST_RUN]; 2];
+/// The sums of some vectors of bytes.
+#[derive(Clone, Copy)]
+pub(super) struct Sums<S: Simd, const N: usize> {
+    /// Of both bytes of each lane as one number, modulo 2¹⁶.
+    pub(super) pairs: [S::U16; N],
+    /// Of the odd bytes.
+    pub(super) odd: [S::U16; N],
+}
+
+impl<S: Simd, const N: usize> Sums<S, N> {
+    #[inline(always)]
+    pub(super) fn zero(simd: S) -> Self {
+        Self { pairs: [simd.splat_u16(0); N], odd: [simd.splat_u16(0); N] }
+    }
+
+    /// The sums of the even and of the odd bytes of a vector as floats.
+    #[inline(always)]
+    pub(super) fn floats(&self, simd: S, i: usize) -> [[S::F32; 2]; 2] {
+        let (pairs, odd) = (self.pairs[i], self.odd[i]);
+        [simd.to_floats(simd.even_bytes(pairs, odd)), simd.to_floats(odd)]
+    }
+}
 
 /// The taps of all outputs.
 #[derive(Clone, Debug)]
 pub(super) struct Lists {
-    /// First tap of each run, in vectors: block by block, output by output, in the order of
-    /// [`Counts`].
+    /// Taps: block by block, output by output, positive ones and then negative ones.
     offsets: Vec<u16>,
-    /// Of each block and output.
-    counts: Vec<Counts>,
+    /// Number of taps of each sign, of each block and output.
+    counts: Vec<[u16; 2]>,
     /// Of each block and chunk of outputs.
     parts: Vec<Part>,
     chunks: usize,
-    /// Vectors between the taps of a run.
-    step: usize,
-    /// Whether there are runs of several taps.
-    has_runs: bool,
 }
 
 /// The lists of a block for a chunk of outputs.
@@ -70,11 +90,8 @@ impl Lists {
             counts: Vec::with_capacity(layout.blocks() * layout.shape.out_channels),
             parts: Vec::new(),
             chunks: layout.chunks().count(),
-            step: layout.band_step(),
-            has_runs: layout.shares_rows && layout.shape.kernel[0] > layout.rows,
         };
-        lists.offsets.reserve_exact(weights.codes.iter().filter(|code| **code != 0).count());
-        let mut runs = Runs::default();
+        let mut taps = Vec::with_capacity(lists.counts.capacity());
         for block in 0..layout.blocks() {
             let offsets = layout.offsets(block);
             for (_, outputs) in layout.chunks() {
@@ -86,15 +103,31 @@ impl Lists {
                     flushes: false,
                 });
                 for o in outputs {
-                    let first = layout.first_weight(o, block);
-                    runs.collect(layout, weights, first, &offsets);
-                    lists.push(&mut runs);
+                    let codes = &weights.codes[layout.first_weight(o, block)..][..offsets.len()];
+                    taps.push([0, 1].map(|list| {
+                        let mut taps = codes.iter().zip(&offsets);
+                        let listed = taps.by_ref().filter(|tap| weights.list(*tap.0) == Some(list));
+                        let before = lists.offsets.len();
+                        lists.offsets.extend(listed.map(|(_, offset)| *offset));
+                        lists.offsets.len() - before
+                    }));
+                    lists.even_out(taps.last().copied().unwrap_or_default(), layout.zeros());
                 }
             }
         }
         lists.offsets.shrink_to_fit();
-        lists.plan_flushes(layout)?;
+        lists.plan_flushes(layout, &taps)?;
         Ok(lists)
+    }
+
+    /// Brings the last two lists, of so many taps, to whole turns.
+    fn even_out(&mut self, taps: [usize; 2], zeros: u16) {
+        let whole = taps.map(|taps| taps.next_multiple_of(TURN));
+        let negative = self.offsets.len() - taps[1];
+        let missing = whole[0] - taps[0];
+        self.offsets.splice(negative..negative, std::iter::repeat_n(zeros, missing));
+        self.offsets.extend(std::iter::repeat_n(zeros, whole[1] - taps[1]));
+        self.counts.push(whole.map(|taps| u16::try_from(taps).expect("a block has few taps")));
     }
 
     /// Bytes of memory that the lists take.
@@ -115,17 +148,10 @@ impl Lists {
         self.parts[block * self.chunks + chunk]
     }
 
-    /// Adds the runs of an output, and empties them.
-    fn push(&mut self, runs: &mut Runs) {
-        let count = |list: &Vec<u16>| u16::try_from(list.len()).expect("no more than taps");
-        self.counts.push(runs.0.each_ref().map(|runs| runs.each_ref().map(count)));
-        for list in runs.0.iter_mut().flatten() {
-            self.offsets.append(list);
-        }
-    }
-
     /// Has sums flushed before those of any output could reach 2¹⁶.
-    fn plan_flushes(&mut self, layout: &Layout) -> Result<(), TooLarge> {
+    ///
+    /// `taps` are those of each sign, of each block and output.
+    fn plan_flushes(&mut self, layout: &Layout, taps: &[[usize; 2]]) -> Result<(), TooLarge> {
         let sizes: Vec<usize> = layout.chunks().map(|(_, outputs)| outputs.len()).collect();
         for (chunk, outputs) in sizes.into_iter().enumerate() {
             let mut sums = vec![[0; 2]; outputs];
@@ -133,10 +159,10 @@ impl Lists {
             for block in 0..layout.blocks() {
                 let index = block * self.chunks + chunk;
                 let first = self.parts[index].cursor.output as usize;
-                let counts: Vec<_> = self.counts[first..][..outputs].iter().map(taps).collect();
+                let taps = &taps[first..][..outputs];
                 let add = |sums: &mut [[usize; 2]]| {
-                    let sums = sums.iter_mut().flatten().zip(counts.iter().flatten());
-                    sums.map(|(sum, count)| (*sum += count, *sum).1).max().unwrap_or(0)
+                    let sums = sums.iter_mut().flatten().zip(taps.iter().flatten());
+                    sums.map(|(sum, taps)| (*sum += taps, *sum).1).max().unwrap_or(0)
                 };
                 if add(&mut totals) > MOST_TAPS {
                     return Err(TooLarge { kernel: layout.shape.kernel });
@@ -144,7 +170,7 @@ impl Lists {
                 if add(&mut sums) > MAX_TAPS {
                     self.parts[index - self.chunks].flushes = true;
                     self.parts[index].is_fresh = true;
-                    sums.clone_from(&counts);
+                    sums.copy_from_slice(taps);
                 }
                 self.parts[index].is_flushed = block > 0 && {
                     let before = self.parts[index - self.chunks];
@@ -156,80 +182,23 @@ impl Lists {
     }
 
     /// Adds the bytes of the output channel at the cursor, which moves on to the next one,
-    /// over a block to sums: `N` vectors of pixels, in bands of `V` vectors, of each sign.
+    /// over a block to the sums of each sign.
     #[inline(always)]
-    pub(super) fn sum<S: Simd, const N: usize, const V: usize>(
+    pub(super) fn sum<S: Simd, const N: usize>(
         &self,
         simd: S,
         cursor: &mut Cursor,
-        copy: &[u16],
-        [mut plus, mut minus]: [[S::U16; N]; 2],
-    ) -> [[S::U16; N]; 2] {
-        let [positive, negative] = self.counts[cursor.output as usize];
-        let mut rest = &self.offsets[cursor.offset as usize..];
-        let length = rest.len();
-        let mut take = |count: u16| {
-            let (list, after) = rest.split_at(count.into());
-            rest = after;
-            list
-        };
-        let terms = Terms { simd, copy, step: self.step };
-        terms.add_runs::<N, V, 1>(&mut plus, take(positive[0]));
-        if self.has_runs {
-            terms.add_runs::<N, V, 2>(&mut plus, take(positive[1]));
-            terms.add_runs::<N, V, 3>(&mut plus, take(positive[2]));
-        }
-        terms.add_runs::<N, V, 1>(&mut minus, take(negative[0]));
-        if self.has_runs {
-            terms.add_runs::<N, V, 2>(&mut minus, take(negative[1]));
-            terms.add_runs::<N, V, 3>(&mut minus, take(negative[2]));
-        }
-        cursor.offset += (length - rest.len()) as u32;
+        copy: &[u8],
+        [mut plus, mut minus]: [Sums<S, N>; 2],
+    ) -> [Sums<S, N>; 2] {
+        let [positive, negative] = self.counts[cursor.output as usize].map(usize::from);
+        let offsets = &self.offsets[cursor.offset as usize..][..positive + negative];
+        let (positive, negative) = offsets.split_at(positive);
+        add(simd, &mut plus, copy, positive);
+        add(simd, &mut minus, copy, negative);
+        cursor.offset += offsets.len() as u32;
         cursor.output += 1;
         [plus, minus]
-    }
-}
-
-/// Number of taps of each sign.
-fn taps(counts: &Counts) -> [usize; 2] {
-    counts.map(|runs| runs.iter().zip(1..).map(|(count, taps)| usize::from(*count) * taps).sum())
-}
-
-/// The runs of one output, positive ones and negative ones, by their length.
-#[derive(Default)]
-struct Runs([[Vec<u16>; LONGEST_RUN]; 2]);
-
-impl Runs {
-    /// Finds those among the weights from `first` on, whose taps lie at `offsets`.
-    fn collect(
-        &mut self,
-        layout: &Layout,
-        weights: TernaryWeights<'_>,
-        first: usize,
-        offsets: &[u16],
-    ) {
-        let [rows, columns] = layout.shape.kernel;
-        // Taps of a group, from one to the next.
-        let step = layout.rows * columns;
-        let (most, groups) = match layout.shares_rows {
-            true => (LONGEST_RUN, layout.rows.min(rows)),
-            false => (1, rows),
-        };
-        let codes = weights.codes[first..].chunks_exact(rows * columns);
-        for (codes, offsets) in codes.zip(offsets.chunks_exact(rows * columns)) {
-            for start in 0..groups * columns {
-                let mut tap = start;
-                while let Some(&code) = codes.get(tap) {
-                    let same = codes[tap..].iter().step_by(step).take(most);
-                    let length = same.take_while(|other| **other == code).count();
-                    if let Some(list) = weights.list(code) {
-                        self.0[list][length - 1].push(offsets[tap]);
-                    }
-                    // Rows that share no group are starts of their own.
-                    tap = if most == 1 { codes.len() } else { tap + length * step };
-                }
-            }
-        }
     }
 }
 
@@ -238,57 +207,21 @@ fn narrow(position: usize) -> u32 {
     u32::try_from(position).expect("fewer weights than 2^32")
 }
 
-/// What runs are added from.
-#[derive(Clone, Copy)]
-struct Terms<'a, S: Simd> {
-    simd: S,
-    copy: &'a [u16],
-    /// Vectors between the taps of a run.
-    step: usize,
-}
-
-impl<S: Simd> Terms<'_, S> {
-    /// Adds runs of `T` taps to `N` vectors of pixels, in bands of `V` vectors.
-    #[inline(always)]
-    fn add_runs<const N: usize, const V: usize, const T: usize>(
-        &self,
-        sums: &mut [S::U16; N],
-        offsets: &[u16],
-    ) {
-        for &offset in offsets {
-            // A single band of pixels shares none.
-            if T == 1 || N == V {
-                for tap in 0..T {
-                    let bands = self.vectors(usize::from(offset) + tap * self.step, N);
-                    for (i, sum) in sums.iter_mut().enumerate() {
-                        *sum = self.simd.add_u16(*sum, self.vector(bands, i));
-                    }
-                }
-            } else {
-                let count = N + (T - 1) * V;
-                let bands = self.vectors(usize::from(offset), count);
-                for i in 0..count {
-                    let bytes = self.vector(bands, i);
-                    for tap in 0..T {
-                        if (tap * V..tap * V + N).contains(&i) {
-                            let sum = &mut sums[i - tap * V];
-                            *sum = self.simd.add_u16(*sum, bytes);
-                        }
-                    }
-                }
+/// Adds the bytes from each offset on.
+#[inline(always)]
+fn add<S: Simd, const N: usize>(simd: S, sums: &mut Sums<S, N>, copy: &[u8], offsets: &[u16]) {
+    let lanes = 4 * S::LANES;
+    let Sums { mut pairs, mut odd } = *sums;
+    for turn in offsets.as_chunks::<TURN>().0 {
+        for offset in turn {
+            let start = usize::from(*offset);
+            let bytes = &copy[start..start + N * lanes];
+            for i in 0..N {
+                let bytes = simd.load_pairs(&bytes[i * lanes..]);
+                pairs[i] = simd.add_u16(pairs[i], bytes);
+                odd[i] = simd.add_u16(odd[i], simd.odd_bytes(bytes));
             }
         }
     }
-
-    /// Lanes of `count` vectors from an offset on.
-    #[inline(always)]
-    fn vectors(&self, offset: usize, count: usize) -> &[u16] {
-        let lanes = 2 * S::LANES;
-        &self.copy[offset * lanes..offset * lanes + count * lanes]
-    }
-
-    #[inline(always)]
-    fn vector(&self, vectors: &[u16], i: usize) -> S::U16 {
-        self.simd.load_u16(&vectors[i * 2 * S::LANES..])
-    }
+    *sums = Sums { pairs, odd };
 }

@@ -1,8 +1,7 @@
 //! Ternary convolutions of images in 8 bits.
 //!
 //! Activations are bytes, which stand for numbers as a [`Grid`] says. Sums of bytes are
-//! taken in 16-bit lanes, twice as many as of floats, apart for positive and negative
-//! weights; they are exact. One step then scales and adds the two, adds bias and residual,
+//! taken in 16-bit lanes, apart for positive and negative weights; they are exact. One step then scales and adds the two, adds bias and residual,
 //! ends in a rectifier, and rounds to a byte of the output's grid. Results have the same
 //! bits with any instruction set.
 //!
@@ -33,10 +32,10 @@ use crate::arch::{Isa, Operation, Simd, isa};
 use crate::epilogue::Epilogue;
 use crate::shape::{ConvShape, TooLarge};
 use crate::weights::TernaryWeights;
-use fill::{Fill, MAX_LANES, Tile};
-use layout::{Layout, largest_piece, pieces};
-use lists::{Cursor, Lists, Part};
-use requantize::Requantize;
+use fill::Fill;
+use layout::{Layout, Tile};
+use lists::{Lists, Part, Sums};
+use requantize::{Requantize, Vectors};
 
 /// A packed ternary convolution from bytes to bytes.
 ///
@@ -148,33 +147,27 @@ impl IntConv {
         assert_eq!(residual.is_some(), self.has_residual, "a residual where there is a grid");
         let residual_len = residual.map_or(shape.output_len(), <[u8]>::len);
         assert_eq!(residual_len, shape.output_len(), "length of the residual");
-        let Scratch { stage, words, flushed } = scratch;
-        let skipped = words.as_ptr().align_offset(64).min(ALIGNMENT);
-        let (copy, rest) = words[skipped..].split_at_mut(self.layout.copy_len());
-        let sums = &mut rest[..self.layout.sums_len()];
-        self.layout.isa.run(Tiles {
-            conv: self,
-            input,
-            residual,
-            output,
-            stage,
-            copy,
-            sums,
-            flushed,
-        });
+        let Scratch { bytes, sums, flushed } = scratch;
+        let skipped = bytes.as_ptr().align_offset(ALIGNMENT).min(ALIGNMENT);
+        let copy = &mut bytes[skipped..][..self.layout.block_len()];
+        copy[self.layout.zeros().into()..].fill(0);
+        self.layout.isa.run(Tiles { conv: self, input, residual, output, copy, sums, flushed });
     }
 }
 
-/// Words before the copy, so that it can start at a cache line.
-const ALIGNMENT: usize = 64 / size_of::<u16>();
+/// Bytes before the copy, so that it can start at a cache line.
+const ALIGNMENT: usize = 64;
+
+/// Bytes of the longest vectors, or more.
+const MAX_LANES: usize = 64;
 
 /// Memory that convolutions need while they run.
 #[derive(Clone, Debug, Default)]
 pub struct Scratch {
-    /// Rows of the input.
-    stage: Vec<u8>,
-    /// The copy that tiles read, and sums that wait for the next block.
-    words: Vec<u16>,
+    /// The copy that tiles read.
+    bytes: Vec<u8>,
+    /// Sums that wait for the next block.
+    sums: Vec<u16>,
     /// Sums that have been flushed.
     flushed: Vec<f32>,
 }
@@ -190,9 +183,10 @@ impl Scratch {
     /// Grows to what a convolution needs.
     pub fn fit(&mut self, conv: &IntConv) {
         let layout = &conv.layout;
-        grow(&mut self.stage, layout.stage_len());
-        grow(&mut self.words, ALIGNMENT + layout.copy_len() + layout.sums_len());
-        grow(&mut self.flushed, if conv.lists.has_flushes() { layout.sums_len() } else { 0 });
+        let sums = if layout.blocks() > 1 { layout.sums_len() } else { 0 };
+        grow(&mut self.bytes, ALIGNMENT + layout.block_len());
+        grow(&mut self.sums, sums);
+        grow(&mut self.flushed, if conv.lists.has_flushes() { sums } else { 0 });
     }
 }
 
@@ -206,9 +200,8 @@ struct Tiles<'a> {
     input: &'a [u8],
     residual: Option<&'a [u8]>,
     output: &'a mut [u8],
-    stage: &'a mut [u8],
     /// What a tile reads of a block of channels.
-    copy: &'a mut [u16],
+    copy: &'a mut [u8],
     /// Sums that wait for the next block.
     sums: &'a mut [u16],
     /// Sums of the blocks before, where words could not hold them.
@@ -220,21 +213,8 @@ impl Operation for Tiles<'_> {
 
     #[inline(always)]
     fn eval<S: Simd>(mut self, simd: S) {
-        let layout = &self.conv.layout;
-        let [height, width] = layout.shape.output;
-        for (band, bands) in pieces(height.div_ceil(layout.rows), layout.bands) {
-            let mut column = 0;
-            while column < width {
-                // Tiles are as wide as the image, or as many vectors as are left of it.
-                let whole = layout.vectors * layout.lanes;
-                let left = (width - column).div_ceil(layout.lanes).min(layout.vectors);
-                let vectors = match width <= whole {
-                    true => layout.vectors,
-                    false => largest_piece(left).unwrap_or(1),
-                };
-                self.tile(simd, Tile { start: [band * layout.rows, column], bands, vectors });
-                column += vectors * layout.lanes;
-            }
+        for tile in self.conv.layout.tiles() {
+            self.tile(simd, tile);
         }
     }
 }
@@ -253,43 +233,35 @@ impl Tiles<'_> {
                     channels: conv.layout.block_channels(group, block),
                     input: self.input,
                     padding: conv.padding,
-                    stage: self.stage,
                     copy: self.copy,
                 });
                 let part = conv.lists.part(block, chunk);
                 let is_last = block + 1 == blocks;
-                self.outputs(simd, Outputs { tile, outputs: outputs.clone(), part, is_last });
+                let outputs = outputs.clone();
+                self.outputs(simd, Outputs { tile, outputs, part, is_last });
             }
         }
     }
 
-    /// Picks the loop for the bands and the vectors of a band of a tile.
+    /// Picks the loop for the vectors of a tile.
     #[inline(always)]
     fn outputs<S: Simd>(&mut self, simd: S, outputs: Outputs) {
-        let Tile { bands, vectors, .. } = outputs.tile;
-        match [bands, vectors] {
-            [1, 1] => self.outline::<S, 1, 1>(simd, outputs),
-            [2, 1] => self.outline::<S, 2, 1>(simd, outputs),
-            [4, 1] => self.outline::<S, 4, 1>(simd, outputs),
-            [7, 1] => self.outline::<S, 7, 1>(simd, outputs),
-            [8, 1] => self.outline::<S, 8, 1>(simd, outputs),
-            [1, 2] => self.outline::<S, 2, 2>(simd, outputs),
-            [2, 2] => self.outline::<S, 4, 2>(simd, outputs),
-            [4, 2] => self.outline::<S, 8, 2>(simd, outputs),
-            [1, 4] => self.outline::<S, 4, 4>(simd, outputs),
-            [2, 4] => self.outline::<S, 8, 4>(simd, outputs),
-            [1, 7] => self.outline::<S, 7, 7>(simd, outputs),
-            [1, 8] => self.outline::<S, 8, 8>(simd, outputs),
-            _ => unreachable!("no tile has {bands} bands of {vectors} vectors"),
+        match self.conv.layout.vectors(outputs.tile) {
+            1 => self.outline::<S, 1>(simd, outputs),
+            2 => self.outline::<S, 2>(simd, outputs),
+            4 => self.outline::<S, 4>(simd, outputs),
+            7 => self.outline::<S, 7>(simd, outputs),
+            8 => self.outline::<S, 8>(simd, outputs),
+            vectors => unreachable!("no tile has {vectors} vectors"),
         }
     }
 
     #[inline(always)]
-    fn outline<S: Simd, const N: usize, const V: usize>(&mut self, simd: S, outputs: Outputs) {
-        let Self { conv, input, residual, ref mut output, .. } = *self;
-        let Self { stage, copy, sums, flushed, .. } = self;
-        let tiles = Tiles { conv, input, residual, output, stage, copy, sums, flushed };
-        simd.outline(Loop::<N, V> { tiles, outputs });
+    fn outline<S: Simd, const N: usize>(&mut self, simd: S, outputs: Outputs) {
+        let Self { conv, input, residual, .. } = *self;
+        let Self { output, copy, sums, flushed, .. } = self;
+        let tiles = Tiles { conv, input, residual, output, copy, sums, flushed };
+        simd.outline(Loop::<N> { tiles, outputs });
     }
 }
 
@@ -302,134 +274,161 @@ struct Outputs {
 }
 
 /// Outputs in a function of its own: its loops fill all registers.
-struct Loop<'a, const N: usize, const V: usize> {
+struct Loop<'a, const N: usize> {
     tiles: Tiles<'a>,
     outputs: Outputs,
 }
 
-impl<const N: usize, const V: usize> Operation for Loop<'_, N, V> {
+impl<const N: usize> Operation for Loop<'_, N> {
     type Output = ();
 
     #[inline(always)]
     fn eval<S: Simd>(mut self, simd: S) {
-        let Outputs { tile, ref outputs, part, is_last } = self.outputs;
+        let Outputs { ref outputs, part, is_last, .. } = self.outputs;
         let lists = &self.tiles.conv.lists;
-        let mut cursor: Cursor = part.cursor;
-        let lanes = 2 * S::LANES;
+        let mut cursor = part.cursor;
+        let len = 2 * N * 4 * S::LANES;
         for (index, o) in outputs.clone().enumerate() {
-            let place = index * 2 * N * lanes..(index + 1) * 2 * N * lanes;
-            let mut sums = [[simd.splat_u16(0); N]; 2];
-            if !part.is_fresh {
-                let before = self.tiles.sums[place.clone()].chunks_exact(lanes);
-                for (sum, before) in sums.iter_mut().flatten().zip(before) {
-                    *sum = simd.load_u16(before);
-                }
-            }
-            let sums = lists.sum::<S, N, V>(simd, &mut cursor, self.tiles.copy, sums);
-            if is_last {
-                let flushed = if part.is_flushed { Some(place.start) } else { None };
-                self.finish(simd, tile, o, sums, flushed);
+            let place = index * len..(index + 1) * len;
+            let sums = match part.is_fresh {
+                true => [Sums::zero(simd); 2],
+                false => load(simd, &self.tiles.sums[place.clone()]),
+            };
+            let sums = lists.sum::<S, N>(simd, &mut cursor, self.tiles.copy, sums);
+            if is_last && part.is_flushed {
+                self.finish_flushed(simd, o, &sums, place);
+            } else if is_last {
+                self.finish(simd, o, &sums);
             } else if part.flushes {
-                self.flush(simd, sums, place, part.is_flushed);
+                self.flush(simd, &sums, place, part.is_flushed);
             } else {
-                let after = self.tiles.sums[place].chunks_exact_mut(lanes);
-                for (sum, after) in sums.iter().flatten().zip(after) {
-                    simd.store_u16(*sum, after);
-                }
+                store(simd, &sums, &mut self.tiles.sums[place]);
             }
         }
     }
 }
 
-impl<const N: usize, const V: usize> Loop<'_, N, V> {
+/// Sums that have been waiting.
+#[inline(always)]
+fn load<S: Simd, const N: usize>(simd: S, from: &[u16]) -> [Sums<S, N>; 2] {
+    let mut sums = [Sums::zero(simd); 2];
+    let mut from = from.chunks_exact(2 * S::LANES);
+    for Sums { pairs, odd } in &mut sums {
+        for (sum, from) in pairs.iter_mut().chain(odd).zip(&mut from) {
+            *sum = simd.load_u16(from);
+        }
+    }
+    sums
+}
+
+/// Has sums wait.
+#[inline(always)]
+fn store<S: Simd, const N: usize>(simd: S, sums: &[Sums<S, N>; 2], to: &mut [u16]) {
+    let mut to = to.chunks_exact_mut(2 * S::LANES);
+    for Sums { pairs, odd } in sums {
+        for (sum, to) in pairs.iter().chain(odd).zip(&mut to) {
+            simd.store_u16(*sum, to);
+        }
+    }
+}
+
+/// The sums of a vector of bytes as floats: of positive and negative weights, each of even
+/// and odd bytes.
+#[inline(always)]
+fn floats<S: Simd, const N: usize>(
+    simd: S,
+    [plus, minus]: &[Sums<S, N>; 2],
+    i: usize,
+) -> [[[S::F32; 2]; 2]; 2] {
+    [plus.floats(simd, i), minus.floats(simd, i)]
+}
+
+impl<const N: usize> Loop<'_, N> {
+    /// Makes bytes of the sums of an output and writes them.
+    #[inline(always)]
+    fn finish<S: Simd>(&mut self, simd: S, o: usize, sums: &[Sums<S, N>; 2]) {
+        let channel = self.tiles.conv.requantize.channel(simd, o);
+        for i in 0..N {
+            self.write(simd, o, &channel, i, floats(simd, sums, i));
+        }
+    }
+
+    /// The same with those that have been flushed.
+    #[inline(always)]
+    fn finish_flushed<S: Simd>(
+        &mut self,
+        simd: S,
+        o: usize,
+        sums: &[Sums<S, N>; 2],
+        place: Range<usize>,
+    ) {
+        let channel = self.tiles.conv.requantize.channel(simd, o);
+        for i in 0..N {
+            let mut floats = floats(simd, sums, i);
+            let flushed = &self.tiles.flushed[place.start + i * 8 * S::LANES..];
+            let before = flushed.chunks_exact(S::LANES);
+            for (sum, before) in floats.as_flattened_mut().as_flattened_mut().iter_mut().zip(before)
+            {
+                *sum = simd.add(simd.load(before), *sum);
+            }
+            self.write(simd, o, &channel, i, floats);
+        }
+    }
+
     /// Adds sums to those that have been flushed before, if there are any.
     #[inline(always)]
     fn flush<S: Simd>(
         &mut self,
         simd: S,
-        sums: [[S::U16; N]; 2],
+        sums: &[Sums<S, N>; 2],
         place: Range<usize>,
         is_flushed: bool,
     ) {
-        let flushed = self.tiles.flushed[place].chunks_exact_mut(S::LANES);
-        let floats = sums.iter().flatten().flat_map(
-            #[inline(always)]
-            |sum| simd.to_floats(*sum),
-        );
-        for (sum, flushed) in floats.zip(flushed) {
-            let sum = if is_flushed { simd.add(simd.load(flushed), sum) } else { sum };
-            simd.store(sum, flushed);
+        let mut flushed = self.tiles.flushed[place].chunks_exact_mut(S::LANES);
+        for i in 0..N {
+            let floats = floats(simd, sums, i);
+            for (sum, flushed) in floats.as_flattened().as_flattened().iter().zip(&mut flushed) {
+                let sum = if is_flushed { simd.add(simd.load(flushed), *sum) } else { *sum };
+                simd.store(sum, flushed);
+            }
         }
     }
 
-    /// Makes bytes of the sums of an output and writes them. `flushed` is where those are
-    /// that have been flushed.
+    /// Writes the bytes of vector `i` of the tile.
     #[inline(always)]
-    fn finish<S: Simd>(
+    fn write<S: Simd>(
         &mut self,
         simd: S,
-        tile: Tile,
         o: usize,
-        sums: [[S::U16; N]; 2],
-        flushed: Option<usize>,
+        channel: &Vectors<S>,
+        i: usize,
+        [plus, minus]: [[[S::F32; 2]; 2]; 2],
     ) {
-        for i in 0..N {
-            let mut floats = [simd.to_floats(sums[0][i]), simd.to_floats(sums[1][i])];
-            if let Some(first) = flushed {
-                for (sign, floats) in floats.iter_mut().enumerate() {
-                    let place = first + (sign * N + i) * 2 * S::LANES;
-                    let before = self.tiles.flushed[place..].chunks_exact(S::LANES);
-                    for (sum, before) in floats.iter_mut().zip(before) {
-                        *sum = simd.add(simd.load(before), *sum);
-                    }
-                }
-            }
-            self.write(simd, tile, o, i, floats);
-        }
-    }
-
-    /// Writes the bytes of vector `i` of a tile.
-    #[inline(always)]
-    fn write<S: Simd>(&mut self, simd: S, tile: Tile, o: usize, i: usize, sums: [[S::F32; 2]; 2]) {
+        let lanes = 4 * S::LANES;
         let Tiles { conv, residual, ref mut output, .. } = self.tiles;
-        let layout = &conv.layout;
-        let [height, width] = layout.shape.output;
-        let lanes = 2 * S::LANES;
-        let row = tile.start[0] + i / V * layout.rows;
-        let column = tile.start[1] + i % V * lanes;
-        let first = (o * height + row) * width + column;
-        let pixels = match layout.rows {
-            1 => width.saturating_sub(column),
-            rows if rows * width == lanes => (height - row) * width,
-            _ => 0,
-        };
-        if pixels >= lanes {
-            let residual = residual.map(
-                #[inline(always)]
-                |residual| simd.widen(&residual[first..]),
-            );
-            let places = conv.requantize.places(simd, o, sums, residual);
-            return simd.store_bytes(places, &mut output[first..]);
-        }
-        // Where lanes are left over: row by row.
-        let line = lanes / layout.rows;
-        let rows = layout.rows.min(height - row);
-        let count = width.saturating_sub(column).min(line);
-        let mut bytes = [0; MAX_LANES];
-        let residual = residual.map(
-            #[inline(always)]
-            |residual| {
-                for r in 0..rows {
-                    let from = &residual[(first + r * width).min(residual.len())..][..count];
-                    bytes[r * line..][..count].copy_from_slice(from);
+        let Tile { start: [row, column], .. } = self.outputs.tile;
+        let [height, width] = conv.layout.shape.output;
+        let first = (o * height + row) * width + column + i * lanes;
+        let count = self.outputs.tile.pixels().saturating_sub(i * lanes);
+        if count >= lanes {
+            let residual = match residual {
+                Some(residual) => Some(simd.load_pairs(&residual[first..])),
+                None => None,
+            };
+            let [even, odd] = channel.places([plus, minus], residual);
+            simd.store_pairs(even, odd, &mut output[first..]);
+        } else if count > 0 {
+            let mut bytes = [0; MAX_LANES];
+            let residual = match residual {
+                Some(residual) => {
+                    bytes[..count].copy_from_slice(&residual[first..][..count]);
+                    Some(simd.load_pairs(&bytes))
                 }
-                simd.widen(&bytes)
-            },
-        );
-        simd.store_bytes(conv.requantize.places(simd, o, sums, residual), &mut bytes);
-        for r in 0..rows {
-            let first = (first + r * width).min(output.len());
-            output[first..][..count].copy_from_slice(&bytes[r * line..][..count]);
+                None => None,
+            };
+            let [even, odd] = channel.places([plus, minus], residual);
+            simd.store_pairs(even, odd, &mut bytes);
+            output[first..][..count].copy_from_slice(&bytes[..count]);
         }
     }
 }

@@ -36,8 +36,11 @@ pub(super) struct Requantize {
     channels: Vec<Channel>,
     /// What a step of the residual is in steps of the output; 0 without one.
     residual: f32,
-    /// First and last byte that the activation leaves.
+    /// First and last place that the activation leaves.
     ends: [f32; 2],
+    /// Whether places have to be brought between these: vectors do so for the ends of bytes,
+    /// if places are not out of all bounds.
+    clamps: bool,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -45,6 +48,16 @@ struct Channel {
     plus: f32,
     minus: f32,
     shift: f32,
+}
+
+/// Places below this are brought to bytes by [`Simd::store_pairs`] alone.
+const MOST: f32 = (1 << 30) as f32;
+
+impl Channel {
+    /// What no place of so many taps exceeds; not a number where that can't be said.
+    fn bound(self, taps: usize, residual: f32) -> f32 {
+        255.0 * (taps as f32 * (self.plus.abs() + self.minus.abs()) + residual) + self.shift.abs()
+    }
 }
 
 impl Requantize {
@@ -69,48 +82,83 @@ impl Requantize {
             Channel { plus, minus, shift: shift as f32 }
         };
         let zero = f32::from(output.zero);
+        let channels: Vec<Channel> =
+            weights.codes.chunks(taps).zip(epilogue.affine()).map(channel).collect();
+        let ends = match epilogue.function() {
+            None => [0.0, 255.0],
+            Some(Activation::Relu) => [zero, 255.0],
+            Some(Activation::Relu6) => [zero, (zero + 6.0 / output.scale).min(255.0)],
+            Some(function) => panic!("{} is not computed in integers", function.name()),
+        };
+        let is_bounded = channels.iter().all(|channel| channel.bound(taps, residual_step) < MOST);
         Self {
-            channels: weights.codes.chunks(taps).zip(epilogue.affine()).map(channel).collect(),
+            channels,
             residual: residual_step,
-            ends: match epilogue.function() {
-                None => [0.0, 255.0],
-                Some(Activation::Relu) => [zero, 255.0],
-                Some(Activation::Relu6) => [zero, (zero + 6.0 / output.scale).min(255.0)],
-                Some(function) => panic!("{} is not computed in integers", function.name()),
-            },
+            ends,
+            clamps: ends != [0.0, 255.0] || !is_bounded,
         }
     }
 
-    /// The places on the output's grid of a vector of pixels, from their sums as floats, in
-    /// the order of [`Simd::to_floats`], and those of their residual.
+    /// The numbers of an output channel in vectors.
     #[inline(always)]
-    pub(super) fn places<S: Simd>(
-        &self,
-        simd: S,
-        o: usize,
-        [plus, minus]: [[S::F32; 2]; 2],
-        residual: Option<S::U16>,
-    ) -> [S::F32; 2] {
-        let channel = &self.channels[o];
-        let factors = [simd.splat(channel.plus), simd.splat(channel.minus)];
-        let mut places = plus;
-        for (place, minus) in places.iter_mut().zip(minus) {
-            let [plus, minus] = [simd.mul(*place, factors[0]), simd.mul(minus, factors[1])];
-            *place = simd.add(simd.sub(plus, minus), simd.splat(channel.shift));
+    pub(super) fn channel<S: Simd>(&self, simd: S, o: usize) -> Vectors<S> {
+        let Channel { plus, minus, shift } = self.channels[o];
+        let [first, last] = self.ends;
+        Vectors {
+            simd,
+            plus: simd.splat(plus),
+            minus: simd.splat(minus),
+            shift: simd.splat(shift),
+            residual: simd.splat(self.residual),
+            first: simd.splat(first),
+            last: simd.splat(last),
+            clamps: self.clamps,
         }
-        if let Some(residual) = residual {
-            for (place, residual) in places.iter_mut().zip(simd.to_floats(residual)) {
-                *place = simd.add(*place, simd.mul(residual, simd.splat(self.residual)));
+    }
+}
+
+/// The numbers of an output channel in all lanes.
+#[derive(Clone, Copy)]
+pub(super) struct Vectors<S: Simd> {
+    simd: S,
+    plus: S::F32,
+    minus: S::F32,
+    shift: S::F32,
+    residual: S::F32,
+    first: S::F32,
+    last: S::F32,
+    clamps: bool,
+}
+
+impl<S: Simd> Vectors<S> {
+    /// The places on the output's grid of a vector of pixels, even and odd ones, from their
+    /// sums as floats, in the order of [`Simd::to_floats`], and the bytes of their residual.
+    #[inline(always)]
+    pub(super) fn places(
+        &self,
+        [plus, minus]: [[[S::F32; 2]; 2]; 2],
+        residual: Option<S::U16>,
+    ) -> [[S::F32; 2]; 2] {
+        let Self { simd, .. } = *self;
+        let mut places = plus;
+        let all = places.as_flattened_mut();
+        for (place, minus) in all.iter_mut().zip(minus.as_flattened()) {
+            let [plus, minus] = [simd.mul(*place, self.plus), simd.mul(*minus, self.minus)];
+            *place = simd.add(simd.sub(plus, minus), self.shift);
+        }
+        if let Some(pairs) = residual {
+            let odd = simd.odd_bytes(pairs);
+            let residual = [simd.to_floats(simd.even_bytes(pairs, odd)), simd.to_floats(odd)];
+            for (place, residual) in all.iter_mut().zip(residual.as_flattened()) {
+                *place = simd.add(*place, simd.mul(*residual, self.residual));
             }
         }
-        let [first, last] = self.ends.map(
-            #[inline(always)]
-            |end| simd.splat(end),
-        );
-        // What is not a number becomes the first byte.
-        places.map(
-            #[inline(always)]
-            |place| simd.min(simd.max(place, first), last),
-        )
+        if self.clamps {
+            for place in all {
+                // What is not a number becomes the first place.
+                *place = simd.min(simd.max(*place, self.first), self.last);
+            }
+        }
+        places
     }
 }

@@ -411,21 +411,21 @@ impl<const N: usize> Loop<'_, N> {
         let first = (o * height + row) * width + column + i * lanes;
         let count = self.outputs.tile.pixels().saturating_sub(i * lanes);
         if count >= lanes {
-            let residual = match residual {
-                Some(residual) => Some(simd.load_pairs(&residual[first..])),
-                None => None,
-            };
+            let residual = residual.map(
+                #[inline(always)]
+                |residual| simd.load_pairs(&residual[first..]),
+            );
             let [even, odd] = channel.places([plus, minus], residual);
             simd.store_pairs(even, odd, &mut output[first..]);
         } else if count > 0 {
             let mut bytes = [0; MAX_LANES];
-            let residual = match residual {
-                Some(residual) => {
+            let residual = residual.map(
+                #[inline(always)]
+                |residual| {
                     bytes[..count].copy_from_slice(&residual[first..][..count]);
-                    Some(simd.load_pairs(&bytes))
-                }
-                None => None,
-            };
+                    simd.load_pairs(&bytes)
+                },
+            );
             let [even, odd] = channel.places([plus, minus], residual);
             simd.store_pairs(even, odd, &mut bytes);
             output[first..][..count].copy_from_slice(&bytes[..count]);

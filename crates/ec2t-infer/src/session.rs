@@ -1,9 +1,14 @@
 //! The buffers in which a model computes one image after the other.
 
+use ec2t_format::NodeId;
+use ec2t_kernels::int::Scratch;
+
+use crate::bytes::{ByteKernel, Output};
 use crate::error::{RunError, check_length};
-use crate::layout::{Operand, Operands, Source};
+use crate::kernel::Kernel;
+use crate::layout::{Form, Operand, Operands, Source};
 use crate::model::Model;
-use crate::plan::Step;
+use crate::plan::{Step, StepKernel};
 
 /// Buffers for one image at a time.
 ///
@@ -12,20 +17,38 @@ use crate::plan::Step;
 #[derive(Debug)]
 pub struct Session<'m> {
     model: &'m Model,
-    buffers: Vec<Vec<f32>>,
-    workspace: Vec<f32>,
+    memory: Memory,
     /// Normalised pixels.
     image: Vec<f32>,
     logits: Vec<f32>,
 }
 
+/// What steps read and write.
+#[derive(Debug)]
+struct Memory {
+    floats: Vec<Vec<f32>>,
+    bytes: Vec<Vec<u8>>,
+    workspace: Vec<f32>,
+    scratch: Scratch,
+}
+
 impl<'m> Session<'m> {
     pub(crate) fn new(model: &'m Model) -> Self {
         let plan = model.plan();
+        let mut scratch = Scratch::default();
+        for step in &plan.steps {
+            if let StepKernel::Bytes(ByteKernel::Conv(conv)) = &step.kernel {
+                scratch.fit(conv);
+            }
+        }
         Self {
             model,
-            buffers: plan.buffers.iter().map(|len| vec![0.0; *len]).collect(),
-            workspace: vec![0.0; plan.workspace],
+            memory: Memory {
+                floats: plan.buffers.iter().map(|len| vec![0.0; *len]).collect(),
+                bytes: plan.byte_buffers.iter().map(|len| vec![0; *len]).collect(),
+                workspace: vec![0.0; plan.workspace],
+                scratch,
+            },
             image: vec![0.0; model.input_len()],
             logits: vec![0.0; model.output_len()],
         }
@@ -64,30 +87,105 @@ impl<'m> Session<'m> {
         check_length(1, self.model.input_len(), input.len())?;
         let plan = self.model.plan();
         for (position, step) in plan.steps.iter().enumerate() {
-            observe(position, &mut || compute(step, input, &mut self.buffers, &mut self.workspace));
+            observe(position, &mut || self.memory.compute(step, input));
         }
-        self.logits.copy_from_slice(read(plan.output, input, &self.buffers));
+        self.logits.copy_from_slice(self.memory.floats(plan.output, input));
         Ok(&self.logits)
     }
-}
 
-fn compute(step: &Step, image: &[f32], buffers: &mut [Vec<f32>], workspace: &mut [f32]) {
-    let Operands { copied, input, residual, output, output_len } = step.operands;
-    // The output is taken out, so that the operands can be read beside it.
-    let mut buffer = std::mem::take(&mut buffers[output]);
-    let values = &mut buffer[..output_len];
-    if let Some(operand) = copied {
-        values.copy_from_slice(read(operand, image, buffers));
+    /// Runs one normalised image on floats and gives `see` every value as it is computed.
+    pub(crate) fn run_seeing(
+        &mut self,
+        input: &[f32],
+        mut see: impl FnMut(NodeId, &[f32]),
+    ) -> Result<(), RunError> {
+        check_length(1, self.model.input_len(), input.len())?;
+        see(NodeId::INPUT, input);
+        for step in &self.model.plan().steps {
+            self.memory.compute(step, input);
+            let Operands { output, output_len, .. } = step.operands;
+            see(step.value, &self.memory.floats[output][..output_len]);
+        }
+        Ok(())
     }
-    let input = input.map_or(&[][..], |operand| read(operand, image, buffers));
-    let residual = residual.map(|operand| read(operand, image, buffers));
-    step.kernel.run(input, residual, values, workspace);
-    buffers[output] = buffer;
 }
 
-fn read<'a>(operand: Operand, image: &'a [f32], buffers: &'a [Vec<f32>]) -> &'a [f32] {
-    match operand.source {
-        Source::Image => image,
-        Source::Buffer(buffer) => &buffers[buffer][..operand.len],
+impl Memory {
+    fn compute(&mut self, step: &Step, image: &[f32]) {
+        match &step.kernel {
+            StepKernel::Floats(kernel) => self.compute_floats(kernel, &step.operands, image),
+            StepKernel::Bytes(kernel) => self.compute_bytes(kernel, &step.operands, image),
+        }
+    }
+
+    fn compute_floats(&mut self, kernel: &Kernel, operands: &Operands, image: &[f32]) {
+        let Operands { copied, input, residual, output, output_len } = *operands;
+        // The output is taken out, so that the operands can be read beside it.
+        let mut buffer = std::mem::take(&mut self.floats[output]);
+        let values = &mut buffer[..output_len];
+        if let Some(operand) = copied {
+            values.copy_from_slice(self.floats(operand, image));
+        }
+        let mut workspace = std::mem::take(&mut self.workspace);
+        let input = input.map_or(&[][..], |operand| self.floats(operand, image));
+        let residual = residual.map(|operand| self.floats(operand, image));
+        kernel.run(input, residual, values, &mut workspace);
+        self.workspace = workspace;
+        self.floats[output] = buffer;
+    }
+
+    fn compute_bytes(&mut self, kernel: &ByteKernel, operands: &Operands, image: &[f32]) {
+        let Operands { input, residual, output, output_len, .. } = *operands;
+        let input = input.expect("a kernel on bytes reads a value");
+        match kernel.writes() {
+            Form::Floats => {
+                let mut buffer = std::mem::take(&mut self.floats[output]);
+                let values = Output::Floats(&mut buffer[..output_len]);
+                self.run_bytes(kernel, input, residual, values, image);
+                self.floats[output] = buffer;
+            }
+            Form::Bytes => {
+                let mut buffer = std::mem::take(&mut self.bytes[output]);
+                let values = Output::Bytes(&mut buffer[..output_len]);
+                self.run_bytes(kernel, input, residual, values, image);
+                self.bytes[output] = buffer;
+            }
+        }
+    }
+
+    fn run_bytes(
+        &mut self,
+        kernel: &ByteKernel,
+        input: Operand,
+        residual: Option<Operand>,
+        output: Output<'_>,
+        image: &[f32],
+    ) {
+        let Source::Bytes(buffer) = input.source else {
+            return kernel.run_on_floats(self.floats(input, image), output);
+        };
+        let mut scratch = std::mem::take(&mut self.scratch);
+        let residual = residual.map(|operand| self.bytes(operand));
+        kernel.run(&self.bytes[buffer][..input.len], residual, output, &mut scratch);
+        self.scratch = scratch;
+    }
+
+    /// A value that is in floats.
+    fn floats<'a>(&'a self, operand: Operand, image: &'a [f32]) -> &'a [f32] {
+        match operand.source {
+            Source::Image => image,
+            Source::Buffer(buffer) => &self.floats[buffer][..operand.len],
+            Source::Bytes(_) => unreachable!("a value in bytes, where floats are read"),
+        }
+    }
+
+    /// A value that is in bytes.
+    fn bytes(&self, operand: Operand) -> &[u8] {
+        match operand.source {
+            Source::Bytes(buffer) => &self.bytes[buffer][..operand.len],
+            Source::Image | Source::Buffer(_) => {
+                unreachable!("a value in floats, where bytes are read")
+            }
+        }
     }
 }

@@ -9,7 +9,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use ec2t_format::graph::{Param, ParamKind, Shape};
 use ec2t_format::{DenseTensor, Graph, Network, Tensor, TernaryTensor};
-use ec2t_infer::Model;
+use ec2t_infer::{Model, Precision, calibrate};
 use ec2t_scale::ArchOptions;
 
 /// The system's allocator, counted.
@@ -62,14 +62,19 @@ fn a_session_allocates_nothing_after_its_first_image() {
     let small = Some(Shape::new(3, 64, 64));
     for (arch, input) in [("lenet5", None), ("resnet20", None), ("efficientnet_b0", small)] {
         let options = ArchOptions { input, ..ArchOptions::default() };
-        let model = Model::new(network(ec2t_scale::build(arch, &options).unwrap())).unwrap();
-        let image = vec![0.1; model.input_len()];
-        let pixels = vec![100; model.input_len()];
-        let mut session = model.session();
-        session.run(&image).unwrap();
-        let before = CALLS.load(Ordering::Relaxed);
-        session.run(&image).unwrap();
-        session.run_pixels(&pixels).unwrap();
-        assert_eq!(CALLS.load(Ordering::Relaxed), before, "{arch}");
+        let network = network(ec2t_scale::build(arch, &options).unwrap());
+        let image = vec![0.1; network.graph().input.numel()];
+        let grids = calibrate(&network, &image, 1).unwrap();
+        let network = network.with_grids(grids).unwrap();
+        for precision in [Precision::F32, Precision::U8] {
+            let model = Model::with_precision(network.clone(), precision).unwrap();
+            let pixels = vec![100; model.input_len()];
+            let mut session = model.session();
+            session.run(&image).unwrap();
+            let before = CALLS.load(Ordering::Relaxed);
+            session.run(&image).unwrap();
+            session.run_pixels(&pixels).unwrap();
+            assert_eq!(CALLS.load(Ordering::Relaxed), before, "{arch} in {precision:?}");
+        }
     }
 }

@@ -10,6 +10,7 @@ mod config;
 mod exit;
 mod new_run;
 mod output;
+mod precision;
 mod progress;
 mod report;
 mod run_dir;

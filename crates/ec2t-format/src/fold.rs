@@ -31,7 +31,7 @@ use crate::tensor::{DenseTensor, Tensor};
 /// The same network with as few batch normalisations as possible, and without
 /// dropout, which does nothing at inference.
 ///
-/// Folded layers keep their names. Layers that the output does not depend on
+/// Folded layers keep their names and grids. Layers that the output does not depend on
 /// are left out as well.
 pub fn fold_batch_norm(network: &Network) -> Network {
     let mut folding = Folding::new(network.graph(), network.tensors().clone());
@@ -40,7 +40,10 @@ pub fn fold_batch_norm(network: &Network) -> Network {
     }
     let mut folded = folding.finish(network.graph());
     folded.metadata = network.metadata.clone();
-    folded
+    let names = folded.graph().nodes.iter().map(|node| node.name.as_str());
+    let grids = names.filter_map(|name| network.grids().get_key_value(name));
+    let grids = grids.map(|(name, grid)| (name.clone(), *grid)).collect();
+    folded.with_grids(grids).expect("the same names and scales")
 }
 
 /// A network in the middle of being rebuilt, node after node.

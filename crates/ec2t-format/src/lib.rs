@@ -8,6 +8,7 @@
 //! |---|---|
 //! | [`graph`] | a convolutional network as plain data: layers, edges, shapes, preprocessing |
 //! | [`tensor`] | dense tensors and [`TernaryTensor`], whose values are −a, 0 or +b |
+//! | [`grid`] | what activations of 8 bits stand for |
 //! | [`network`] | a graph together with the tensors that it names |
 //! | [`codec`] | how ternary codes become bytes |
 //! | [`container`] | the `.ec2t` file: [`write()`], [`read`], [`verify`], [`layout()`] |
@@ -27,6 +28,7 @@ pub mod codec;
 pub mod container;
 pub mod fold;
 pub mod graph;
+pub mod grid;
 pub mod network;
 pub mod stats;
 pub mod tensor;
@@ -38,5 +40,6 @@ pub use container::{
 };
 pub use fold::fold_batch_norm;
 pub use graph::{Graph, Node, NodeId, Op};
+pub use grid::Grid;
 pub use network::Network;
 pub use tensor::{DenseTensor, Storage, Tensor, TernaryTensor};

@@ -5,6 +5,7 @@ use alloc::string::String;
 use alloc::vec::Vec;
 
 use crate::graph::{Graph, GraphError, Param, ParamKind};
+use crate::grid::Grid;
 use crate::tensor::Tensor;
 
 /// A whole network: layers, weights, and whatever else is known about it.
@@ -15,6 +16,7 @@ use crate::tensor::Tensor;
 pub struct Network {
     graph: Graph,
     tensors: BTreeMap<String, Tensor>,
+    grids: BTreeMap<String, Grid>,
     /// Free text about the network: provenance, accuracy, licence.
     pub metadata: BTreeMap<String, String>,
 }
@@ -45,6 +47,17 @@ pub enum NetworkError {
     /// A ternary tensor where only weights may be ternary.
     #[error("tensor `{0}` is ternary, but only weights of convolutions and linear layers may be")]
     TernarySide(String),
+    /// A grid for a layer that there is not.
+    #[error("there is no layer `{0}` that a grid could be for")]
+    GridLayer(String),
+    /// A grid whose numbers have no distance.
+    #[error("grid of layer `{layer}`: the scale is {scale}, expected a finite one above zero")]
+    GridScale {
+        /// Name of the layer.
+        layer: String,
+        /// What was given.
+        scale: f32,
+    },
 }
 
 impl Network {
@@ -71,7 +84,7 @@ impl Network {
         for param in &params {
             check_tensor(param, &tensors[&param.name])?;
         }
-        Ok(Self { graph, tensors, metadata: BTreeMap::new() })
+        Ok(Self { graph, tensors, grids: BTreeMap::new(), metadata: BTreeMap::new() })
     }
 
     /// The layers.
@@ -89,7 +102,35 @@ impl Network {
         self.tensors.get(name)
     }
 
-    /// Takes the network apart into graph, tensors and metadata.
+    /// What bytes stand for that hold the values of these layers, as calibration has found;
+    /// empty where there was none.
+    ///
+    /// They are for networks whose batch normalisations are folded
+    /// ([`fold_batch_norm`](crate::fold_batch_norm)): the grid of a layer with such a
+    /// normalisation is for what that gives.
+    pub fn grids(&self) -> &BTreeMap<String, Grid> {
+        &self.grids
+    }
+
+    /// The same network with these grids.
+    ///
+    /// # Errors
+    /// Where a grid is for no layer, or its scale is not finite and above zero.
+    pub fn with_grids(self, grids: BTreeMap<String, Grid>) -> Result<Self, NetworkError> {
+        let known = |layer: &str| self.graph.nodes.iter().any(|node| node.name == layer);
+        for (layer, grid) in &grids {
+            if !known(layer) {
+                return Err(NetworkError::GridLayer(layer.clone()));
+            }
+            if !grid.is_valid() {
+                let (layer, scale) = (layer.clone(), grid.scale);
+                return Err(NetworkError::GridScale { layer, scale });
+            }
+        }
+        Ok(Self { grids, ..self })
+    }
+
+    /// Takes the network apart into graph, tensors and metadata; grids are left out.
     pub fn into_parts(self) -> (Graph, BTreeMap<String, Tensor>, BTreeMap<String, String>) {
         (self.graph, self.tensors, self.metadata)
     }
@@ -222,5 +263,20 @@ mod tests {
         let ternary = TernaryTensor::new(vec![2], vec![0, 0], 1.0, 1.0).unwrap();
         side.insert("fc.bias".into(), ternary.into());
         assert_eq!(Network::new(graph(), side), Err(NetworkError::TernarySide("fc.bias".into())));
+    }
+
+    #[test]
+    fn grids_are_for_layers() {
+        let network = || Network::new(graph(), tensors()).unwrap();
+        let with = |layer: &str, scale| {
+            network().with_grids(BTreeMap::from([(layer.to_string(), Grid { scale, zero: 3 })]))
+        };
+        assert_eq!(with("fc", 0.5).unwrap().grids()["fc"], Grid { scale: 0.5, zero: 3 });
+        assert_eq!(with("other", 0.5), Err(NetworkError::GridLayer("other".into())));
+        for scale in [0.0, -1.0, f32::INFINITY] {
+            let layer = "fc".to_string();
+            assert_eq!(with("fc", scale), Err(NetworkError::GridScale { layer, scale }));
+        }
+        assert!(matches!(with("fc", f32::NAN), Err(NetworkError::GridScale { .. })));
     }
 }

@@ -64,7 +64,7 @@ pub struct LayerStats {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct PartStats {
     /// `header`, `toc`, `graph`, `map of f32` and `map of f16` (which tensors
-    /// are stored so), `metadata`, or `skipped` for a section that this version
+    /// are stored so), `metadata`, `grids`, or `skipped` for a section that this version
     /// does not know.
     pub name: String,
     /// Its length.

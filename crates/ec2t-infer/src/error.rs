@@ -37,6 +37,9 @@ pub enum LoadError {
         /// What is too large.
         source: TooLarge,
     },
+    /// The network is to run on bytes, but nothing says what they stand for.
+    #[error("nothing says what activations of 8 bits stand for; `ec2t calibrate` finds it")]
+    NotCalibrated,
     /// Activations that need more memory than is allowed.
     #[error("one image needs {needed} bytes of activations, allowed are {limit}")]
     Memory {

@@ -1,15 +1,17 @@
 //! What each step of a network is, what it takes, and what it saves.
 //!
-//! The network is planned twice, as it is and with every ternary tensor turned
+//! The network is planned twice, as it is and, in floats, with every ternary tensor turned
 //! into floats. Both run the same image in turn, step after step, so that each
 //! kernel is timed beside the dense one with caches as they are in a real run.
+
+use std::collections::BTreeMap;
 
 use ec2t_format::graph::{Graph, Shape};
 use ec2t_format::{DenseTensor, Network, Tensor, fold_batch_norm};
 
 use crate::error::LoadError;
 use crate::model::Model;
-use crate::plan::Step;
+use crate::plan::{Precision, Step};
 use crate::profile::time_steps;
 
 /// All steps of a network.
@@ -92,15 +94,22 @@ impl Explanation {
 /// network with dense kernels.
 ///
 /// # Errors
-/// As [`Model::new`].
-pub fn explain(network: &Network, runs: usize) -> Result<Explanation, LoadError> {
+/// As [`Model::with_precision`].
+pub fn explain(
+    network: &Network,
+    precision: Precision,
+    runs: usize,
+) -> Result<Explanation, LoadError> {
     let network = fold_batch_norm(network);
-    let dense = Model::folded(dense(&network))?;
-    let model = Model::folded(network.clone())?;
+    let dense = Model::folded(dense(&network), Precision::F32)?;
+    let model = Model::folded(network.clone(), precision)?;
     let [times, dense_times] = measure([&model, &dense], runs.max(1));
     let shapes = network.graph().shapes().expect("a network's graph is valid");
-    let times = times.into_iter().zip(dense_times);
-    let steps = model.plan().steps.iter().zip(times).map(|(step, (seconds, dense_seconds))| {
+    // Steps that bring values from one form to another have no dense ones beside them.
+    let dense_steps = dense.plan().steps.iter().map(|step| (step.name.as_str(), step.op));
+    let dense_times: BTreeMap<_, f64> = dense_steps.zip(dense_times).collect();
+    let steps = model.plan().steps.iter().zip(times).map(|(step, seconds)| {
+        let dense_seconds = dense_times.get(&(step.name.as_str(), step.op)).copied();
         let weight = network.tensor(&format!("{}.weight", step.name));
         let [input, output] = step_shapes(network.graph(), &shapes, step);
         let weights = step.kernel.weight_bytes().zip(weight).map(|(packed_bytes, weight)| {
@@ -122,7 +131,7 @@ pub fn explain(network: &Network, runs: usize) -> Result<Explanation, LoadError>
                 .filter(|_| weight.is_some_and(|weight| is_ternary(&weight)))
                 .map(|times| times.dense_seconds),
             seconds,
-            dense_seconds: weight.filter(is_ternary).map(|_| dense_seconds),
+            dense_seconds: dense_seconds.filter(|_| weight.as_ref().is_some_and(is_ternary)),
         }
     });
     Ok(Explanation { steps: steps.collect() })
@@ -155,7 +164,8 @@ fn is_ternary(tensor: &&Tensor) -> bool {
 /// Shapes of a step's layer: first operand and output.
 fn step_shapes(graph: &Graph, shapes: &[Shape], step: &Step) -> [Shape; 2] {
     let (id, node) = graph.find(&step.name).expect("a step is named after its node");
-    let input = node.inputs.first().copied().unwrap_or(id);
+    let read = node.inputs.first().copied().filter(|_| !step.kernel.is_conversion());
+    let input = read.unwrap_or(id);
     [input, id].map(|id| shapes[id.index()])
 }
 

@@ -2,6 +2,7 @@
 
 use ec2t_format::graph::{Activation, Conv2d, Linear, Node, Pool2d, Shape};
 use ec2t_format::{Network, Op, Tensor, TernaryTensor};
+use ec2t_kernels::int::{Grids, IntConv};
 use ec2t_kernels::{
     ConvShape, DenseConv, DenseLinear, Epilogue, PoolShape, TernaryConv, TernaryLinear,
     TernaryWeights, TooLarge, elementwise, spatial,
@@ -192,11 +193,11 @@ pub(crate) fn activation(function: Activation) -> elementwise::Activation {
 }
 
 /// The tensors of one layer.
-struct Params<'n> {
-    network: &'n Network,
-    layer: &'n str,
+pub(crate) struct Params<'n> {
+    pub(crate) network: &'n Network,
+    pub(crate) layer: &'n str,
     /// What the layer ends in.
-    fused: Option<Activation>,
+    pub(crate) fused: Option<Activation>,
 }
 
 impl Params<'_> {
@@ -234,6 +235,24 @@ impl Params<'_> {
                 Kernel::DenseConv(DenseConv::new(shape, weight.data(), epilogue)?)
             }
         })
+    }
+
+    /// A convolution with ternary weights that ends in nothing or a rectifier.
+    pub(crate) fn int_conv(
+        &self,
+        op: &Op,
+        input: Shape,
+        grids: Grids,
+    ) -> Result<Option<IntConv>, TooLarge> {
+        let is_simple = matches!(self.fused, None | Some(Activation::Relu | Activation::Relu6));
+        match op {
+            Op::Conv2d(conv) if is_simple => {
+                let Tensor::Ternary(weight) = self.tensor("weight") else { return Ok(None) };
+                let epilogue = self.epilogue(conv.out_channels, conv.scale, conv.bias);
+                IntConv::new(conv_shape(conv, input), ternary(weight), epilogue, grids).map(Some)
+            }
+            _ => Ok(None),
+        }
     }
 
     fn linear(&self, linear: &Linear) -> Kernel {
@@ -281,7 +300,7 @@ pub(crate) fn conv_shape(conv: &Conv2d, input: Shape) -> ConvShape {
     }
 }
 
-fn pool_shape(pool: &Pool2d, input: Shape) -> PoolShape {
+pub(crate) fn pool_shape(pool: &Pool2d, input: Shape) -> PoolShape {
     let geometry = pool.geometry(size(input)).expect("the network's shapes are traced");
     PoolShape {
         channels: input.channels,
@@ -293,10 +312,10 @@ fn pool_shape(pool: &Pool2d, input: Shape) -> PoolShape {
     }
 }
 
-fn size(shape: Shape) -> [usize; 2] {
+pub(crate) fn size(shape: Shape) -> [usize; 2] {
     [shape.height, shape.width]
 }
 
-fn plane(shape: Shape) -> usize {
+pub(crate) fn plane(shape: Shape) -> usize {
     shape.height * shape.width
 }

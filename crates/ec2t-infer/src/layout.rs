@@ -1,6 +1,7 @@
 //! Where the operands of each step are.
 //!
-//! A value's buffer is free again after the last step that reads it, and a
+//! A value is in floats, in bytes, or in both, where some steps read one form and some the
+//! other. Its buffers are free again after the last step that reads it, and a
 //! kernel that works in place does so where its first operand ends there. All
 //! other kernels write to a buffer that none of their operands is in: a
 //! convolution reads its input to the end, and the residual is borrowed while
@@ -10,6 +11,15 @@ use ec2t_format::NodeId;
 
 use crate::buffers::Buffers;
 use crate::fuse::{Group, Groups};
+
+/// How the numbers of a value are held.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Form {
+    /// 32-bit floats.
+    Floats,
+    /// 8 bits, on a grid.
+    Bytes,
+}
 
 /// What a step reads and writes.
 #[derive(Debug)]
@@ -21,7 +31,7 @@ pub(crate) struct Operands {
     pub(crate) input: Option<Operand>,
     /// What is added to each sum of a layer.
     pub(crate) residual: Option<Operand>,
-    /// Buffer of the result.
+    /// Buffer of the result, among those of its form.
     pub(crate) output: usize,
     pub(crate) output_len: usize,
 }
@@ -36,20 +46,39 @@ pub(crate) struct Operand {
 /// Where a value is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Source {
-    /// The image, as the caller gave it.
+    /// The image, as the caller gave it: floats.
     Image,
-    /// A buffer of the session.
+    /// A buffer of floats of the session.
     Buffer(usize),
+    /// A buffer of bytes of the session.
+    Bytes(usize),
+}
+
+/// Where a value is in each form.
+#[derive(Clone, Copy, Debug, Default)]
+struct Places {
+    floats: Option<Operand>,
+    bytes: Option<Operand>,
+}
+
+impl Places {
+    fn of(&mut self, form: Form) -> &mut Option<Operand> {
+        match form {
+            Form::Floats => &mut self.floats,
+            Form::Bytes => &mut self.bytes,
+        }
+    }
 }
 
 /// The values that have been computed so far in a plan, and who still reads
 /// them.
 pub(crate) struct Layout {
-    /// For each value that has been computed, where it is.
-    places: Vec<Option<Operand>>,
+    /// For each value, where it is.
+    places: Vec<Places>,
     /// For each value, how many operands of later steps it still is.
     readers: Vec<usize>,
-    buffers: Buffers,
+    floats: Buffers,
+    bytes: Buffers,
 }
 
 impl Layout {
@@ -59,27 +88,55 @@ impl Layout {
         let mut readers = vec![0; nodes];
         let reads = groups.list.iter().flat_map(Group::reads);
         reads.chain([groups.output]).for_each(|value| readers[value.index()] += 1);
-        let mut places = vec![None; nodes];
-        places[NodeId::INPUT.index()] = Some(Operand { source: Source::Image, len: image_len });
-        Self { places, readers, buffers: Buffers::default() }
+        let mut places = vec![Places::default(); nodes];
+        let image = Operand { source: Source::Image, len: image_len };
+        places[NodeId::INPUT.index()].floats = Some(image);
+        Self { places, readers, floats: Buffers::default(), bytes: Buffers::default() }
+    }
+
+    /// Whether a value is held in this form.
+    pub(crate) fn has(&self, value: NodeId, form: Form) -> bool {
+        let mut places = self.places[value.index()];
+        places.of(form).is_some()
+    }
+
+    /// Places a value in the other form too; it has to be in one.
+    pub(crate) fn convert(&mut self, value: NodeId, to: Form) -> Operands {
+        let from = if to == Form::Floats { Form::Bytes } else { Form::Floats };
+        let input = self.place(value, from);
+        let output = self.put(value, to, input.len);
+        Operands { copied: None, input: Some(input), residual: None, output, output_len: input.len }
     }
 
     /// Places the value of the next step, of `len` values, and finds what the
-    /// step reads.
-    pub(crate) fn step(&mut self, group: &Group, in_place: bool, len: usize) -> Operands {
-        let [first, second] = [0, 1].map(|index| group.inputs.get(index).map(|v| self.place(*v)));
-        let residual = group.residual.map(|value| self.place(value));
+    /// step reads. A step in place reads and writes floats.
+    pub(crate) fn step(
+        &mut self,
+        group: &Group,
+        [reads, writes]: [Form; 2],
+        in_place: bool,
+        len: usize,
+    ) -> Operands {
+        let [first, second] =
+            [0, 1].map(|index| group.inputs.get(index).map(|value| self.place(*value, reads)));
+        let residual = group.residual.map(|value| self.place(value, reads));
         let overwritten = match in_place {
             true => group.inputs.first().and_then(|value| self.last_read(*value)),
             false => None,
         };
-        let output = overwritten.unwrap_or_else(|| self.buffers.take(len));
+        let output = match overwritten {
+            Some(buffer) => {
+                let source = Source::Buffer(buffer);
+                self.places[group.value.index()].floats = Some(Operand { source, len });
+                buffer
+            }
+            None => self.put(group.value, writes, len),
+        };
         for value in group.reads() {
-            self.read(value, output);
+            self.read(value, overwritten);
         }
-        self.places[group.value.index()] = Some(Operand { source: Source::Buffer(output), len });
         if self.readers[group.value.index()] == 0 {
-            self.buffers.release(output);
+            self.release(group.value, None);
         }
         Operands {
             copied: first.filter(|_| in_place && overwritten.is_none()),
@@ -90,31 +147,58 @@ impl Layout {
         }
     }
 
-    /// Where a value is.
-    pub(crate) fn place(&self, value: NodeId) -> Operand {
-        self.places[value.index()].expect("groups are in the order of what they read")
+    /// Where a value is in a form that it has.
+    pub(crate) fn place(&self, value: NodeId, form: Form) -> Operand {
+        let mut places = self.places[value.index()];
+        places.of(form).expect("groups are in the order of what they read")
     }
 
-    /// Length of every buffer.
-    pub(crate) fn into_buffers(self) -> Vec<usize> {
-        self.buffers.into_lens()
+    /// Length of every buffer of floats and of every buffer of bytes.
+    pub(crate) fn into_buffers(self) -> [Vec<usize>; 2] {
+        [self.floats, self.bytes].map(Buffers::into_lens)
     }
 
-    /// The buffer of a value that just one operand still reads.
+    /// Gives a value a buffer of this form.
+    fn put(&mut self, value: NodeId, form: Form, len: usize) -> usize {
+        let (buffer, source) = match form {
+            Form::Floats => {
+                let buffer = self.floats.take(len);
+                (buffer, Source::Buffer(buffer))
+            }
+            Form::Bytes => {
+                let buffer = self.bytes.take(len);
+                (buffer, Source::Bytes(buffer))
+            }
+        };
+        *self.places[value.index()].of(form) = Some(Operand { source, len });
+        buffer
+    }
+
+    /// The buffer of floats of a value that just one operand still reads.
     fn last_read(&self, value: NodeId) -> Option<usize> {
-        match self.place(value).source {
+        match self.place(value, Form::Floats).source {
             Source::Buffer(buffer) if self.readers[value.index()] == 1 => Some(buffer),
             _ => None,
         }
     }
 
-    /// Counts an operand as read and releases its buffer after the last one,
-    /// unless it is that of the result.
-    fn read(&mut self, value: NodeId, output: usize) {
-        let last = self.last_read(value);
+    /// Counts an operand as read and releases its buffers after the last one, but for the
+    /// buffer of floats that the result has taken over.
+    fn read(&mut self, value: NodeId, taken: Option<usize>) {
         self.readers[value.index()] -= 1;
-        if let Some(buffer) = last.filter(|buffer| *buffer != output) {
-            self.buffers.release(buffer);
+        if self.readers[value.index()] == 0 {
+            self.release(value, taken);
+        }
+    }
+
+    fn release(&mut self, value: NodeId, taken: Option<usize>) {
+        let Places { floats, bytes } = self.places[value.index()];
+        for place in [floats, bytes].into_iter().flatten() {
+            match place.source {
+                Source::Buffer(buffer) if Some(buffer) != taken => self.floats.release(buffer),
+                Source::Bytes(buffer) => self.bytes.release(buffer),
+                Source::Image | Source::Buffer(_) => {}
+            }
         }
     }
 }

@@ -35,6 +35,8 @@
 
 mod aligned;
 mod buffers;
+mod bytes;
+mod calibrate;
 mod classify;
 mod cost;
 mod error;
@@ -49,10 +51,12 @@ mod plan;
 mod profile;
 mod session;
 
+pub use calibrate::{CalibrateError, calibrate};
 pub use classify::Prediction;
 pub use error::{LoadError, RunError};
 pub use evaluate::{Evaluation, evaluate};
 pub use explain::{ExplainedStep, ExplainedWeights, Explanation, explain};
 pub use model::Model;
+pub use plan::Precision;
 pub use profile::{LayerProfile, Profile};
 pub use session::Session;

@@ -8,7 +8,7 @@ use ec2t_format::graph::{Graph, Shape};
 use rayon::prelude::*;
 
 use crate::error::{LoadError, RunError, check_length};
-use crate::plan::Plan;
+use crate::plan::{Plan, Precision};
 use crate::session::Session;
 
 /// A planned network: read-only, and shared between threads.
@@ -25,10 +25,20 @@ impl Model {
     /// # Errors
     /// [`LoadError::Io`] or [`LoadError::File`], both with the path.
     pub fn load(path: impl AsRef<Path>) -> Result<Self, LoadError> {
+        Self::load_with(path, Precision::F32)
+    }
+
+    /// Reads and plans an `.ec2t` file in a precision of choice.
+    ///
+    /// # Errors
+    /// As [`load`](Self::load), and where the file has not been calibrated for it.
+    pub fn load_with(path: impl AsRef<Path>, precision: Precision) -> Result<Self, LoadError> {
         let path = path.as_ref();
         let bytes = std::fs::read(path)
             .map_err(|source| LoadError::Io { path: path.to_path_buf(), source })?;
-        Self::from_bytes(&bytes)
+        ec2t_format::read(&bytes)
+            .map_err(LoadError::from)
+            .and_then(|network| Self::with_precision(network, precision))
             .map_err(|source| LoadError::File { path: path.to_path_buf(), source: source.into() })
     }
 
@@ -45,12 +55,20 @@ impl Model {
     /// # Errors
     /// Where a layer or the activations of one image are too large.
     pub fn new(network: Network) -> Result<Self, LoadError> {
-        Self::folded(ec2t_format::fold_batch_norm(&network))
+        Self::with_precision(network, Precision::F32)
+    }
+
+    /// As [`new`](Self::new), in a precision of choice.
+    ///
+    /// # Errors
+    /// As `new`, and [`LoadError::NotCalibrated`].
+    pub fn with_precision(network: Network, precision: Precision) -> Result<Self, LoadError> {
+        Self::folded(ec2t_format::fold_batch_norm(&network), precision)
     }
 
     /// Plans a network as it is.
-    pub(crate) fn folded(network: Network) -> Result<Self, LoadError> {
-        let plan = Plan::new(&network)?;
+    pub(crate) fn folded(network: Network, precision: Precision) -> Result<Self, LoadError> {
+        let plan = Plan::new(&network, precision)?;
         tracing::debug!(
             network = network.graph().name,
             steps = plan.steps.len(),

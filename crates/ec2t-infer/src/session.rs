@@ -1,11 +1,16 @@
 //! The buffers in which a model computes one image after the other.
 
+use ec2t_format::NodeId;
+use ec2t_kernels::int::Scratch;
+
 use crate::aligned::Aligned;
+use crate::bytes::{ByteKernel, Output};
 use crate::error::{RunError, check_length};
-use crate::layout::{Operand, Operands, Source};
+use crate::kernel::Kernel;
+use crate::layout::{Form, Operand, Operands, Source};
 use crate::model::Model;
 use crate::parallel::with_helpers;
-use crate::plan::Step;
+use crate::plan::{Step, StepKernel};
 
 /// Buffers for one image at a time.
 ///
@@ -15,12 +20,21 @@ use crate::plan::Step;
 #[derive(Debug)]
 pub struct Session<'m> {
     model: &'m Model,
-    buffers: Vec<Aligned>,
-    /// Scratch space of each thread.
-    workspaces: Vec<Vec<f32>>,
+    memory: Memory,
     /// Normalised pixels.
     image: Vec<f32>,
     logits: Vec<f32>,
+}
+
+/// What steps read and write.
+#[derive(Debug)]
+struct Memory {
+    floats: Vec<Aligned>,
+    bytes: Vec<Vec<u8>>,
+    /// Scratch space of each thread, for kernels in floats.
+    workspaces: Vec<Vec<f32>>,
+    /// That of kernels on bytes.
+    scratch: Scratch,
 }
 
 impl<'m> Session<'m> {
@@ -29,10 +43,20 @@ impl<'m> Session<'m> {
         let plan = model.plan();
         let most = plan.steps.iter().map(|step| step.most_threads).max().unwrap_or(1);
         let threads = threads.clamp(1, most);
+        let mut scratch = Scratch::default();
+        for step in &plan.steps {
+            if let StepKernel::Bytes(ByteKernel::Conv(conv)) = &step.kernel {
+                scratch.fit(conv);
+            }
+        }
         Self {
             model,
-            buffers: plan.buffers.iter().map(|len| Aligned::new(*len)).collect(),
-            workspaces: vec![vec![0.0; plan.workspace]; threads],
+            memory: Memory {
+                floats: plan.buffers.iter().map(|len| Aligned::new(*len)).collect(),
+                bytes: plan.byte_buffers.iter().map(|len| vec![0; *len]).collect(),
+                workspaces: vec![vec![0.0; plan.workspace]; threads],
+                scratch,
+            },
             image: vec![0.0; model.input_len()],
             logits: vec![0.0; model.output_len()],
         }
@@ -48,7 +72,7 @@ impl<'m> Session<'m> {
     /// [`RunError::InputLength`].
     pub fn run(&mut self, input: &[f32]) -> Result<&[f32], RunError> {
         check_length(1, self.model.input_len(), input.len())?;
-        match self.workspaces.len() {
+        match self.memory.workspaces.len() {
             1 => self.run_with(input, |_, compute| compute()),
             threads => with_helpers(threads, &mut || self.run_with(input, |_, compute| compute())),
         }
@@ -79,32 +103,113 @@ impl<'m> Session<'m> {
     ) {
         let plan = self.model.plan();
         for (position, step) in plan.steps.iter().enumerate() {
-            observe(position, &mut || {
-                compute(step, input, &mut self.buffers, &mut self.workspaces)
-            });
+            observe(position, &mut || self.memory.compute(step, input));
         }
-        self.logits.copy_from_slice(read(plan.output, input, &self.buffers));
+        self.logits.copy_from_slice(self.memory.floats(plan.output, input));
+    }
+
+    /// Runs one normalised image on floats and gives `see` every value as it is computed.
+    pub(crate) fn run_seeing(
+        &mut self,
+        input: &[f32],
+        mut see: impl FnMut(NodeId, &[f32]),
+    ) -> Result<(), RunError> {
+        check_length(1, self.model.input_len(), input.len())?;
+        see(NodeId::INPUT, input);
+        for step in &self.model.plan().steps {
+            self.memory.compute(step, input);
+            let Operands { output, output_len, .. } = step.operands;
+            see(step.value, &self.memory.floats[output].values()[..output_len]);
+        }
+        Ok(())
     }
 }
 
-fn compute(step: &Step, image: &[f32], buffers: &mut [Aligned], workspaces: &mut [Vec<f32>]) {
-    let Operands { copied, input, residual, output, output_len } = step.operands;
-    // The output is taken out, so that the operands can be read beside it.
-    let mut buffer = std::mem::take(&mut buffers[output]);
-    let values = &mut buffer.values_mut()[..output_len];
-    if let Some(operand) = copied {
-        values.copy_from_slice(read(operand, image, buffers));
+impl Memory {
+    fn compute(&mut self, step: &Step, image: &[f32]) {
+        match &step.kernel {
+            StepKernel::Floats(kernel) => {
+                let threads = step.most_threads.min(self.workspaces.len());
+                self.compute_floats(kernel, &step.operands, threads, image);
+            }
+            StepKernel::Bytes(kernel) => self.compute_bytes(kernel, &step.operands, image),
+        }
     }
-    let input = input.map_or(&[][..], |operand| read(operand, image, buffers));
-    let residual = residual.map(|operand| read(operand, image, buffers));
-    let threads = step.most_threads.min(workspaces.len());
-    step.kernel.run(input, residual, values, &mut workspaces[..threads]);
-    buffers[output] = buffer;
-}
 
-fn read<'a>(operand: Operand, image: &'a [f32], buffers: &'a [Aligned]) -> &'a [f32] {
-    match operand.source {
-        Source::Image => image,
-        Source::Buffer(buffer) => &buffers[buffer].values()[..operand.len],
+    fn compute_floats(
+        &mut self,
+        kernel: &Kernel,
+        operands: &Operands,
+        threads: usize,
+        image: &[f32],
+    ) {
+        let Operands { copied, input, residual, output, output_len } = *operands;
+        // The output is taken out, so that the operands can be read beside it.
+        let mut buffer = std::mem::take(&mut self.floats[output]);
+        let values = &mut buffer.values_mut()[..output_len];
+        if let Some(operand) = copied {
+            values.copy_from_slice(self.floats(operand, image));
+        }
+        let mut workspaces = std::mem::take(&mut self.workspaces);
+        let input = input.map_or(&[][..], |operand| self.floats(operand, image));
+        let residual = residual.map(|operand| self.floats(operand, image));
+        kernel.run(input, residual, values, &mut workspaces[..threads]);
+        self.workspaces = workspaces;
+        self.floats[output] = buffer;
+    }
+
+    fn compute_bytes(&mut self, kernel: &ByteKernel, operands: &Operands, image: &[f32]) {
+        let Operands { input, residual, output, output_len, .. } = *operands;
+        let input = input.expect("a kernel on bytes reads a value");
+        match kernel.writes() {
+            Form::Floats => {
+                let mut buffer = std::mem::take(&mut self.floats[output]);
+                let values = Output::Floats(&mut buffer.values_mut()[..output_len]);
+                self.run_bytes(kernel, input, residual, values, image);
+                self.floats[output] = buffer;
+            }
+            Form::Bytes => {
+                let mut buffer = std::mem::take(&mut self.bytes[output]);
+                let values = Output::Bytes(&mut buffer[..output_len]);
+                self.run_bytes(kernel, input, residual, values, image);
+                self.bytes[output] = buffer;
+            }
+        }
+    }
+
+    fn run_bytes(
+        &mut self,
+        kernel: &ByteKernel,
+        input: Operand,
+        residual: Option<Operand>,
+        output: Output<'_>,
+        image: &[f32],
+    ) {
+        let Source::Bytes(buffer) = input.source else {
+            return kernel.run_on_floats(self.floats(input, image), output);
+        };
+        let mut scratch = std::mem::take(&mut self.scratch);
+        let residual = residual.map(|operand| self.bytes(operand));
+        kernel.run(&self.bytes[buffer][..input.len], residual, output, &mut scratch);
+        self.scratch = scratch;
+    }
+
+    /// A value that is in floats.
+    fn floats<'a>(&'a self, operand: Operand, image: &'a [f32]) -> &'a [f32] {
+        match operand.source {
+            Source::Image => image,
+            Source::Buffer(buffer) => &self.floats[buffer].values()[..operand.len],
+            Source::Bytes(_) => unreachable!("a value in bytes, where floats are read"),
+        }
+    }
+
+    /// A value that is in bytes.
+    fn bytes(&self, operand: Operand) -> &[u8] {
+        match operand.source {
+            Source::Bytes(buffer) => &self.bytes[buffer][..operand.len],
+            Source::Image | Source::Buffer(_) => {
+                unreachable!("a value in floats, where bytes are read")
+            }
+        }
     }
 }

@@ -10,7 +10,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use ec2t_format::graph::{Param, ParamKind, Shape};
 use ec2t_format::{DenseTensor, Graph, Network, Tensor, TernaryTensor};
-use ec2t_infer::Model;
+use ec2t_infer::{Model, Precision, calibrate};
 use ec2t_scale::ArchOptions;
 
 /// The system's allocator, counted.
@@ -71,9 +71,16 @@ fn a_session_allocates_nothing_after_its_first_image() {
     let small = Some(Shape::new(3, 64, 64));
     for (arch, input) in [("lenet5", None), ("resnet20", None), ("efficientnet_b0", small)] {
         let options = ArchOptions { input, ..ArchOptions::default() };
-        let model = Model::new(network(ec2t_scale::build(arch, &options).unwrap())).unwrap();
-        assert_allocates_nothing(&model, 1, arch);
-        pool.install(|| assert_allocates_nothing(&model, 2, arch));
+        let network = network(ec2t_scale::build(arch, &options).unwrap());
+        let image = vec![0.1; network.graph().input.numel()];
+        let grids = calibrate(&network, &image, 1).unwrap();
+        let network = network.with_grids(grids).unwrap();
+        for precision in [Precision::F32, Precision::U8] {
+            let model = Model::with_precision(network.clone(), precision).unwrap();
+            let what = format!("{arch} in {precision:?}");
+            assert_allocates_nothing(&model, 1, &what);
+            pool.install(|| assert_allocates_nothing(&model, 2, &what));
+        }
     }
 }
 

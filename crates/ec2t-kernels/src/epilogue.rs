@@ -68,6 +68,16 @@ impl Epilogue {
         self.bias.len()
     }
 
+    /// Scale and bias of each output channel.
+    pub(crate) fn affine(&self) -> impl Iterator<Item = (f32, f32)> {
+        self.scale.iter().copied().zip(self.bias.iter().copied())
+    }
+
+    /// What it ends with.
+    pub(crate) fn function(&self) -> Option<Activation> {
+        self.activation
+    }
+
     /// Multiplies all scales by a factor.
     pub(crate) fn times(self, factor: f32) -> Self {
         Self { scale: self.scale.into_iter().map(|scale| scale * factor).collect(), ..self }

@@ -12,6 +12,7 @@
 //! | [`shape`] | geometry of convolutions and pools |
 //! | [`conv`] | convolutions: ternary ones, which skip zeros and multiply once per output, and dense ones |
 //! | [`linear`] | the same for matrix products |
+//! | [`int`] | ternary convolutions of activations in 8 bits |
 //! | [`epilogue`] | what follows the sums of these: scale, bias, residual, activation |
 //! | [`elementwise`] | activations, sums, products, batch normalisation, in place |
 //! | [`spatial`] | pools and the option-A shortcut |
@@ -28,6 +29,7 @@ pub mod arch;
 pub mod conv;
 pub mod elementwise;
 pub mod epilogue;
+pub mod int;
 pub mod linear;
 pub mod reference;
 pub mod shape;

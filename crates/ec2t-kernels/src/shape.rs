@@ -60,6 +60,23 @@ impl ConvShape {
         self.output[0] * self.output[1]
     }
 
+    /// Whether each output pixel reads the input pixel at its place alone: 1×1, stride 1,
+    /// no padding.
+    pub(crate) fn is_pointwise(&self) -> bool {
+        self.kernel == [1, 1] && self.stride == [1, 1] && self.padding == [0; 4]
+    }
+
+    /// A convolution of single pixels as one of a single row; any other as it is.
+    pub(crate) fn in_one_row(self) -> Self {
+        match self.is_pointwise() {
+            true => {
+                let row = [1, self.output_plane()];
+                ConvShape { input: row, output: row, dilation: [1, 1], ..self }
+            }
+            false => self,
+        }
+    }
+
     /// First of the input channels that `output_channel` reads.
     pub fn first_input(&self, output_channel: usize) -> usize {
         let group = output_channel / (self.out_channels / self.groups);

@@ -23,11 +23,11 @@ pub fn avg_pool(shape: &PoolShape, input: &[f32], output: &mut [f32]) {
 }
 
 /// Reduces the pixels of every window, without padding, to one value.
-fn pool(
+pub(crate) fn pool<T: Copy>(
     shape: &PoolShape,
-    input: &[f32],
-    output: &mut [f32],
-    reduce: impl Fn(&mut dyn Iterator<Item = f32>) -> f32,
+    input: &[T],
+    output: &mut [T],
+    reduce: impl Fn(&mut dyn Iterator<Item = T>) -> T,
 ) {
     let [height, width] = shape.input;
     let [out_height, out_width] = shape.output;
@@ -70,6 +70,17 @@ pub fn global_avg_pool(plane: usize, input: &[f32], output: &mut [f32]) {
 /// # Panics
 /// Where input or output has the wrong length.
 pub fn pad_shortcut(input_size: [usize; 2], stride: usize, input: &[f32], output: &mut [f32]) {
+    pad_shortcut_with(0.0, input_size, stride, input, output);
+}
+
+/// The same for values of any type, among which `zero` stands for 0.
+pub(crate) fn pad_shortcut_with<T: Copy>(
+    zero: T,
+    input_size: [usize; 2],
+    stride: usize,
+    input: &[T],
+    output: &mut [T],
+) {
     let [height, width] = input_size;
     let plane = height.div_ceil(stride) * width.div_ceil(stride);
     assert_eq!(input.len() % (height * width), 0, "whole channels of input");
@@ -78,15 +89,15 @@ pub fn pad_shortcut(input_size: [usize; 2], stride: usize, input: &[f32], output
     let missing = (output.len() / plane).checked_sub(channels).expect("at least as many channels");
     let zeros = missing / 2 * plane;
     let kept = channels * plane;
-    output[..zeros].fill(0.0);
-    output[zeros + kept..].fill(0.0);
+    output[..zeros].fill(zero);
+    output[zeros + kept..].fill(zero);
     let images = input.chunks_exact(height * width);
     for (image, channel) in images.zip(output[zeros..][..kept].chunks_exact_mut(plane)) {
         let rows = image.chunks_exact(width).step_by(stride);
         for (row, values) in rows.zip(channel.chunks_exact_mut(width.div_ceil(stride))) {
             match stride {
                 // The usual case has a loop whose step is known.
-                2 => pick::<2>(row, values),
+                2 => pick::<T, 2>(row, values),
                 _ => row.iter().step_by(stride).zip(values).for_each(|(x, value)| *value = *x),
             }
         }
@@ -94,7 +105,7 @@ pub fn pad_shortcut(input_size: [usize; 2], stride: usize, input: &[f32], output
 }
 
 /// Takes every `STEP`-th pixel of a row.
-fn pick<const STEP: usize>(row: &[f32], values: &mut [f32]) {
+fn pick<T: Copy, const STEP: usize>(row: &[T], values: &mut [T]) {
     let (whole, rest) = row.as_chunks::<STEP>();
     let (first, last) = values.split_at_mut(whole.len());
     for (value, pixels) in first.iter_mut().zip(whole) {

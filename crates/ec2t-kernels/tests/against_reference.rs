@@ -1,6 +1,8 @@
 //! The fast kernels against the definitions, over a table of shapes and over
 //! random ones.
 
+mod shapes;
+
 use ec2t_kernels::arch::Isa;
 use ec2t_kernels::{
     Activation, ConvPart, ConvShape, DenseConv, DenseLinear, Epilogue, TernaryConv, TernaryLinear,
@@ -8,58 +10,10 @@ use ec2t_kernels::{
 };
 use proptest::prelude::*;
 
+use shapes::{Values, shape, shapes};
+
 const W_NEG: f32 = 0.3;
 const W_POS: f32 = 0.7;
-
-/// Repeatable values that look random (Knuth's multiplicative generator).
-struct Values(u64);
-
-impl Values {
-    /// Uniform in −1…1.
-    fn next(&mut self) -> f32 {
-        self.0 = self.0.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
-        (self.0 >> 40) as f32 / (1 << 23) as f32 - 1.0
-    }
-
-    fn floats(&mut self, len: usize) -> Vec<f32> {
-        (0..len).map(|_| self.next()).collect()
-    }
-
-    /// Codes of which about `zeros` are 0, the others both signs alike.
-    fn codes(&mut self, len: usize, zeros: f32) -> Vec<i8> {
-        let code = |v: f32| if v.abs() < zeros { 0 } else { v.signum() as i8 };
-        (0..len).map(|_| code(self.next())).collect()
-    }
-}
-
-/// Shape with the output size that follows from the rest; `None` where no
-/// window fits.
-fn shape(
-    channels: [usize; 2],
-    groups: usize,
-    input: [usize; 2],
-    kernel: [usize; 2],
-    stride: [usize; 2],
-    dilation: [usize; 2],
-    padding: [usize; 4],
-) -> Option<ConvShape> {
-    let output = |axis: usize| {
-        let padded = input[axis] + padding[axis] + padding[axis + 2];
-        let extent = (kernel[axis] - 1) * dilation[axis] + 1;
-        Some(padded.checked_sub(extent)? / stride[axis] + 1)
-    };
-    Some(ConvShape {
-        in_channels: channels[0],
-        out_channels: channels[1],
-        input,
-        kernel,
-        stride,
-        dilation,
-        padding,
-        groups,
-        output: [output(0)?, output(1)?],
-    })
-}
 
 /// What follows the sums of a layer.
 struct Side {
@@ -424,21 +378,6 @@ fn a_kernel_beyond_all_offsets_is_refused() {
     assert_eq!(error.kernel, [300; 2]);
     let codes = TernaryWeights { codes: &[1; 90_000], w_neg: W_NEG, w_pos: W_POS };
     assert!(TernaryConv::new(shape, codes, Epilogue::new(1)).is_err());
-}
-
-prop_compose! {
-    fn shapes()(
-        per_group in prop::array::uniform2(1..4usize),
-        groups in 1..4usize,
-        input in prop::array::uniform2(1..20usize),
-        kernel in prop::array::uniform2(1..6usize),
-        stride in prop::array::uniform2(1..5usize),
-        dilation in prop::array::uniform2(1..4usize),
-        padding in prop::array::uniform4(0..6usize),
-    ) -> Option<ConvShape> {
-        let channels = per_group.map(|n| n * groups);
-        shape(channels, groups, input, kernel, stride, dilation, padding)
-    }
 }
 
 proptest! {

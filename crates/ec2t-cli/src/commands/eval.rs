@@ -12,6 +12,7 @@ use serde::Serialize;
 
 use crate::exit::Usage;
 use crate::output::{grouped, print, print_json, write_json};
+use crate::precision::PrecisionArgs;
 use crate::progress::Progress;
 use crate::run_dir::{RunArgs, RunDir};
 
@@ -26,11 +27,13 @@ pub(crate) struct EvalArgs {
     dataset: Option<String>,
     /// Evaluate the float and the ternary network of this run, and write
     /// eval.json there.
-    #[arg(long, value_name = "DIR", conflicts_with_all = ["model", "dataset"])]
+    #[arg(long, value_name = "DIR", conflicts_with_all = ["model", "dataset", "precision"])]
     run_dir: Option<PathBuf>,
     /// Folder that holds the dataset's own folder.
     #[arg(long, value_name = "DIR")]
     data_dir: Option<PathBuf>,
+    #[command(flatten)]
+    precision: PrecisionArgs,
     /// Print the result as JSON.
     #[arg(long)]
     json: bool,
@@ -89,7 +92,7 @@ impl EvalArgs {
             let run = RunArgs { run_dir, data_dir: self.data_dir }.open()?;
             return evaluate_run(&run, self.json);
         };
-        let model = Model::load(path)?;
+        let model = Model::load_with(path, self.precision.into())?;
         let shape = model.input_shape();
         let options = LoadOptions {
             data_dir: self.data_dir.clone(),
@@ -133,7 +136,7 @@ fn describe(accuracy: &Accuracy) -> String {
 }
 
 /// Whether the model is for such images and so many classes.
-fn check_fit(model: &Model, data: &Dataset) -> Result<(), Usage> {
+pub(super) fn check_fit(model: &Model, data: &Dataset) -> Result<(), Usage> {
     let (name, [channels, height, width]) = (data.name(), data.shape());
     let (shape, found) = (model.input_shape(), Shape::new(channels, height, width));
     if shape != found {

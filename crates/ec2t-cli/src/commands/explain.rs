@@ -10,6 +10,7 @@ use ec2t_infer::{ExplainedStep, ExplainedWeights, Explanation, explain};
 use serde::Serialize;
 
 use crate::output::{grouped, print, print_json};
+use crate::precision::PrecisionArgs;
 
 /// Show how a model file is run, step by step, and time each step.
 ///
@@ -25,6 +26,8 @@ pub(crate) struct ExplainArgs {
     #[arg(long, value_name = "N", default_value_t = 20)]
     #[arg(value_parser = clap::value_parser!(u32).range(1..))]
     runs: u32,
+    #[command(flatten)]
+    precision: PrecisionArgs,
     /// Print the table as JSON.
     #[arg(long)]
     json: bool,
@@ -85,7 +88,7 @@ impl ExplainArgs {
     pub(crate) fn run(self) -> Result<()> {
         let explain = || -> Result<Explanation> {
             let network = ec2t_format::read(&std::fs::read(&self.model)?)?;
-            Ok(explain(&network, self.runs as usize)?)
+            Ok(explain(&network, self.precision.into(), self.runs as usize)?)
         };
         let explanation = explain().with_context(|| self.model.display().to_string())?;
         let dense = Some(explanation.dense_seconds());

@@ -1,5 +1,6 @@
 //! The commands, one file each.
 
+mod calibrate;
 pub(crate) mod data;
 mod eval;
 mod explain;
@@ -42,6 +43,8 @@ pub(crate) enum Command {
     Sweep(sweep::SweepArgs),
     /// Turn a PyTorch or safetensors checkpoint into a model file.
     Import(import::ImportArgs),
+    /// Prepare a model file for activations of 8 bits: for --precision u8.
+    Calibrate(calibrate::CalibrateArgs),
     /// Measure the accuracy of a model file.
     Eval(eval::EvalArgs),
     /// Classify pictures.
@@ -69,6 +72,7 @@ impl Command {
             Command::Export(args) => args.run(),
             Command::Sweep(args) => args.run(),
             Command::Import(args) => args.run(),
+            Command::Calibrate(args) => args.run(),
             Command::Eval(args) => args.run(),
             Command::Run(args) => args.run(),
             Command::Inspect(args) => args.run(),

@@ -12,6 +12,7 @@ use serde::Serialize;
 
 use crate::exit::Usage;
 use crate::output::{print, print_json};
+use crate::precision::PrecisionArgs;
 
 /// Classify pictures.
 #[derive(Args)]
@@ -25,6 +26,8 @@ pub(crate) struct RunArgs {
     /// How many classes to show.
     #[arg(long, default_value_t = 5, value_name = "K")]
     top: usize,
+    #[command(flatten)]
+    precision: PrecisionArgs,
     /// Print the result as JSON.
     #[arg(long)]
     json: bool,
@@ -49,7 +52,7 @@ struct Guess {
 
 impl RunArgs {
     pub(crate) fn run(self) -> Result<()> {
-        let model = Model::load(&self.model)?;
+        let model = Model::load_with(&self.model, self.precision.into())?;
         let answers: Result<Vec<Answer>> =
             self.images.iter().map(|image| answer(&model, image, self.top)).collect();
         let answers = answers?;

@@ -1,4 +1,4 @@
-//! A whole file whose parts are known by name: graph, tensors, metadata.
+//! A whole file whose parts are known by name: graph, tensors, metadata, grids.
 
 use alloc::collections::BTreeMap;
 use alloc::string::String;
@@ -9,9 +9,10 @@ use super::error::FormatError;
 use super::header::{Header, Version};
 use super::tensor::TensorEntry;
 use super::toc::{self, Entry, SectionKind, TensorEncoding};
-use super::{arrange, graph, metadata};
+use super::{arrange, graph, grids, metadata};
 use crate::codec::{CodecId, Effort};
 use crate::graph::Graph;
+use crate::grid::Grid;
 
 /// Name of a section of an unknown kind.
 const SKIPPED: &str = "skipped";
@@ -26,6 +27,7 @@ pub(super) struct Contents<'a> {
     /// Every tensor that the graph needs, in its order; not yet decoded.
     pub(super) tensors: Vec<TensorEntry<'a>>,
     pub(super) metadata: BTreeMap<String, String>,
+    pub(super) grids: BTreeMap<String, Grid>,
 }
 
 impl<'a> Contents<'a> {
@@ -46,6 +48,10 @@ impl<'a> Contents<'a> {
         let SectionKind::Graph(_) = graph_entry.kind else {
             return Err(graph_entry.misplaced(graph::SECTION));
         };
+        let (grids_entry, rest) = match rest.split_last() {
+            Some((last, rest)) if last.kind == SectionKind::Grids => (Some(last), rest),
+            _ => (None, rest),
+        };
         let (metadata_entry, tensors) =
             rest.split_last().ok_or(FormatError::MissingSection { expected: metadata::SECTION })?;
         let SectionKind::Metadata = metadata_entry.kind else {
@@ -53,12 +59,17 @@ impl<'a> Contents<'a> {
         };
 
         let graph = graph::decode(graph_entry, budget)?;
+        let grids = match grids_entry {
+            Some(entry) => grids::decode(entry, &graph, budget)?,
+            None => BTreeMap::new(),
+        };
         Ok(Self {
             version: header.version,
             toc_len: header.toc.len(),
             tensors: arrange::find(&graph, tensors, budget)?,
             graph,
             metadata: metadata::decode(metadata_entry, budget)?,
+            grids,
             sections,
         })
     }
@@ -84,6 +95,7 @@ impl<'a> Contents<'a> {
                 SectionKind::Graph(_) => graph::SECTION,
                 SectionKind::Dense(storage) => storage.name(),
                 SectionKind::Metadata => metadata::SECTION,
+                SectionKind::Grids => grids::SECTION,
                 SectionKind::Skipped { .. } => SKIPPED,
                 // Sections of tensors are in the order of the tensors.
                 SectionKind::Tensor(_) => tensors

@@ -13,7 +13,7 @@ use crate::tensor::TensorError;
 /// Where in a file a fault is.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Place {
-    /// `header`, `toc`, `graph`, `f32`, `f16`, `metadata`, or the name of a tensor.
+    /// `header`, `toc`, `graph`, `f32`, `f16`, `metadata`, `grids`, or the name of a tensor.
     pub section: String,
     /// Position in bytes from the start of the file.
     pub offset: usize,
@@ -136,7 +136,7 @@ pub enum FormatError {
         /// Version of the file.
         version: Version,
     },
-    /// The sections are not graph, tensors, metadata.
+    /// The sections are not graph, tensors, metadata, grids.
     #[error("{place}: expected {expected}, found section kind {found}")]
     SectionOrder {
         /// The section.
@@ -238,6 +238,30 @@ pub enum FormatError {
         /// The key.
         key: String,
     },
+    /// There is a section for grids, but there are none.
+    #[error("{place}: a section of grids without any")]
+    NoGrids {
+        /// Where their number is.
+        place: Place,
+    },
+    /// Layers of grids are not in ascending order, or one appears twice.
+    #[error("{place}: the grid of layer {position} is not in ascending order")]
+    GridOrder {
+        /// Where the position is.
+        place: Place,
+        /// Position of the layer.
+        position: usize,
+    },
+    /// A grid whose numbers have no distance.
+    #[error("{place}: the grid of `{layer}` has scale {scale}, expected a finite one above zero")]
+    GridScale {
+        /// Where the scale is.
+        place: Place,
+        /// Name of the layer.
+        layer: String,
+        /// The scale.
+        scale: f32,
+    },
     /// A dense tensor has more or fewer bytes than its shape needs.
     #[error("{place}: {expected} bytes of values expected, found {found}")]
     TensorLength {
@@ -333,6 +357,9 @@ impl FormatError {
             | E::SharedName { place, .. }
             | E::Edge { place, .. }
             | E::KeyOrder { place, .. }
+            | E::NoGrids { place }
+            | E::GridOrder { place, .. }
+            | E::GridScale { place, .. }
             | E::TensorLength { place, .. }
             | E::Codec { place, .. }
             | E::Tensor { place, .. }

@@ -42,7 +42,7 @@ pub struct Section {
     /// What it holds, and how.
     pub kind: SectionKind,
     /// Name of the tensor; `graph`, `f32` or `f16` for the values of all dense
-    /// tensors, `metadata`, or `skipped`.
+    /// tensors, `metadata`, `grids`, or `skipped`.
     pub name: String,
     /// Position in the file.
     pub offset: usize,

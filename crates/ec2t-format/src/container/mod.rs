@@ -1,7 +1,7 @@
 //! The `.ec2t` file: a header, a table of contents, and sections.
 //!
 //! ```text
-//! header │ table of contents │ graph │ dense tensors │ ternary tensor … │ metadata
+//! header │ table of contents │ graph │ dense tensors │ ternary tensor … │ metadata │ grids
 //! ```
 //!
 //! The layout is written down field by field in `docs/format.md`. Three rules
@@ -31,6 +31,7 @@ mod contents;
 mod cursor;
 mod error;
 mod graph;
+mod grids;
 mod header;
 mod layout;
 mod metadata;

@@ -44,7 +44,7 @@ pub fn read_with(file: &[u8], limits: &Limits) -> Result<Network, FormatError> {
         let values = tensor.decode(&mut budget)?;
         tensors.insert(tensor.param.name, values);
     }
-    let mut network = Network::new(contents.graph, tensors)?;
+    let mut network = Network::new(contents.graph, tensors)?.with_grids(contents.grids)?;
     network.metadata = contents.metadata;
     Ok(network)
 }

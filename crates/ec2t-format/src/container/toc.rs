@@ -38,6 +38,8 @@ pub enum SectionKind {
     Dense(Storage),
     /// Keys and values.
     Metadata,
+    /// What activations of 8 bits stand for; a reader may skip it.
+    Grids,
     /// A section that this reader does not know and need not know.
     Skipped {
         /// Number of the kind, 128 or more.
@@ -85,6 +87,7 @@ impl SectionKind {
             SectionKind::Tensor(TensorEncoding::Ternary(codec)) => (3, codec.number()),
             SectionKind::Metadata => (4, 0),
             SectionKind::Dense(storage) => (5, storage_number(storage)),
+            SectionKind::Grids => (OPTIONAL, 0),
             SectionKind::Skipped { kind, encoding } => (kind, encoding),
         }
     }
@@ -107,6 +110,7 @@ impl SectionKind {
             }
             (4, 0) => Some(SectionKind::Metadata),
             (5, number) if !version.is_plain() => storage_of(number).map(SectionKind::Dense),
+            (OPTIONAL, 0) if !version.is_plain() => Some(SectionKind::Grids),
             (1 | 4, _) => None,
             (OPTIONAL.., _) => Some(SectionKind::Skipped { kind, encoding }),
             _ => return Err(FormatError::SectionKind { place, kind, version }),

@@ -4,7 +4,7 @@ use alloc::vec::Vec;
 
 use super::header::{self, Header};
 use super::toc::{self, GraphEncoding, SectionKind};
-use super::{align, arrange, graph, metadata};
+use super::{align, arrange, graph, grids, metadata};
 use crate::codec::Effort;
 use crate::network::Network;
 
@@ -39,6 +39,7 @@ pub fn write_with(network: &Network, effort: Effort) -> Vec<u8> {
     let mut sections = Vec::from([(SectionKind::Graph(GraphEncoding::Packed), graph)]);
     sections.extend(arrange::sections(network, effort));
     sections.push((SectionKind::Metadata, metadata::encode(&network.metadata)));
+    sections.extend(grids::encode(network).map(|bytes| (SectionKind::Grids, bytes)));
 
     // Zeros that move change checksums, and no lengths.
     let toc_len = toc::write(&sections).len();

@@ -3,6 +3,7 @@
 mod allocator;
 mod edits;
 mod golden;
+mod grids;
 mod hostile;
 mod malformed;
 mod networks;

@@ -15,7 +15,8 @@ use std::sync::LazyLock;
 use ec2t_format::codec::{CodecId, Effort, Kernels};
 use ec2t_format::graph::{Conv2d, GraphBuilder, Padding, ParamKind, Shape};
 use ec2t_format::{
-    Network, Op, Storage, Tensor, TensorEncoding, TernaryTensor, layout, read, write, write_with,
+    Grid, Network, Op, Storage, Tensor, TensorEncoding, TernaryTensor, layout, read, write,
+    write_with,
 };
 
 use crate::networks::{Random, every_feature, layer_per_codec, tiny};
@@ -241,6 +242,34 @@ fn damaged_codes_are_taken_alike_in_python() {
         assert!(read(file).is_err(), "{name}");
     }
     assert_alike("codes", &files);
+}
+
+#[test]
+fn grids_are_read_and_refused_alike_in_python() {
+    let network = tiny();
+    let grids = network.graph().nodes.iter().map(|node| node.name.clone());
+    let grids = grids.zip([0.5, 1e-45].map(|scale| Grid { scale, zero: 9 }));
+    let grids: BTreeMap<String, Grid> = grids.collect();
+    let mut files = Files::new();
+    let mut change = |name: &str, change: &dyn Fn(&mut Piece)| {
+        let mut pieces = Pieces::of(&write(&tiny().with_grids(grids.clone()).unwrap()));
+        change(pieces.sections.last_mut().unwrap());
+        files.push((name.into(), pieces.file()));
+    };
+    change("whole", &|_| ());
+    change("encoding", &|piece| piece.encoding = 7);
+    change("none", &|piece| piece.bytes = vec![0]);
+    change("layer", &|piece| piece.bytes[1] = 50);
+    change("order", &|piece| piece.bytes[7] = 0);
+    change("negative", &|piece| piece.bytes[5] |= 0x80);
+    change("zero", &|piece| piece.bytes[2..6].fill(0));
+    change("infinite", &|piece| piece.bytes[2..6].copy_from_slice(&f32::INFINITY.to_le_bytes()));
+    change("long", &|piece| piece.bytes.push(0));
+    change("short", &|piece| piece.bytes.truncate(piece.bytes.len() - 1));
+    for (name, file) in &files {
+        assert_eq!(read(file).is_ok(), ["whole", "encoding"].contains(&name.as_str()), "{name}");
+    }
+    assert_alike("grids", &files);
 }
 
 #[test]

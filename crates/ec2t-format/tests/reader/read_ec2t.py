@@ -165,6 +165,21 @@ def read_metadata(c: Cursor) -> dict[str, str]:
     return metadata
 
 
+def read_grids(c: Cursor, graph: Graph) -> dict[str, tuple[float, int]]:
+    grids: dict[str, tuple[float, int]] = {}
+    count, last = c.varint(), -1
+    c.insist(0 < count <= len(graph.layers), "a number of grids that can't be", 0)
+    for _ in range(count):
+        start, layer = c.at, c.varint()
+        c.insist(last < layer < len(graph.layers), "layers that do not ascend", start)
+        start, word = c.at, c.u32()
+        c.insist(0 < word < STORAGES[0].exponent, "a scale that is no distance", start)
+        scale = float(np.array([word], "<u4").view("<f4")[0])
+        grids[graph.layers[layer].name], last = (scale, c.byte()), layer
+    c.end()
+    return grids
+
+
 # The whole
 
 
@@ -174,9 +189,10 @@ class Network:
     graph: Graph
     tensors: dict[str, Tensor]
     metadata: dict[str, str]
+    grids: dict[str, tuple[float, int]]
 
 
-GRAPH, DENSE, TERNARY, METADATA, SHARED = 1, 2, 3, 4, 5
+GRAPH, DENSE, TERNARY, METADATA, SHARED, GRIDS = 1, 2, 3, 4, 5, 128
 
 
 def check_kinds(sections: list[Section], minor: int) -> list[Section]:
@@ -184,7 +200,13 @@ def check_kinds(sections: list[Section], minor: int) -> list[Section]:
     codecs = {codec for codec in ternary.CODECS if codec != 5 or minor >= 2}
     encodings = {GRAPH: {min(minor, 1)}, TERNARY: codecs, METADATA: {0}}
     encodings[SHARED if minor else DENSE] = {0, 1}
-    known = [section for section in sections if section.kind < 128]
+    if minor:
+        encodings[GRIDS] = {0}
+    known = [
+        section
+        for section in sections
+        if section.kind < 128 or section.encoding in encodings.get(section.kind, set())
+    ]
     for section in known:
         cursor, kind, encoding = section.cursor, section.kind, section.encoding
         cursor.insist(kind in encodings, f"unknown kind {kind}")
@@ -224,8 +246,13 @@ def read(file: bytes) -> Network:
     expect(section, (METADATA,), "metadata")
     metadata = read_metadata(section.cursor)
     section = following()
+    grids = {}
+    if section.kind == GRIDS:
+        grids = read_grids(section.cursor, graph)
+        section = following()
     section.cursor.insist(section is end, "a section behind the metadata")
-    return Network(minor, graph, {name: tensors.found[name] for name in tensors.shapes}, metadata)
+    found = {name: tensors.found[name] for name in tensors.shapes}
+    return Network(minor, graph, found, metadata, grids)
 
 
 # The program
@@ -245,7 +272,8 @@ def as_json(network: Network) -> str:
         ]
     }
     tensors = [summary(name, tensor) for name, tensor in network.tensors.items()]
-    return json.dumps({"graph": graph, "tensors": tensors, "metadata": network.metadata})
+    rest = {"metadata": network.metadata, "grids": network.grids}
+    return json.dumps({"graph": graph, "tensors": tensors} | rest)
 
 
 def show(network: Network, options: argparse.Namespace) -> None:

@@ -11,8 +11,9 @@
 //! | `calibrate resnet20-64 1` | writes images to choose ranges of integers from | `{"images":256}` |
 //! | `time resnet20-64 1` | runs it for about a quarter of a second | `{"milliseconds":0.31}`, the median |
 //!
-//! A network that can't be had here is answered with `{"skipped":REASON}`. Threads
-//! are rayon's; `RAYON_NUM_THREADS` sets their number.
+//! A network whose name is followed by `-u8` runs on bytes, whose grids are found from the
+//! images that others choose ranges from. One that can't be had here is answered with
+//! `{"skipped":REASON}`. Threads are rayon's; `RAYON_NUM_THREADS` sets their number.
 #![expect(clippy::print_stdout, reason = "a program's output")]
 
 mod images;
@@ -26,6 +27,7 @@ use std::path::Path;
 
 use serde_json::{Value, json};
 
+use ec2t_infer::Precision;
 use networks::Found;
 use work::Work;
 
@@ -48,7 +50,7 @@ fn main() -> Result<(), Box<dyn Error>> {
                 continue;
             }
         };
-        let work = Work::new(*network, 1)?;
+        let work = Work::new(*network, Precision::F32, 1)?;
         work.round()?;
         let mut rounds = (0..ROUNDS).map(|_| work.round()).collect::<Result<Vec<_>, _>>()?;
         rounds.sort_by(f64::total_cmp);
@@ -90,8 +92,12 @@ fn serve_from(folder: &Path) -> Result<(), Box<dyn Error>> {
 /// The work of a network and a number of images, or why there is none.
 fn make(subject: &str) -> Result<Result<Work, String>, Box<dyn Error>> {
     let (name, images) = subject.split_once(' ').ok_or("a request has three words")?;
-    Ok(match networks::find(name)? {
-        Found::Network(network) => Ok(Work::new(*network, images.parse()?)?),
+    let (network, precision) = match name.strip_suffix("-u8") {
+        Some(network) => (network, Precision::U8),
+        None => (name, Precision::F32),
+    };
+    Ok(match networks::find(network)? {
+        Found::Network(network) => Ok(Work::new(*network, precision, images.parse()?)?),
         Found::Skipped(reason) => Err(reason),
     })
 }

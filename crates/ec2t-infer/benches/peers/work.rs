@@ -15,7 +15,7 @@ use std::path::Path;
 use std::time::{Duration, Instant};
 
 use ec2t_format::{DenseTensor, Network, fold_batch_norm};
-use ec2t_infer::{Model, RunError};
+use ec2t_infer::{Model, Precision, RunError, calibrate};
 use serde_json::{Value, json};
 
 use super::images::Source;
@@ -38,9 +38,19 @@ pub(super) struct Work {
 }
 
 impl Work {
-    pub(super) fn new(network: Network, batch: usize) -> Result<Self, Box<dyn Error>> {
-        let model = Model::new(network.clone())?;
+    pub(super) fn new(
+        mut network: Network,
+        precision: Precision,
+        batch: usize,
+    ) -> Result<Self, Box<dyn Error>> {
+        let mut model = Model::new(network.clone())?;
         let source = Source::of(&model);
+        if precision == Precision::U8 {
+            let images = source.calibration(&model, CALIBRATION)?;
+            let grids = calibrate(&network, &images, CALIBRATION)?;
+            network = network.with_grids(grids)?;
+            model = Model::with_precision(network.clone(), precision)?;
+        }
         let input = source.input(&model, batch)?;
         Ok(Self { network, model, batch, source, input })
     }

@@ -2,7 +2,7 @@
 
 use ec2t_format::Tensor;
 use ec2t_format::graph::Shape;
-use ec2t_infer::{ExplainedStep, ExplainedWeights, Explanation, Model, explain};
+use ec2t_infer::{ExplainedStep, ExplainedWeights, Explanation, Model, Precision, explain};
 
 use super::common::{all, network, resnet};
 
@@ -13,7 +13,7 @@ fn step<'e>(explanation: &'e Explanation, name: &str) -> &'e ExplainedStep {
 #[test]
 fn steps_are_those_of_a_profile() {
     for network in all() {
-        let explanation = explain(&network, 2).unwrap();
+        let explanation = explain(&network, Precision::F32, 2).unwrap();
         let model = Model::new(network).unwrap();
         let profile = model.profile(&vec![0.0; model.input_len()], 1).unwrap();
         let explained = explanation.steps.iter().map(|s| (&s.name, s.op, &s.kernel));
@@ -23,7 +23,7 @@ fn steps_are_those_of_a_profile() {
 
 #[test]
 fn the_costs_of_a_layer_by_hand() {
-    let explanation = explain(&network(resnet()), 3).unwrap();
+    let explanation = explain(&network(resnet()), Precision::F32, 3).unwrap();
     let stem = step(&explanation, "stem");
     assert_eq!((stem.input, stem.output), (Shape::new(3, 9, 9), Shape::new(4, 9, 9)));
     let weights = stem.weights.unwrap();
@@ -42,7 +42,7 @@ fn the_costs_of_a_layer_by_hand() {
 #[test]
 fn ternary_layers_are_measured_beside_dense_ones() {
     for network in all() {
-        let explanation = explain(&network, 3).unwrap();
+        let explanation = explain(&network, Precision::F32, 3).unwrap();
         let mut total = ExplainedWeights::default();
         for step in &explanation.steps {
             assert!(step.seconds >= 0.0 && step.seconds.is_finite());

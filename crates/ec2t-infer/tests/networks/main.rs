@@ -4,5 +4,6 @@
 mod common;
 mod engine;
 mod explained;
+mod integers;
 mod not_finite;
 mod random;

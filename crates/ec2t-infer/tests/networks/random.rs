@@ -1,6 +1,7 @@
 //! Random graphs: whatever is fused, folded and done in place, the engine
 //! computes what the interpreter does.
 
+use ec2t_format::Graph;
 use ec2t_format::graph::{Activation, Conv2d, GraphBuilder, NodeId, Op, Padding, Pool2d, Shape};
 use ec2t_infer::Model;
 use proptest::prelude::*;
@@ -58,6 +59,15 @@ fn choices() -> impl Strategy<Value = Vec<Choice>> {
     ];
     let back = prop_oneof![4 => Just(0usize), 2 => Just(1), 1 => 2..5usize];
     prop::collection::vec((layer, [back.clone(), back]), 1..24)
+}
+
+/// Graphs with any such layers.
+pub(crate) fn graphs() -> impl Strategy<Value = Graph> {
+    choices().prop_map(|choices| {
+        let mut growth = Growth::new();
+        choices.into_iter().for_each(|choice| growth.add(choice));
+        growth.graph.finish().unwrap()
+    })
 }
 
 /// The graph with these layers; one that does not fit becomes a rectifier.
@@ -141,10 +151,8 @@ fn depthwise(channels: usize) -> Op {
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(500))]
     #[test]
-    fn random_graphs(choices in choices(), seed: u64) {
-        let mut growth = Growth::new();
-        choices.into_iter().for_each(|choice| growth.add(choice));
-        let network = network(growth.graph.finish().unwrap());
+    fn random_graphs(graph in graphs(), seed: u64) {
+        let network = network(graph);
         let image = Values(seed).floats(network.graph().input.numel());
         let expected = interpret_all(&network, &image);
         // Errors follow the largest value on the way, not that of the output.

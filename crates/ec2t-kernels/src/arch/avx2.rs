@@ -29,6 +29,12 @@ impl Avx2 {
 
 const LANES: usize = 8;
 
+/// Lanes of whole numbers.
+const WORDS: usize = 2 * LANES;
+
+/// Bytes of a vector.
+const BYTES: usize = 4 * LANES;
+
 /// Calls intrinsics that touch registers only.
 macro_rules! registers {
     ($call:expr) => {{
@@ -57,6 +63,16 @@ impl Avx2 {
     }
 }
 
+impl Avx2 {
+    /// Values rounded to whole numbers from 0 to 255, in the lanes that
+    /// [`to_floats`](Simd::to_floats) has them from.
+    #[inline(always)]
+    fn to_words(self, [low, high]: [__m256; 2]) -> __m256i {
+        let (low, high) = registers!((_mm256_cvtps_epi32(low), _mm256_cvtps_epi32(high)));
+        registers!(_mm256_min_epu16(_mm256_packus_epi32(low, high), self.splat_u16(255)))
+    }
+}
+
 impl Sealed for Avx2 {}
 
 impl Simd for Avx2 {
@@ -64,6 +80,7 @@ impl Simd for Avx2 {
     const REGISTERS: usize = 16;
 
     type F32 = __m256;
+    type U16 = __m256i;
     type Mask = __m256;
 
     fn name(self) -> &'static str {
@@ -263,5 +280,77 @@ impl Simd for Avx2 {
         let four = registers!(_mm_max_ps(low, high));
         let two = registers!(_mm_max_ps(four, _mm_movehl_ps(four, four)));
         registers!(_mm_cvtss_f32(_mm_max_ss(two, _mm_movehdup_ps(two))))
+    }
+
+    #[inline(always)]
+    fn splat_u16(self, value: u16) -> __m256i {
+        registers!(_mm256_set1_epi16(value as i16))
+    }
+
+    #[inline(always)]
+    fn load_u16(self, from: &[u16]) -> __m256i {
+        let from: &[u16; WORDS] = from.first_chunk().expect("a whole vector");
+        // SAFETY: the reference spans WORDS numbers; the token proves AVX2.
+        unsafe { _mm256_loadu_si256(from.as_ptr().cast()) }
+    }
+
+    #[inline(always)]
+    fn store_u16(self, v: __m256i, to: &mut [u16]) {
+        let to: &mut [u16; WORDS] = to.first_chunk_mut().expect("place for a whole vector");
+        // SAFETY: the reference spans WORDS numbers; the token proves AVX2.
+        unsafe { _mm256_storeu_si256(to.as_mut_ptr().cast(), v) }
+    }
+
+    #[inline(always)]
+    fn add_u16(self, a: __m256i, b: __m256i) -> __m256i {
+        registers!(_mm256_add_epi16(a, b))
+    }
+
+    #[inline(always)]
+    fn load_pairs(self, from: &[u8]) -> __m256i {
+        let from: &[u8; BYTES] = from.first_chunk().expect("a whole vector");
+        // SAFETY: the reference spans BYTES bytes; the token proves AVX2.
+        unsafe { _mm256_loadu_si256(from.as_ptr().cast()) }
+    }
+
+    #[inline(always)]
+    fn odd_bytes(self, pairs: __m256i) -> __m256i {
+        registers!(_mm256_srli_epi16::<8>(pairs))
+    }
+
+    #[inline(always)]
+    fn even_bytes(self, pairs: __m256i, odd: __m256i) -> __m256i {
+        registers!(_mm256_sub_epi16(pairs, _mm256_slli_epi16::<8>(odd)))
+    }
+
+    #[inline(always)]
+    fn store_even(self, pairs: __m256i, to: &mut [u8]) {
+        let even = registers!(_mm256_and_si256(pairs, self.splat_u16(255)));
+        let (low, high) =
+            registers!((_mm256_castsi256_si128(even), _mm256_extracti128_si256::<1>(even)));
+        let mut bytes = [0; WORDS];
+        // SAFETY: the array spans WORDS bytes; SSE2 is part of x86-64.
+        unsafe { _mm_storeu_si128(bytes.as_mut_ptr().cast(), _mm_packus_epi16(low, high)) };
+        let count = to.len().min(WORDS);
+        to[..count].copy_from_slice(&bytes[..count]);
+    }
+
+    #[inline(always)]
+    fn to_floats(self, v: __m256i) -> [__m256; 2] {
+        let zero = registers!(_mm256_setzero_si256());
+        // Of each half of 128 bits.
+        [
+            registers!(_mm256_cvtepi32_ps(_mm256_unpacklo_epi16(v, zero))),
+            registers!(_mm256_cvtepi32_ps(_mm256_unpackhi_epi16(v, zero))),
+        ]
+    }
+
+    #[inline(always)]
+    fn store_pairs(self, even: [__m256; 2], odd: [__m256; 2], to: &mut [u8]) {
+        let to: &mut [u8; BYTES] = to.first_chunk_mut().expect("place for a whole vector");
+        let (even, odd) = (self.to_words(even), self.to_words(odd));
+        let bytes = registers!(_mm256_or_si256(even, _mm256_slli_epi16::<8>(odd)));
+        // SAFETY: the reference spans BYTES bytes; the token proves AVX2.
+        unsafe { _mm256_storeu_si256(to.as_mut_ptr().cast(), bytes) }
     }
 }

@@ -33,6 +33,12 @@ impl Avx512 {
 
 const LANES: usize = 16;
 
+/// Lanes of whole numbers.
+const WORDS: usize = 2 * LANES;
+
+/// Bytes of a vector.
+const BYTES: usize = 4 * LANES;
+
 /// Calls intrinsics that touch registers only.
 macro_rules! registers {
     ($call:expr) => {{
@@ -47,6 +53,16 @@ fn first_lanes(count: usize) -> __mmask16 {
     ((1u32 << count.min(LANES)) - 1) as __mmask16
 }
 
+impl Avx512 {
+    /// Values rounded to whole numbers from 0 to 255, in the lanes that
+    /// [`to_floats`](Simd::to_floats) has them from.
+    #[inline(always)]
+    fn to_words(self, [low, high]: [__m512; 2]) -> __m512i {
+        let (low, high) = registers!((_mm512_cvtps_epi32(low), _mm512_cvtps_epi32(high)));
+        registers!(_mm512_min_epu16(_mm512_packus_epi32(low, high), self.splat_u16(255)))
+    }
+}
+
 impl Sealed for Avx512 {}
 
 impl Simd for Avx512 {
@@ -54,6 +70,7 @@ impl Simd for Avx512 {
     const REGISTERS: usize = 32;
 
     type F32 = __m512;
+    type U16 = __m512i;
     type Mask = __mmask16;
 
     fn name(self) -> &'static str {
@@ -222,5 +239,74 @@ impl Simd for Avx512 {
     #[inline(always)]
     fn max_lane(self, v: __m512) -> f32 {
         registers!(_mm512_reduce_max_ps(v))
+    }
+
+    #[inline(always)]
+    fn splat_u16(self, value: u16) -> __m512i {
+        registers!(_mm512_set1_epi16(value as i16))
+    }
+
+    #[inline(always)]
+    fn load_u16(self, from: &[u16]) -> __m512i {
+        let from: &[u16; WORDS] = from.first_chunk().expect("a whole vector");
+        // SAFETY: the reference spans WORDS numbers; the token proves AVX-512 F.
+        unsafe { _mm512_loadu_si512(from.as_ptr().cast()) }
+    }
+
+    #[inline(always)]
+    fn store_u16(self, v: __m512i, to: &mut [u16]) {
+        let to: &mut [u16; WORDS] = to.first_chunk_mut().expect("place for a whole vector");
+        // SAFETY: the reference spans WORDS numbers; the token proves AVX-512 F.
+        unsafe { _mm512_storeu_si512(to.as_mut_ptr().cast(), v) }
+    }
+
+    #[inline(always)]
+    fn add_u16(self, a: __m512i, b: __m512i) -> __m512i {
+        registers!(_mm512_add_epi16(a, b))
+    }
+
+    #[inline(always)]
+    fn load_pairs(self, from: &[u8]) -> __m512i {
+        let from: &[u8; BYTES] = from.first_chunk().expect("a whole vector");
+        // SAFETY: the reference spans BYTES bytes; the token proves AVX-512 F.
+        unsafe { _mm512_loadu_si512(from.as_ptr().cast()) }
+    }
+
+    #[inline(always)]
+    fn odd_bytes(self, pairs: __m512i) -> __m512i {
+        registers!(_mm512_srli_epi16::<8>(pairs))
+    }
+
+    #[inline(always)]
+    fn even_bytes(self, pairs: __m512i, odd: __m512i) -> __m512i {
+        registers!(_mm512_sub_epi16(pairs, _mm512_slli_epi16::<8>(odd)))
+    }
+
+    #[inline(always)]
+    fn store_even(self, pairs: __m512i, to: &mut [u8]) {
+        let lanes = ((1_u64 << to.len().min(WORDS)) - 1) as __mmask32;
+        let bytes = registers!(_mm512_cvtepi16_epi8(pairs));
+        // SAFETY: only bytes below the slice's length are written; the token proves AVX-512 BW
+        // and VL.
+        unsafe { _mm256_mask_storeu_epi8(to.as_mut_ptr().cast(), lanes, bytes) }
+    }
+
+    #[inline(always)]
+    fn to_floats(self, v: __m512i) -> [__m512; 2] {
+        let zero = registers!(_mm512_setzero_si512());
+        // Of each quarter of 128 bits.
+        [
+            registers!(_mm512_cvtepi32_ps(_mm512_unpacklo_epi16(v, zero))),
+            registers!(_mm512_cvtepi32_ps(_mm512_unpackhi_epi16(v, zero))),
+        ]
+    }
+
+    #[inline(always)]
+    fn store_pairs(self, even: [__m512; 2], odd: [__m512; 2], to: &mut [u8]) {
+        let to: &mut [u8; BYTES] = to.first_chunk_mut().expect("place for a whole vector");
+        let (even, odd) = (self.to_words(even), self.to_words(odd));
+        let bytes = registers!(_mm512_or_si512(even, _mm512_slli_epi16::<8>(odd)));
+        // SAFETY: the reference spans BYTES bytes; the token proves AVX-512 F.
+        unsafe { _mm512_storeu_si512(to.as_mut_ptr().cast(), bytes) }
     }
 }

@@ -4,7 +4,7 @@
 //!
 //! 1. a token type for each instruction set ([`Portable`], `Avx2`, `Avx512`,
 //!    `Neon`, `Simd128`): to hold one is the proof that the CPU has the instructions;
-//! 2. the trait [`Simd`]: safe operations on vectors of `f32`, by means of a token;
+//! 2. the trait [`Simd`]: safe operations on vectors of `f32` and `u16`, by means of a token;
 //! 3. [`dispatch`]: picks the best token once, and runs an [`Operation`], generic
 //!    over [`Simd`], inside a function compiled for that instruction set.
 //!
@@ -194,6 +194,19 @@ impl Isa {
             Isa::Neon(_) => Neon::LANES,
             #[cfg(all(target_arch = "wasm32", target_feature = "simd128"))]
             Isa::Simd128(_) => Simd128::LANES,
+        }
+    }
+
+    /// Vector registers that the instruction set names.
+    pub fn registers(self) -> usize {
+        match self {
+            Isa::Portable(_) => Portable::REGISTERS,
+            #[cfg(target_arch = "x86_64")]
+            Isa::Avx2(_) => Avx2::REGISTERS,
+            #[cfg(target_arch = "x86_64")]
+            Isa::Avx512(_) => Avx512::REGISTERS,
+            #[cfg(target_arch = "aarch64")]
+            Isa::Neon(_) => Neon::REGISTERS,
         }
     }
 

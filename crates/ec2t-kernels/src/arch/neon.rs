@@ -28,6 +28,12 @@ impl Neon {
 
 const LANES: usize = 4;
 
+/// Lanes of whole numbers.
+const WORDS: usize = 2 * LANES;
+
+/// Bytes of a vector.
+const BYTES: usize = 4 * LANES;
+
 /// Calls intrinsics that touch registers only.
 macro_rules! registers {
     ($call:expr) => {{
@@ -46,6 +52,17 @@ impl Neon {
     }
 }
 
+impl Neon {
+    /// Values rounded to whole numbers from 0 to 255, in the lanes that
+    /// [`to_floats`](Simd::to_floats) has them from.
+    #[inline(always)]
+    fn to_words(self, [low, high]: [float32x4_t; 2]) -> uint16x8_t {
+        let low = registers!(vqmovn_u32(vcvtnq_u32_f32(low)));
+        let high = registers!(vqmovn_u32(vcvtnq_u32_f32(high)));
+        registers!(vminq_u16(vcombine_u16(low, high), vdupq_n_u16(255)))
+    }
+}
+
 impl Sealed for Neon {}
 
 impl Simd for Neon {
@@ -53,6 +70,7 @@ impl Simd for Neon {
     const REGISTERS: usize = 32;
 
     type F32 = float32x4_t;
+    type U16 = uint16x8_t;
     type Mask = uint32x4_t;
 
     fn name(self) -> &'static str {
@@ -204,5 +222,72 @@ impl Simd for Neon {
     #[inline(always)]
     fn max_lane(self, v: float32x4_t) -> f32 {
         registers!(vmaxvq_f32(v))
+    }
+
+    #[inline(always)]
+    fn splat_u16(self, value: u16) -> uint16x8_t {
+        registers!(vdupq_n_u16(value))
+    }
+
+    #[inline(always)]
+    fn load_u16(self, from: &[u16]) -> uint16x8_t {
+        let from: &[u16; WORDS] = from.first_chunk().expect("a whole vector");
+        // SAFETY: the reference spans WORDS numbers; the token proves NEON.
+        unsafe { vld1q_u16(from.as_ptr()) }
+    }
+
+    #[inline(always)]
+    fn store_u16(self, v: uint16x8_t, to: &mut [u16]) {
+        let to: &mut [u16; WORDS] = to.first_chunk_mut().expect("place for a whole vector");
+        // SAFETY: the reference spans WORDS numbers; the token proves NEON.
+        unsafe { vst1q_u16(to.as_mut_ptr(), v) }
+    }
+
+    #[inline(always)]
+    fn add_u16(self, a: uint16x8_t, b: uint16x8_t) -> uint16x8_t {
+        registers!(vaddq_u16(a, b))
+    }
+
+    #[inline(always)]
+    fn load_pairs(self, from: &[u8]) -> uint16x8_t {
+        let from: &[u8; BYTES] = from.first_chunk().expect("a whole vector");
+        // SAFETY: the reference spans BYTES bytes; the token proves NEON.
+        unsafe { vreinterpretq_u16_u8(vld1q_u8(from.as_ptr())) }
+    }
+
+    #[inline(always)]
+    fn odd_bytes(self, pairs: uint16x8_t) -> uint16x8_t {
+        registers!(vshrq_n_u16::<8>(pairs))
+    }
+
+    #[inline(always)]
+    fn even_bytes(self, pairs: uint16x8_t, odd: uint16x8_t) -> uint16x8_t {
+        registers!(vsubq_u16(pairs, vshlq_n_u16::<8>(odd)))
+    }
+
+    #[inline(always)]
+    fn store_even(self, pairs: uint16x8_t, to: &mut [u8]) {
+        let mut bytes = [0; WORDS];
+        // SAFETY: the array spans WORDS bytes; the token proves NEON.
+        unsafe { vst1_u8(bytes.as_mut_ptr(), vmovn_u16(pairs)) };
+        let count = to.len().min(WORDS);
+        to[..count].copy_from_slice(&bytes[..count]);
+    }
+
+    #[inline(always)]
+    fn to_floats(self, v: uint16x8_t) -> [float32x4_t; 2] {
+        [
+            registers!(vcvtq_f32_u32(vmovl_u16(vget_low_u16(v)))),
+            registers!(vcvtq_f32_u32(vmovl_high_u16(v))),
+        ]
+    }
+
+    #[inline(always)]
+    fn store_pairs(self, even: [float32x4_t; 2], odd: [float32x4_t; 2], to: &mut [u8]) {
+        let to: &mut [u8; BYTES] = to.first_chunk_mut().expect("place for a whole vector");
+        let (even, odd) = (self.to_words(even), self.to_words(odd));
+        let bytes = registers!(vorrq_u16(even, vshlq_n_u16::<8>(odd)));
+        // SAFETY: the reference spans BYTES bytes; the token proves NEON.
+        unsafe { vst1q_u8(to.as_mut_ptr(), vreinterpretq_u8_u16(bytes)) }
     }
 }

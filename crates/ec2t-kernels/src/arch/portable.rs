@@ -9,6 +9,12 @@ pub struct Portable;
 
 const LANES: usize = 4;
 
+/// Lanes of whole numbers.
+const WORDS: usize = 2 * LANES;
+
+/// Bytes of a vector.
+const BYTES: usize = 4 * LANES;
+
 /// Four values, aligned as the 128-bit registers that compilers put them in.
 #[derive(Clone, Copy, Debug)]
 #[repr(C, align(16))]
@@ -31,6 +37,18 @@ impl Lanes {
     }
 }
 
+/// Eight whole numbers, aligned likewise.
+#[derive(Clone, Copy, Debug)]
+#[repr(C, align(16))]
+pub struct Words([u16; WORDS]);
+
+impl Words {
+    #[inline(always)]
+    fn zip(self, other: Self, f: impl Fn(u16, u16) -> u16) -> Self {
+        Words(std::array::from_fn(|i| f(self.0[i], other.0[i])))
+    }
+}
+
 /// Adding and subtracting this, 1.5 · 2²³, rounds to whole numbers.
 const ROUNDING: f32 = 12_582_912.0;
 
@@ -41,6 +59,7 @@ impl Simd for Portable {
     const REGISTERS: usize = 16;
 
     type F32 = Lanes;
+    type U16 = Words;
     type Mask = [bool; LANES];
 
     fn name(self) -> &'static str {
@@ -190,5 +209,62 @@ impl Simd for Portable {
     #[inline(always)]
     fn max_lane(self, v: Lanes) -> f32 {
         v.0.into_iter().fold(f32::NEG_INFINITY, f32::max)
+    }
+
+    #[inline(always)]
+    fn splat_u16(self, value: u16) -> Words {
+        Words([value; WORDS])
+    }
+
+    #[inline(always)]
+    fn load_u16(self, from: &[u16]) -> Words {
+        Words(*from.first_chunk().expect("a whole vector"))
+    }
+
+    #[inline(always)]
+    fn store_u16(self, v: Words, to: &mut [u16]) {
+        *to.first_chunk_mut().expect("place for a whole vector") = v.0;
+    }
+
+    #[inline(always)]
+    fn add_u16(self, a: Words, b: Words) -> Words {
+        a.zip(b, u16::wrapping_add)
+    }
+
+    #[inline(always)]
+    fn load_pairs(self, from: &[u8]) -> Words {
+        let from: &[u8; BYTES] = from.first_chunk().expect("a whole vector");
+        Words(std::array::from_fn(|i| u16::from_le_bytes([from[2 * i], from[2 * i + 1]])))
+    }
+
+    #[inline(always)]
+    fn odd_bytes(self, pairs: Words) -> Words {
+        Words(pairs.0.map(|pair| pair >> 8))
+    }
+
+    #[inline(always)]
+    fn even_bytes(self, pairs: Words, odd: Words) -> Words {
+        pairs.zip(odd, |pair, odd| pair.wrapping_sub(odd << 8))
+    }
+
+    #[inline(always)]
+    fn store_even(self, pairs: Words, to: &mut [u8]) {
+        to.iter_mut().zip(pairs.0).for_each(|(place, pair)| *place = pair as u8);
+    }
+
+    #[inline(always)]
+    fn to_floats(self, v: Words) -> [Lanes; 2] {
+        [0, LANES].map(|first| Lanes(std::array::from_fn(|i| v.0[first + i].into())))
+    }
+
+    #[inline(always)]
+    fn store_pairs(self, even: [Lanes; 2], odd: [Lanes; 2], to: &mut [u8]) {
+        let to: &mut [u8; BYTES] = to.first_chunk_mut().expect("place for a whole vector");
+        // The lowest bits of a float of that size are the whole number.
+        let byte = |value: f32| (value.clamp(0.0, 255.0) + ROUNDING).to_bits() as u8;
+        *to = std::array::from_fn(|i| {
+            let [even, odd] = [even, odd].map(|v| v[i / 2 / LANES].0[i / 2 % LANES]);
+            byte(if i % 2 == 0 { even } else { odd })
+        });
     }
 }

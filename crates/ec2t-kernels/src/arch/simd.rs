@@ -2,7 +2,7 @@
 
 use super::{Operation, strided};
 
-/// Vectors of `f32` and the operations on them.
+/// Vectors of `f32` and of `u16`, and the operations on them.
 ///
 /// A value of an implementing type is a token: it can be made only where the
 /// CPU has the instructions, and so every operation is safe to call. The trait
@@ -21,6 +21,9 @@ pub trait Simd: Copy + Send + Sync + 'static + super::sealed::Sealed {
 
     /// One vector.
     type F32: Copy + Send + Sync;
+
+    /// One vector of `u16`: twice as many lanes, 2 · [`LANES`](Self::LANES).
+    type U16: Copy + Send + Sync;
 
     /// One truth value for each lane.
     type Mask: Copy;
@@ -123,6 +126,54 @@ pub trait Simd: Copy + Send + Sync + 'static + super::sealed::Sealed {
 
     /// Greatest lane; unspecified if one is NaN.
     fn max_lane(self, v: Self::F32) -> f32;
+
+    /// The same whole number in all lanes.
+    fn splat_u16(self, value: u16) -> Self::U16;
+
+    /// The first `2 · LANES` whole numbers.
+    ///
+    /// # Panics
+    ///
+    /// If there are fewer.
+    fn load_u16(self, from: &[u16]) -> Self::U16;
+
+    /// Writes all lanes to the first `2 · LANES` places.
+    ///
+    /// # Panics
+    ///
+    /// If there are fewer.
+    fn store_u16(self, v: Self::U16, to: &mut [u16]);
+
+    /// `a + b` modulo 2¹⁶.
+    fn add_u16(self, a: Self::U16, b: Self::U16) -> Self::U16;
+
+    /// The first `4 · LANES` bytes, two in each lane: the first in the lower half.
+    ///
+    /// # Panics
+    ///
+    /// If there are fewer.
+    fn load_pairs(self, from: &[u8]) -> Self::U16;
+
+    /// The upper byte of each lane.
+    fn odd_bytes(self, pairs: Self::U16) -> Self::U16;
+
+    /// `pairs − 256 · odd` modulo 2¹⁶: of a vector of bytes and its odd ones, the even ones.
+    fn even_bytes(self, pairs: Self::U16, odd: Self::U16) -> Self::U16;
+
+    /// Writes the lower byte of each lane, of as many lanes as there are places.
+    fn store_even(self, pairs: Self::U16, to: &mut [u8]);
+
+    /// All lanes as floats, in an order of the instruction set's own, which
+    /// [`store_pairs`](Self::store_pairs) undoes.
+    fn to_floats(self, v: Self::U16) -> [Self::F32; 2];
+
+    /// Rounds values, ties to even, and writes them to the first `4 · LANES` places, even
+    /// and odd ones in turn: 0 for those below, 255 for those above. Magnitudes are under 2³¹.
+    ///
+    /// # Panics
+    ///
+    /// If there are fewer.
+    fn store_pairs(self, even: [Self::F32; 2], odd: [Self::F32; 2], to: &mut [u8]);
 
     /// Every other value of the first `2 · LANES`, from the first one on.
     ///

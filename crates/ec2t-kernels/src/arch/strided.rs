@@ -17,12 +17,12 @@ use std::iter;
 ///
 /// If the last piece ends beyond the values.
 #[inline(always)]
-pub fn strided(
-    values: &[f32],
+pub fn strided<T>(
+    values: &[T],
     step: usize,
     width: usize,
     count: usize,
-) -> impl Iterator<Item = &[f32]> {
+) -> impl Iterator<Item = &[T]> {
     let last = count.saturating_sub(1).checked_mul(step).expect("values fit into memory");
     let room = values.len().checked_sub(last).is_some_and(|room| width <= room);
     assert!(room || count == 0, "pieces out of bounds");

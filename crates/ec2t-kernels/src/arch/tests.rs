@@ -209,7 +209,7 @@ fn strided_pieces_stay_inside() {
     let pieces: Vec<_> = strided(&values, 4, 2, 3).collect();
     assert_eq!(pieces, [[0.0, 1.0], [4.0, 5.0], [8.0, 9.0]]);
     assert_eq!(strided(&values, 0, 10, 2).count(), 2);
-    assert_eq!(strided(&[], 4, 2, 0).count(), 0);
+    assert_eq!(strided::<f32>(&[], 4, 2, 0).count(), 0);
     assert!(panics(|| _ = strided(&values, 4, 3, 3).count()));
     assert!(panics(|| _ = strided(&values, 4, 11, 1).count()));
     assert!(panics(|| _ = strided(&values, usize::MAX, 1, 3).count()));
@@ -231,12 +231,105 @@ fn slices_are_seen_as_vectors() {
     });
 }
 
+/// Whole numbers that are awkward somewhere, from a place on.
+fn words(start: usize, count: usize) -> Vec<u16> {
+    const WORDS: [u16; 7] = [0, 1, 255, 256, 32_767, 32_768, 65_535];
+    (start..start + count).map(|i| WORDS[i % WORDS.len()]).collect()
+}
+
+fn stored_words<S: Simd>(simd: S, v: S::U16) -> Vec<u16> {
+    let mut lanes = vec![0; 2 * S::LANES];
+    simd.store_u16(v, &mut lanes);
+    lanes
+}
+
+#[test]
+fn whole_numbers_agree_with_scalars() {
+    on_every_isa!(|simd: S| {
+        for (a, b) in (0..7).flat_map(|a| (0..7).map(move |b| (a, b))) {
+            let [a, b] = [a, b].map(|start| words(start, 2 * S::LANES));
+            let (x, y) = (simd.load_u16(&a), simd.load_u16(&b));
+            let check = |what, v, scalar: fn(u16, u16) -> u16| {
+                let expected = a.iter().zip(&b).map(|(a, b)| scalar(*a, *b));
+                let found = stored_words(simd, v);
+                assert!(expected.eq(found), "{what} on {}: {a:?}, {b:?}", simd.name());
+            };
+            check("add", simd.add_u16(x, y), u16::wrapping_add);
+            check("odd bytes", simd.odd_bytes(x), |a, _| a / 256);
+            let even: fn(u16, u16) -> u16 = |a, b| a.wrapping_sub(b.wrapping_mul(256));
+            check("even bytes", simd.even_bytes(x, y), even);
+        }
+        assert_eq!(stored_words(simd, simd.splat_u16(40_000)), vec![40_000; 2 * S::LANES]);
+    });
+}
+
+#[test]
+fn bytes_are_loaded_in_pairs() {
+    on_every_isa!(|simd: S| {
+        let bytes: Vec<u8> = (0..4 * S::LANES + 1).map(|i| (255 - 3 * i % 256) as u8).collect();
+        for first in [0, 1] {
+            let pairs = bytes[first..].as_chunks().0.iter().map(|pair| u16::from_le_bytes(*pair));
+            let found = stored_words(simd, simd.load_pairs(&bytes[first..]));
+            assert!(pairs.take(2 * S::LANES).eq(found), "{}", simd.name());
+        }
+        let even = bytes.iter().step_by(2);
+        for count in 0..=2 * S::LANES + 1 {
+            let mut places = vec![7; count];
+            simd.store_even(simd.load_pairs(&bytes), &mut places);
+            let expected = even.clone().take(2 * S::LANES).chain([&7]);
+            assert!(expected.take(count).eq(&places), "{count} on {}", simd.name());
+        }
+    });
+}
+
+#[test]
+fn whole_numbers_become_floats_and_bytes() {
+    on_every_isa!(|simd: S| {
+        let values = words(3, 2 * S::LANES);
+        let floats = simd.to_floats(simd.load_u16(&values)).map(|v| stored(simd, v));
+        let mut found: Vec<u32> = floats.concat().into_iter().map(|f| f as u32).collect();
+        let mut expected: Vec<u32> = values.into_iter().map(u32::from).collect();
+        found.sort_unstable();
+        expected.sort_unstable();
+        assert_eq!(found, expected, "{}", simd.name());
+
+        for start in 0..=255u16 {
+            let words = |step: u16| -> Vec<u16> {
+                (0..2 * S::LANES as u16).map(|i| (start + step * i) % 256).collect()
+            };
+            let (even, odd) = (words(1), words(3));
+            let [x, y] = [&even, &odd].map(|words| simd.to_floats(simd.load_u16(words)));
+            let mut bytes = vec![7; 4 * S::LANES + 1];
+            simd.store_pairs(x, y, &mut bytes);
+            let expected = even.iter().zip(&odd).flat_map(|(a, b)| [*a as u8, *b as u8]);
+            assert!(expected.chain([7]).eq(bytes), "{} from {start}", simd.name());
+        }
+        let halves = [0.0, 0.5, 1.5, 2.5, 0.499_999_97, 254.5, 253.5, 255.0, 100.49];
+        for value in halves.into_iter().chain([-0.5, -0.6, 255.5, 300.0, 7e4, -7e4, 2e9, -2e9]) {
+            let mut bytes = vec![7; 4 * S::LANES];
+            simd.store_pairs([simd.splat(value); 2], [simd.splat(value); 2], &mut bytes);
+            let expected = value.round_ties_even() as u8;
+            assert!(bytes.iter().all(|byte| *byte == expected), "{value}: {bytes:?}");
+        }
+    });
+}
+
 #[test]
 fn short_slices_are_refused() {
     on_every_isa!(|simd: S| {
         let mut short = vec![0.0; S::LANES - 1];
         assert!(panics(|| _ = simd.load(&short)));
         assert!(panics(|| simd.store(simd.splat(0.0), &mut short)));
+        let mut short = vec![0u16; 2 * S::LANES - 1];
+        assert!(panics(|| _ = simd.load_u16(&short)));
+        assert!(panics(|| simd.store_u16(simd.splat_u16(0), &mut short)));
+        let mut short = vec![0u8; 4 * S::LANES - 1];
+        assert!(panics(|| _ = simd.load_pairs(&short)));
+        assert!(panics(|| simd.store_pairs(
+            [simd.splat(0.0); 2],
+            [simd.splat(0.0); 2],
+            &mut short
+        )));
     });
 }
 

@@ -15,6 +15,23 @@ pub struct Simd128;
 
 const LANES: usize = 4;
 
+/// Whole numbers in a vector, and bytes.
+const WORDS: usize = 2 * LANES;
+const BYTES: usize = 4 * LANES;
+
+impl Simd128 {
+    /// Rounds values to whole numbers from 0 to 255.
+    #[inline(always)]
+    fn to_words(self, values: [v128; 2]) -> v128 {
+        let [low, high] = values.map(
+            #[inline(always)]
+            |v| i32x4_trunc_sat_f32x4(f32x4_nearest(v)),
+        );
+        let words = i16x8_narrow_i32x4(low, high);
+        i16x8_min(i16x8_max(words, i16x8_splat(0)), i16x8_splat(255))
+    }
+}
+
 impl Sealed for Simd128 {}
 
 impl Simd for Simd128 {
@@ -23,6 +40,7 @@ impl Simd for Simd128 {
     const REGISTERS: usize = 16;
 
     type F32 = v128;
+    type U16 = v128;
     type Mask = v128;
 
     fn name(self) -> &'static str {
@@ -179,5 +197,69 @@ impl Simd for Simd128 {
     fn max_lane(self, v: v128) -> f32 {
         let two = f32x4_pmax(v, i32x4_shuffle::<2, 3, 0, 1>(v, v));
         f32::max(f32x4_extract_lane::<0>(two), f32x4_extract_lane::<1>(two))
+    }
+
+    #[inline(always)]
+    fn splat_u16(self, value: u16) -> v128 {
+        u16x8_splat(value)
+    }
+
+    #[inline(always)]
+    fn load_u16(self, from: &[u16]) -> v128 {
+        let from: &[u16; WORDS] = from.first_chunk().expect("a whole vector");
+        // SAFETY: the reference spans WORDS numbers; any alignment will do.
+        unsafe { v128_load(from.as_ptr().cast()) }
+    }
+
+    #[inline(always)]
+    fn store_u16(self, v: v128, to: &mut [u16]) {
+        let to: &mut [u16; WORDS] = to.first_chunk_mut().expect("place for a whole vector");
+        // SAFETY: the reference spans WORDS numbers; any alignment will do.
+        unsafe { v128_store(to.as_mut_ptr().cast(), v) }
+    }
+
+    #[inline(always)]
+    fn add_u16(self, a: v128, b: v128) -> v128 {
+        u16x8_add(a, b)
+    }
+
+    #[inline(always)]
+    fn load_pairs(self, from: &[u8]) -> v128 {
+        let from: &[u8; BYTES] = from.first_chunk().expect("a whole vector");
+        // SAFETY: the reference spans BYTES bytes; any alignment will do.
+        unsafe { v128_load(from.as_ptr().cast()) }
+    }
+
+    #[inline(always)]
+    fn odd_bytes(self, pairs: v128) -> v128 {
+        u16x8_shr(pairs, 8)
+    }
+
+    #[inline(always)]
+    fn even_bytes(self, pairs: v128, odd: v128) -> v128 {
+        u16x8_sub(pairs, u16x8_shl(odd, 8))
+    }
+
+    #[inline(always)]
+    fn store_even(self, pairs: v128, to: &mut [u8]) {
+        let mut words = [0; WORDS];
+        self.store_u16(pairs, &mut words);
+        to.iter_mut().zip(words).for_each(|(place, word)| *place = word as u8);
+    }
+
+    #[inline(always)]
+    fn to_floats(self, v: v128) -> [v128; 2] {
+        [
+            f32x4_convert_u32x4(u32x4_extend_low_u16x8(v)),
+            f32x4_convert_u32x4(u32x4_extend_high_u16x8(v)),
+        ]
+    }
+
+    #[inline(always)]
+    fn store_pairs(self, even: [v128; 2], odd: [v128; 2], to: &mut [u8]) {
+        let to: &mut [u8; BYTES] = to.first_chunk_mut().expect("place for a whole vector");
+        let bytes = v128_or(self.to_words(even), u16x8_shl(self.to_words(odd), 8));
+        // SAFETY: the reference spans BYTES bytes; any alignment will do.
+        unsafe { v128_store(to.as_mut_ptr().cast(), bytes) }
     }
 }

@@ -81,11 +81,11 @@ impl Layout {
     /// # Errors
     /// Where one channel's taps are more than 16-bit offsets reach.
     pub(super) fn new(shape: ConvShape, isa: Isa) -> Result<Self, TooLarge> {
-        let shape = in_one_row(shape);
+        let shape = shape.in_one_row();
         let isa = best_isa(shape.output, isa);
         let phases = if has_phases(&shape, isa.lanes()) { 2 } else { 1 };
         let width = shape.output[1].div_ceil(phases);
-        let tile = match is_pointwise(&shape) {
+        let tile = match shape.is_pointwise() {
             true => [1, pointwise_vectors(&shape, isa.lanes()) * isa.lanes()],
             false => tile_of([shape.output[0], width], isa.lanes(), MAX_VECTORS / phases),
         };
@@ -103,7 +103,7 @@ impl Layout {
 
     /// Whether it is a convolution of single pixels, in one row.
     pub(super) fn is_pointwise(&self) -> bool {
-        is_pointwise(&self.shape)
+        self.shape.is_pointwise()
     }
 
     /// Whether the sums of single pixels can be taken from the input itself: its channels
@@ -284,22 +284,6 @@ impl Layout {
     pub(super) fn source_column(&self, first_column: usize, tap: usize) -> isize {
         let ConvShape { stride, dilation, padding, .. } = self.shape;
         (first_column * stride[1] + tap * dilation[1]) as isize - padding[1] as isize
-    }
-}
-
-/// Whether each output pixel reads the input pixel at its place.
-fn is_pointwise(shape: &ConvShape) -> bool {
-    shape.kernel == [1, 1] && shape.stride == [1, 1] && shape.padding == [0; 4]
-}
-
-/// A convolution of single pixels as one of a single row.
-fn in_one_row(shape: ConvShape) -> ConvShape {
-    match is_pointwise(&shape) {
-        true => {
-            let row = [1, shape.output_plane()];
-            ConvShape { input: row, output: row, dilation: [1, 1], ..shape }
-        }
-        false => shape,
     }
 }
 

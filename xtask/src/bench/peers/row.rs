@@ -89,8 +89,8 @@ pub(super) fn rows() -> Vec<Row> {
         programs("resnet20-73", 1, &ALL, "ResNet-20, 73 % zeros"),
         programs("resnet20-90", 1, &ALL, "ResNet-20, 90 % zeros, some at random"),
         programs("resnet20-64", 64, &ALL, "ResNet-20, 64 % zeros, 64 images"),
-        int8("resnet20-64", 1, "ResNet-20, 64 % zeros: our f32, integers of others"),
-        int8("resnet20-64", 64, "ResNet-20, 64 % zeros, 64 images: our f32, integers of others"),
+        int8("resnet20-64", 1, "ResNet-20, 64 % zeros, in integers"),
+        int8("resnet20-64", 64, "ResNet-20, 64 % zeros, 64 images, in integers"),
     ];
     for zeros in [45, 64, 90] {
         rows.extend(CONVS.map(|conv| convolution(conv, zeros)));
@@ -129,7 +129,8 @@ fn programs(
 }
 
 fn int8(network: &str, images: usize, title: &str) -> Row {
-    new("-int8", network, images, Others::Programs(&INT8), title)
+    let row = new("-int8", network, images, Others::Programs(&INT8), title);
+    Row { work: Work { network: format!("{network}-u8"), images }, ..row }
 }
 
 fn threads(network: &str, images: usize, title: &str) -> Row {

@@ -1,0 +1,227 @@
+//! Ternary weights as lists of taps, and the sums of bytes over them.
+//!
+//! Each output channel has, for each block of input channels, the taps with code +1 and
+//! then those with code −1, and a sum of each. A block has at most [`MAX_TAPS`] taps, whose
+//! bytes add up to less than 2¹⁶; where the taps of several blocks may add up to more, sums
+//! are *flushed* between them, to floats that hold whole numbers up to 2²⁴.
+//!
+//! Vectors of bytes are added as they are, in lanes of two: what overflows from the even
+//! bytes into the odd ones is known from a second sum, of the odd ones alone:
+//!
+//! `Σ even = Σ pairs − 256 · Σ odd` modulo 2¹⁶
+//!
+//! So a tap takes one load, one shift and two additions for each vector, and bytes are
+//! never taken apart.
+
+use super::layout::{Layout, MAX_TAPS};
+use crate::arch::Simd;
+use crate::shape::TooLarge;
+use crate::weights::TernaryWeights;
+
+/// Taps that are added in one turn of the loop. Lists have a multiple of them: what they
+/// lack are taps that read zeros.
+const TURN: usize = 2;
+
+/// Most taps of one sign: so many bytes of 255 add up to less than 2²⁴.
+const MOST_TAPS: usize = (1 << 24) / 255;
+
+/// The sums of some vectors of bytes.
+#[derive(Clone, Copy)]
+pub(super) struct Sums<S: Simd, const N: usize> {
+    /// Of both bytes of each lane as one number, modulo 2¹⁶.
+    pub(super) pairs: [S::U16; N],
+    /// Of the odd bytes.
+    pub(super) odd: [S::U16; N],
+}
+
+impl<S: Simd, const N: usize> Sums<S, N> {
+    #[inline(always)]
+    pub(super) fn zero(simd: S) -> Self {
+        Self { pairs: [simd.splat_u16(0); N], odd: [simd.splat_u16(0); N] }
+    }
+
+    /// The sums of the even and of the odd bytes of a vector as floats.
+    #[inline(always)]
+    pub(super) fn floats(&self, simd: S, i: usize) -> [[S::F32; 2]; 2] {
+        let (pairs, odd) = (self.pairs[i], self.odd[i]);
+        [simd.to_floats(simd.even_bytes(pairs, odd)), simd.to_floats(odd)]
+    }
+}
+
+/// The taps of all outputs.
+#[derive(Clone, Debug)]
+pub(super) struct Lists {
+    /// Taps: block by block, output by output, positive ones and then negative ones.
+    offsets: Vec<u16>,
+    /// Number of taps of each sign, of each block and output.
+    counts: Vec<[u16; 2]>,
+    /// Of each block and chunk of outputs.
+    parts: Vec<Part>,
+    chunks: usize,
+}
+
+/// The lists of a block for a chunk of outputs.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Part {
+    pub(super) cursor: Cursor,
+    /// Whether sums begin at zero, because there are none before or they have been flushed.
+    pub(super) is_fresh: bool,
+    /// Whether sums have been flushed before.
+    pub(super) is_flushed: bool,
+    /// Whether sums are flushed afterwards.
+    pub(super) flushes: bool,
+}
+
+/// A place in the lists.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Cursor {
+    offset: u32,
+    output: u32,
+}
+
+impl Lists {
+    /// Sorts the codes `[O, C / groups, KH, KW]` of a convolution into lists.
+    ///
+    /// # Errors
+    /// Where an output has more taps of one sign than floats can count.
+    pub(super) fn new(layout: &Layout, weights: TernaryWeights<'_>) -> Result<Self, TooLarge> {
+        let mut lists = Self {
+            offsets: Vec::new(),
+            counts: Vec::with_capacity(layout.blocks() * layout.shape.out_channels),
+            parts: Vec::new(),
+            chunks: layout.chunks().count(),
+        };
+        let mut taps = Vec::with_capacity(lists.counts.capacity());
+        for block in 0..layout.blocks() {
+            let offsets = layout.offsets(block);
+            for (_, outputs) in layout.chunks() {
+                let [offset, output] = [lists.offsets.len(), lists.counts.len()].map(narrow);
+                lists.parts.push(Part {
+                    cursor: Cursor { offset, output },
+                    is_fresh: block == 0,
+                    is_flushed: false,
+                    flushes: false,
+                });
+                for o in outputs {
+                    let codes = &weights.codes[layout.first_weight(o, block)..][..offsets.len()];
+                    taps.push([0, 1].map(|list| {
+                        let mut taps = codes.iter().zip(&offsets);
+                        let listed = taps.by_ref().filter(|tap| weights.list(*tap.0) == Some(list));
+                        let before = lists.offsets.len();
+                        lists.offsets.extend(listed.map(|(_, offset)| *offset));
+                        lists.offsets.len() - before
+                    }));
+                    lists.even_out(taps.last().copied().unwrap_or_default(), layout.zeros());
+                }
+            }
+        }
+        lists.offsets.shrink_to_fit();
+        lists.plan_flushes(layout, &taps)?;
+        Ok(lists)
+    }
+
+    /// Brings the last two lists, of so many taps, to whole turns.
+    fn even_out(&mut self, taps: [usize; 2], zeros: u16) {
+        let whole = taps.map(|taps| taps.next_multiple_of(TURN));
+        let negative = self.offsets.len() - taps[1];
+        let missing = whole[0] - taps[0];
+        self.offsets.splice(negative..negative, std::iter::repeat_n(zeros, missing));
+        self.offsets.extend(std::iter::repeat_n(zeros, whole[1] - taps[1]));
+        self.counts.push(whole.map(|taps| u16::try_from(taps).expect("a block has few taps")));
+    }
+
+    /// Bytes of memory that the lists take.
+    pub(super) fn bytes(&self) -> usize {
+        size_of_val(&self.offsets[..])
+            + size_of_val(&self.counts[..])
+            + size_of_val(&self.parts[..])
+    }
+
+    /// Whether sums are ever flushed.
+    pub(super) fn has_flushes(&self) -> bool {
+        self.parts.iter().any(|part| part.flushes)
+    }
+
+    /// The lists of a block for a chunk of outputs.
+    #[inline(always)]
+    pub(super) fn part(&self, block: usize, chunk: usize) -> Part {
+        self.parts[block * self.chunks + chunk]
+    }
+
+    /// Has sums flushed before those of any output could reach 2¹⁶.
+    ///
+    /// `taps` are those of each sign, of each block and output.
+    fn plan_flushes(&mut self, layout: &Layout, taps: &[[usize; 2]]) -> Result<(), TooLarge> {
+        let sizes: Vec<usize> = layout.chunks().map(|(_, outputs)| outputs.len()).collect();
+        for (chunk, outputs) in sizes.into_iter().enumerate() {
+            let mut sums = vec![[0; 2]; outputs];
+            let mut totals = sums.clone();
+            for block in 0..layout.blocks() {
+                let index = block * self.chunks + chunk;
+                let first = self.parts[index].cursor.output as usize;
+                let taps = &taps[first..][..outputs];
+                let add = |sums: &mut [[usize; 2]]| {
+                    let sums = sums.iter_mut().flatten().zip(taps.iter().flatten());
+                    sums.map(|(sum, taps)| (*sum += taps, *sum).1).max().unwrap_or(0)
+                };
+                if add(&mut totals) > MOST_TAPS {
+                    return Err(TooLarge { kernel: layout.shape.kernel });
+                }
+                if add(&mut sums) > MAX_TAPS {
+                    self.parts[index - self.chunks].flushes = true;
+                    self.parts[index].is_fresh = true;
+                    sums.copy_from_slice(taps);
+                }
+                self.parts[index].is_flushed = block > 0 && {
+                    let before = self.parts[index - self.chunks];
+                    before.is_flushed || before.flushes
+                };
+            }
+        }
+        Ok(())
+    }
+
+    /// Adds the bytes of the output channel at the cursor, which moves on to the next one,
+    /// over a block to the sums of each sign.
+    #[inline(always)]
+    pub(super) fn sum<S: Simd, const N: usize>(
+        &self,
+        simd: S,
+        cursor: &mut Cursor,
+        copy: &[u8],
+        [mut plus, mut minus]: [Sums<S, N>; 2],
+    ) -> [Sums<S, N>; 2] {
+        let [positive, negative] = self.counts[cursor.output as usize].map(usize::from);
+        let offsets = &self.offsets[cursor.offset as usize..][..positive + negative];
+        let (positive, negative) = offsets.split_at(positive);
+        add(simd, &mut plus, copy, positive);
+        add(simd, &mut minus, copy, negative);
+        cursor.offset += offsets.len() as u32;
+        cursor.output += 1;
+        [plus, minus]
+    }
+}
+
+/// A position in the lists; a network has fewer than 2³² weights.
+fn narrow(position: usize) -> u32 {
+    u32::try_from(position).expect("fewer weights than 2^32")
+}
+
+/// Adds the bytes from each offset on.
+#[inline(always)]
+fn add<S: Simd, const N: usize>(simd: S, sums: &mut Sums<S, N>, copy: &[u8], offsets: &[u16]) {
+    let lanes = 4 * S::LANES;
+    let Sums { mut pairs, mut odd } = *sums;
+    for turn in offsets.as_chunks::<TURN>().0 {
+        for offset in turn {
+            let start = usize::from(*offset);
+            let bytes = &copy[start..start + N * lanes];
+            for i in 0..N {
+                let bytes = simd.load_pairs(&bytes[i * lanes..]);
+                pairs[i] = simd.add_u16(pairs[i], bytes);
+                odd[i] = simd.add_u16(odd[i], simd.odd_bytes(bytes));
+            }
+        }
+    }
+    *sums = Sums { pairs, odd };
+}

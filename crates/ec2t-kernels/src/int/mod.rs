@@ -1,0 +1,434 @@
+//! Ternary convolutions of images in 8 bits.
+//!
+//! Activations are bytes, which stand for numbers as a [`Grid`] says. Sums of bytes are
+//! taken in 16-bit lanes, apart for positive and negative weights; they are exact. One step then scales and adds the two, adds bias and residual,
+//! ends in a rectifier, and rounds to a byte of the output's grid. Results have the same
+//! bits with any instruction set.
+//!
+//! The loops are those of [`conv`](crate::conv): tiles of pixels whose sums stay in
+//! registers, over a copy of what they read. Padding is the byte that stands for zero.
+//!
+//! | module | what it holds |
+//! |---|---|
+//! | `grid` | bytes and what they stand for |
+//! | `layout`, `fill` | tiles, and the copy of what a tile reads |
+//! | `lists` | weights as lists of taps, and the sums over them |
+//! | `requantize` | from sums to bytes |
+//! | [`spatial`] | pools and the option-A shortcut |
+
+mod fill;
+mod grid;
+mod layout;
+mod lists;
+mod requantize;
+pub mod spatial;
+
+pub use grid::Grid;
+pub use requantize::Grids;
+
+use std::ops::Range;
+
+use crate::arch::{Isa, Operation, Simd, isa};
+use crate::epilogue::Epilogue;
+use crate::shape::{ConvShape, TooLarge};
+use crate::weights::TernaryWeights;
+use fill::Fill;
+use layout::{Layout, Tile};
+use lists::{Lists, Part, Sums};
+use requantize::{Requantize, Vectors};
+
+/// A packed ternary convolution from bytes to bytes.
+///
+/// ```
+/// use ec2t_kernels::int::{Grid, Grids, IntConv, Scratch};
+/// use ec2t_kernels::{ConvShape, Epilogue, TernaryWeights};
+///
+/// // The horizontal difference of an image of 1 × 3 pixels.
+/// let shape = ConvShape {
+///     in_channels: 1,
+///     out_channels: 1,
+///     input: [1, 3],
+///     kernel: [1, 2],
+///     stride: [1, 1],
+///     dilation: [1, 1],
+///     padding: [0; 4],
+///     groups: 1,
+///     output: [1, 2],
+/// };
+/// let weights = TernaryWeights { codes: &[-1, 1], w_neg: 0.5, w_pos: 0.5 };
+/// let grids = Grids {
+///     input: Grid { scale: 0.1, zero: 0 },
+///     residual: None,
+///     output: Grid { scale: 0.5, zero: 100 },
+/// };
+/// let conv = IntConv::new(shape, weights, Epilogue::new(1), grids)?;
+///
+/// let mut output = [0; 2];
+/// conv.run(&[10, 20, 70], None, &mut output, &mut Scratch::for_conv(&conv));
+/// assert_eq!(output, [101, 105]); // 0.5 and 2.5
+/// # Ok::<(), ec2t_kernels::TooLarge>(())
+/// ```
+#[derive(Clone, Debug)]
+pub struct IntConv {
+    layout: Layout,
+    lists: Lists,
+    requantize: Requantize,
+    /// The byte that stands for zero in the input.
+    padding: u8,
+    has_residual: bool,
+}
+
+impl IntConv {
+    /// Packs weights `[O, C / groups, KH, KW]`.
+    ///
+    /// # Errors
+    /// [`TooLarge`] where a kernel has more than 257 taps, or an output more than 65,793
+    /// taps of one sign.
+    ///
+    /// # Panics
+    /// Where the number of codes or the epilogue's of outputs does not fit the shape, or
+    /// the epilogue's activation is no rectifier.
+    pub fn new(
+        shape: ConvShape,
+        weights: TernaryWeights<'_>,
+        epilogue: Epilogue,
+        grids: Grids,
+    ) -> Result<Self, TooLarge> {
+        Self::with_isa(isa(), shape, weights, epilogue, grids)
+    }
+
+    /// As [`new`](Self::new), for an instruction set of choice.
+    ///
+    /// # Errors
+    /// As `new`.
+    ///
+    /// # Panics
+    /// As `new`.
+    pub fn with_isa(
+        isa: Isa,
+        shape: ConvShape,
+        weights: TernaryWeights<'_>,
+        epilogue: Epilogue,
+        grids: Grids,
+    ) -> Result<Self, TooLarge> {
+        assert_eq!(weights.codes.len(), shape.weight_len(), "one code per weight");
+        assert_eq!(epilogue.outputs(), shape.out_channels, "outputs of the epilogue");
+        let layout = Layout::new(shape, isa)?;
+        Ok(Self {
+            lists: Lists::new(&layout, weights)?,
+            requantize: Requantize::new(weights, grids, &epilogue),
+            padding: grids.input.zero,
+            has_residual: grids.residual.is_some(),
+            layout,
+        })
+    }
+
+    /// Bytes of memory that the packed weights take.
+    pub fn weight_bytes(&self) -> usize {
+        self.lists.bytes()
+    }
+
+    /// Convolves one image; overwrites `output`.
+    ///
+    /// # Panics
+    /// Where `input`, `residual` or `output` has the wrong length, a residual is given to a
+    /// convolution without a grid for it or not given to one with it, or `scratch` does
+    /// not [fit](Scratch::fit).
+    pub fn run(
+        &self,
+        input: &[u8],
+        residual: Option<&[u8]>,
+        output: &mut [u8],
+        scratch: &mut Scratch,
+    ) {
+        let shape = &self.layout.shape;
+        assert_eq!(input.len(), shape.input_len(), "length of the input");
+        assert_eq!(output.len(), shape.output_len(), "length of the output");
+        assert_eq!(residual.is_some(), self.has_residual, "a residual where there is a grid");
+        let residual_len = residual.map_or(shape.output_len(), <[u8]>::len);
+        assert_eq!(residual_len, shape.output_len(), "length of the residual");
+        let Scratch { bytes, sums, flushed } = scratch;
+        let skipped = bytes.as_ptr().align_offset(ALIGNMENT).min(ALIGNMENT);
+        let copy = &mut bytes[skipped..][..self.layout.block_len()];
+        copy[self.layout.zeros().into()..].fill(0);
+        self.layout.isa.run(Tiles { conv: self, input, residual, output, copy, sums, flushed });
+    }
+}
+
+/// Bytes before the copy, so that it can start at a cache line.
+const ALIGNMENT: usize = 64;
+
+/// Bytes of the longest vectors, or more.
+const MAX_LANES: usize = 64;
+
+/// Memory that convolutions need while they run.
+#[derive(Clone, Debug, Default)]
+pub struct Scratch {
+    /// The copy that tiles read.
+    bytes: Vec<u8>,
+    /// Sums that wait for the next block.
+    sums: Vec<u16>,
+    /// Sums that have been flushed.
+    flushed: Vec<f32>,
+}
+
+impl Scratch {
+    /// As much as one convolution needs.
+    pub fn for_conv(conv: &IntConv) -> Self {
+        let mut scratch = Self::default();
+        scratch.fit(conv);
+        scratch
+    }
+
+    /// Grows to what a convolution needs.
+    pub fn fit(&mut self, conv: &IntConv) {
+        let layout = &conv.layout;
+        let sums = if layout.blocks() > 1 { layout.sums_len() } else { 0 };
+        grow(&mut self.bytes, ALIGNMENT + layout.block_len());
+        grow(&mut self.sums, sums);
+        grow(&mut self.flushed, if conv.lists.has_flushes() { sums } else { 0 });
+    }
+}
+
+fn grow<T: Clone + Default>(values: &mut Vec<T>, len: usize) {
+    values.resize(values.len().max(len), T::default());
+}
+
+/// All tiles of an image.
+struct Tiles<'a> {
+    conv: &'a IntConv,
+    input: &'a [u8],
+    residual: Option<&'a [u8]>,
+    output: &'a mut [u8],
+    /// What a tile reads of a block of channels.
+    copy: &'a mut [u8],
+    /// Sums that wait for the next block.
+    sums: &'a mut [u16],
+    /// Sums of the blocks before, where words could not hold them.
+    flushed: &'a mut [f32],
+}
+
+impl Operation for Tiles<'_> {
+    type Output = ();
+
+    #[inline(always)]
+    fn eval<S: Simd>(mut self, simd: S) {
+        for tile in self.conv.layout.tiles() {
+            self.tile(simd, tile);
+        }
+    }
+}
+
+impl Tiles<'_> {
+    /// All output channels of a tile.
+    #[inline(always)]
+    fn tile<S: Simd>(&mut self, simd: S, tile: Tile) {
+        let conv = self.conv;
+        let blocks = conv.layout.blocks();
+        for (chunk, (group, outputs)) in conv.layout.chunks().enumerate() {
+            for block in 0..blocks {
+                simd.outline(Fill {
+                    layout: &conv.layout,
+                    tile,
+                    channels: conv.layout.block_channels(group, block),
+                    input: self.input,
+                    padding: conv.padding,
+                    copy: self.copy,
+                });
+                let part = conv.lists.part(block, chunk);
+                let is_last = block + 1 == blocks;
+                let outputs = outputs.clone();
+                self.outputs(simd, Outputs { tile, outputs, part, is_last });
+            }
+        }
+    }
+
+    /// Picks the loop for the vectors of a tile.
+    #[inline(always)]
+    fn outputs<S: Simd>(&mut self, simd: S, outputs: Outputs) {
+        match self.conv.layout.vectors(outputs.tile) {
+            1 => self.outline::<S, 1>(simd, outputs),
+            2 => self.outline::<S, 2>(simd, outputs),
+            4 => self.outline::<S, 4>(simd, outputs),
+            7 => self.outline::<S, 7>(simd, outputs),
+            8 => self.outline::<S, 8>(simd, outputs),
+            vectors => unreachable!("no tile has {vectors} vectors"),
+        }
+    }
+
+    #[inline(always)]
+    fn outline<S: Simd, const N: usize>(&mut self, simd: S, outputs: Outputs) {
+        let Self { conv, input, residual, .. } = *self;
+        let Self { output, copy, sums, flushed, .. } = self;
+        let tiles = Tiles { conv, input, residual, output, copy, sums, flushed };
+        simd.outline(Loop::<N> { tiles, outputs });
+    }
+}
+
+/// Outputs that are computed for a tile from one block of channels.
+struct Outputs {
+    tile: Tile,
+    outputs: Range<usize>,
+    part: Part,
+    is_last: bool,
+}
+
+/// Outputs in a function of its own: its loops fill all registers.
+struct Loop<'a, const N: usize> {
+    tiles: Tiles<'a>,
+    outputs: Outputs,
+}
+
+impl<const N: usize> Operation for Loop<'_, N> {
+    type Output = ();
+
+    #[inline(always)]
+    fn eval<S: Simd>(mut self, simd: S) {
+        let Outputs { ref outputs, part, is_last, .. } = self.outputs;
+        let lists = &self.tiles.conv.lists;
+        let mut cursor = part.cursor;
+        let len = 2 * N * 4 * S::LANES;
+        for (index, o) in outputs.clone().enumerate() {
+            let place = index * len..(index + 1) * len;
+            let sums = match part.is_fresh {
+                true => [Sums::zero(simd); 2],
+                false => load(simd, &self.tiles.sums[place.clone()]),
+            };
+            let sums = lists.sum::<S, N>(simd, &mut cursor, self.tiles.copy, sums);
+            if is_last && part.is_flushed {
+                self.finish_flushed(simd, o, &sums, place);
+            } else if is_last {
+                self.finish(simd, o, &sums);
+            } else if part.flushes {
+                self.flush(simd, &sums, place, part.is_flushed);
+            } else {
+                store(simd, &sums, &mut self.tiles.sums[place]);
+            }
+        }
+    }
+}
+
+/// Sums that have been waiting.
+#[inline(always)]
+fn load<S: Simd, const N: usize>(simd: S, from: &[u16]) -> [Sums<S, N>; 2] {
+    let mut sums = [Sums::zero(simd); 2];
+    let mut from = from.chunks_exact(2 * S::LANES);
+    for Sums { pairs, odd } in &mut sums {
+        for (sum, from) in pairs.iter_mut().chain(odd).zip(&mut from) {
+            *sum = simd.load_u16(from);
+        }
+    }
+    sums
+}
+
+/// Has sums wait.
+#[inline(always)]
+fn store<S: Simd, const N: usize>(simd: S, sums: &[Sums<S, N>; 2], to: &mut [u16]) {
+    let mut to = to.chunks_exact_mut(2 * S::LANES);
+    for Sums { pairs, odd } in sums {
+        for (sum, to) in pairs.iter().chain(odd).zip(&mut to) {
+            simd.store_u16(*sum, to);
+        }
+    }
+}
+
+/// The sums of a vector of bytes as floats: of positive and negative weights, each of even
+/// and odd bytes.
+#[inline(always)]
+fn floats<S: Simd, const N: usize>(
+    simd: S,
+    [plus, minus]: &[Sums<S, N>; 2],
+    i: usize,
+) -> [[[S::F32; 2]; 2]; 2] {
+    [plus.floats(simd, i), minus.floats(simd, i)]
+}
+
+impl<const N: usize> Loop<'_, N> {
+    /// Makes bytes of the sums of an output and writes them.
+    #[inline(always)]
+    fn finish<S: Simd>(&mut self, simd: S, o: usize, sums: &[Sums<S, N>; 2]) {
+        let channel = self.tiles.conv.requantize.channel(simd, o);
+        for i in 0..N {
+            self.write(simd, o, &channel, i, floats(simd, sums, i));
+        }
+    }
+
+    /// The same with those that have been flushed.
+    #[inline(always)]
+    fn finish_flushed<S: Simd>(
+        &mut self,
+        simd: S,
+        o: usize,
+        sums: &[Sums<S, N>; 2],
+        place: Range<usize>,
+    ) {
+        let channel = self.tiles.conv.requantize.channel(simd, o);
+        for i in 0..N {
+            let mut floats = floats(simd, sums, i);
+            let flushed = &self.tiles.flushed[place.start + i * 8 * S::LANES..];
+            let before = flushed.chunks_exact(S::LANES);
+            for (sum, before) in floats.as_flattened_mut().as_flattened_mut().iter_mut().zip(before)
+            {
+                *sum = simd.add(simd.load(before), *sum);
+            }
+            self.write(simd, o, &channel, i, floats);
+        }
+    }
+
+    /// Adds sums to those that have been flushed before, if there are any.
+    #[inline(always)]
+    fn flush<S: Simd>(
+        &mut self,
+        simd: S,
+        sums: &[Sums<S, N>; 2],
+        place: Range<usize>,
+        is_flushed: bool,
+    ) {
+        let mut flushed = self.tiles.flushed[place].chunks_exact_mut(S::LANES);
+        for i in 0..N {
+            let floats = floats(simd, sums, i);
+            for (sum, flushed) in floats.as_flattened().as_flattened().iter().zip(&mut flushed) {
+                let sum = if is_flushed { simd.add(simd.load(flushed), *sum) } else { *sum };
+                simd.store(sum, flushed);
+            }
+        }
+    }
+
+    /// Writes the bytes of vector `i` of the tile.
+    #[inline(always)]
+    fn write<S: Simd>(
+        &mut self,
+        simd: S,
+        o: usize,
+        channel: &Vectors<S>,
+        i: usize,
+        [plus, minus]: [[[S::F32; 2]; 2]; 2],
+    ) {
+        let lanes = 4 * S::LANES;
+        let Tiles { conv, residual, ref mut output, .. } = self.tiles;
+        let Tile { start: [row, column], .. } = self.outputs.tile;
+        let [height, width] = conv.layout.shape.output;
+        let first = (o * height + row) * width + column + i * lanes;
+        let count = self.outputs.tile.pixels().saturating_sub(i * lanes);
+        if count >= lanes {
+            let residual = residual.map(
+                #[inline(always)]
+                |residual| simd.load_pairs(&residual[first..]),
+            );
+            let [even, odd] = channel.places([plus, minus], residual);
+            simd.store_pairs(even, odd, &mut output[first..]);
+        } else if count > 0 {
+            let mut bytes = [0; MAX_LANES];
+            let residual = residual.map(
+                #[inline(always)]
+                |residual| {
+                    bytes[..count].copy_from_slice(&residual[first..][..count]);
+                    simd.load_pairs(&bytes)
+                },
+            );
+            let [even, odd] = channel.places([plus, minus], residual);
+            simd.store_pairs(even, odd, &mut bytes);
+            output[first..][..count].copy_from_slice(&bytes[..count]);
+        }
+    }
+}

@@ -207,6 +207,8 @@ impl Isa {
             Isa::Avx512(_) => Avx512::REGISTERS,
             #[cfg(target_arch = "aarch64")]
             Isa::Neon(_) => Neon::REGISTERS,
+            #[cfg(all(target_arch = "wasm32", target_feature = "simd128"))]
+            Isa::Simd128(_) => Simd128::REGISTERS,
         }
     }
 

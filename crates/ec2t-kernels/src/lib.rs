@@ -3,8 +3,8 @@
 //! The crate knows slices and small geometry structs ([`ConvShape`],
 //! [`PoolShape`]); it knows nothing of graphs or files. Every function works on
 //! one image: activations are `[C, H, W]`, convolution weights `[O, I, KH, KW]`,
-//! linear weights `[O, I]`, all row-major `f32`. Callers run several images on
-//! several threads.
+//! linear weights `[O, I]`, all row-major `f32`, but for activations of [`int`], which are
+//! bytes. Callers run several images on several threads.
 //!
 //! | module | what it holds |
 //! |---|---|

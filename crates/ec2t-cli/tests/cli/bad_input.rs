@@ -9,13 +9,14 @@ const BAD_FILE: i32 = 3;
 const USAGE: i32 = 2;
 
 /// Every command that reads a model file; there is a picture beside it.
-const READERS: [&str; 6] = [
+const READERS: [&str; 7] = [
     "inspect bad.ec2t",
     "inspect bad.ec2t --json",
     "explain bad.ec2t --json",
     "verify bad.ec2t",
     "eval bad.ec2t --dataset digits --json",
     "run bad.ec2t picture.png --json",
+    "calibrate bad.ec2t --dataset digits -o good.ec2t",
 ];
 
 /// Asserts that every command refuses `bad.ec2t` with these words.
@@ -44,6 +45,20 @@ fn what_is_no_model_is_refused() {
     fs::remove_file(sandbox.path("bad.ec2t")).unwrap();
     fs::create_dir(sandbox.path("bad.ec2t")).unwrap();
     assert_refused(&sandbox, &["Is a directory"]);
+}
+
+#[test]
+fn a_model_that_is_not_calibrated_does_not_run_in_8_bits() {
+    let sandbox = sandbox_with_picture();
+    sandbox.write("bad.ec2t", ec2t_format::write(&sample()));
+    for command in
+        ["explain bad.ec2t", "eval bad.ec2t --dataset digits", "run bad.ec2t picture.png"]
+    {
+        let stderr = sandbox.fail(BAD_FILE, &format!("{command} --precision u8"));
+        assert_has(&stderr, &["bad.ec2t", "`ec2t calibrate` finds it"]);
+    }
+    let words = "calibrate bad.ec2t --dataset digits --images 5000 -o good.ec2t";
+    assert_has(&sandbox.fail(USAGE, words), &["5000 images wanted, digits has "]);
 }
 
 #[test]

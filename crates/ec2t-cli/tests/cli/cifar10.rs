@@ -6,7 +6,7 @@
 
 use std::fs;
 
-use crate::util::{Sandbox, file_len, folder_of, json};
+use crate::util::{Sandbox, file_len, folder_of, good, json};
 
 /// Imports a checkpoint of ResNet-20 and asserts the top-1 accuracy, in
 /// percent, and the largest size of its file.
@@ -39,6 +39,24 @@ fn float_resnet20() {
 #[test]
 fn ternary_resnet20_with_64_percent_zeros() {
     assert_accuracy("resnet20_ec2t_spars64.pt", "cifar10", 18, 91.01, 65_000);
+}
+
+#[test]
+fn ternary_resnet20_in_8_bits() {
+    let (Some(data), Some(models)) = (folder_of("EC2T_DATA_DIR"), folder_of("EC2T_MODELS_DIR"))
+    else {
+        return;
+    };
+    let name = "resnet20_ec2t_spars64.pt";
+    let sandbox = Sandbox::new();
+    fs::copy(models.join(name), sandbox.path(name)).unwrap();
+    sandbox.json(&format!("import {name} --arch resnet20 --preprocess cifar10 -o m.ec2t --json"));
+    let mut calibrate = sandbox.ec2t("calibrate m.ec2t --dataset cifar10 -o m.ec2t");
+    good(calibrate.env("EC2T_DATA_DIR", &data));
+    let mut eval = sandbox.ec2t("eval m.ec2t --dataset cifar10 --precision u8 --json");
+    let found = json(eval.env("EC2T_DATA_DIR", &data));
+    let found = found["top1"].as_f64().unwrap();
+    assert!((found - 91.01).abs() <= 0.3, "{found}");
 }
 
 #[test]

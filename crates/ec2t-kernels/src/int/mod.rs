@@ -1,9 +1,9 @@
 //! Ternary convolutions of images in 8 bits.
 //!
 //! Activations are bytes, which stand for numbers as a [`Grid`] says. Sums of bytes are
-//! taken in 16-bit lanes, apart for positive and negative weights; they are exact. One step then scales and adds the two, adds bias and residual,
-//! ends in a rectifier, and rounds to a byte of the output's grid. Results have the same
-//! bits with any instruction set.
+//! taken in 16-bit lanes, apart for positive and negative weights; they are exact. One step
+//! then scales and adds the two, adds bias and residual, ends in a rectifier, and rounds to a
+//! byte of the output's grid. Results have the same bits with any instruction set.
 //!
 //! The loops are those of [`conv`](crate::conv): tiles of pixels whose sums stay in
 //! registers, over a copy of what they read. Padding is the byte that stands for zero.

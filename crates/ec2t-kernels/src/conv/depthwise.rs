@@ -368,6 +368,7 @@ impl<const KH: usize, const STRIDE: usize, const R: usize> Operation
                 }
                 let columns = S::LANES.min(width - column);
                 let destination = finish.destination([row, column], columns, 1);
+                finish.scale(simd, o, &mut sums);
                 finish.write(simd, o, destination, sums);
             }
         }

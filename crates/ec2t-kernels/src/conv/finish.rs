@@ -52,7 +52,13 @@ impl<'a> Finish<'a> {
         Destination { first, pitch: self.width, columns, vectors }
     }
 
-    /// Scales sums of output channel `o`, adds bias and residual, activates and stores.
+    /// Scales the sums of output channel `o` and adds the bias.
+    #[inline(always)]
+    pub(super) fn scale<S: Simd>(&self, simd: S, o: usize, sums: &mut [S::F32]) {
+        self.epilogue.scale_vectors(simd, o, sums);
+    }
+
+    /// Adds the residual to scaled sums of output channel `o`, activates and stores.
     #[inline(always)]
     pub(super) fn write<S: Simd, const N: usize>(
         &mut self,
@@ -61,7 +67,6 @@ impl<'a> Finish<'a> {
         destination: Destination,
         mut values: [S::F32; N],
     ) {
-        self.epilogue.scale_vectors(simd, o, &mut values);
         let output = self.part.values.channel(o - self.part.outputs.start);
         if let Some(residual) = self.residual {
             let residual = &residual[o * self.plane + self.first_pixel..][..output.len()];

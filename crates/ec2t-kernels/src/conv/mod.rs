@@ -134,7 +134,9 @@ impl<'a, T: Taps> Convolve<'a, T> {
         o: usize,
         sums: [S::F32; N],
     ) {
-        let values = joined::<S, N, P>(simd, sums);
+        let mut values = joined::<S, N, P>(simd, sums);
+        // Once, before the loops for both cases: else compilers keep the values in memory.
+        self.finish.scale(simd, o, &mut values);
         let destination = self.finish.destination(tile.start, tile.size[1], V * P);
         // Whole rows, the usual case, have loops of their own, whose length is known.
         if tile.size[1] == V * P * S::LANES {

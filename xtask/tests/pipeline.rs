@@ -266,7 +266,7 @@ fn the_data_folder_is_passed_on_and_does_not_count() {
     let sandbox = Sandbox::new();
     let calls = sandbox.calls(&["--data-dir", "my data"]);
     let given: Vec<_> = calls.iter().map(|c| c.contains("--data-dir my data")).collect();
-    assert_eq!(given, [true, false, true, true, true, false, true, false]);
+    assert_eq!(given, [true, false, true, true, true, true, true, false]);
     assert_eq!(sandbox.calls(&["--data-dir", "elsewhere"]), [""; 0]);
 }
 

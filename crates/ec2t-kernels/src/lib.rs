@@ -11,6 +11,7 @@
 //! | [`arch`] | vector instructions: detection, dispatch, one safe interface |
 //! | [`shape`] | geometry of convolutions and pools |
 //! | [`conv`] | convolutions: ternary ones, which skip zeros and multiply once per output, and dense ones |
+//! | `blocks` | how both kinds of convolutions take up channels |
 //! | [`linear`] | the same for matrix products |
 //! | [`int`] | ternary convolutions of activations in 8 bits |
 //! | [`epilogue`] | what follows the sums of these: scale, bias, residual, activation |
@@ -26,6 +27,7 @@
 
 #[allow(unsafe_code)]
 pub mod arch;
+mod blocks;
 pub mod conv;
 pub mod elementwise;
 pub mod epilogue;

@@ -167,16 +167,16 @@ impl Weights {
     fn new(layout: &Layout, weights: &[f32]) -> Self {
         let [rows, columns] = layout.shape.kernel;
         let block = |block| {
-            let taps = layout.block_channels(0, block).len() * rows * columns;
-            [layout.first_weight(0, block), taps]
+            let taps = layout.blocks.channels(0, block).len() * rows * columns;
+            [layout.blocks.first_weight(0, block), taps]
         };
         Self {
             weights: weights.to_vec(),
             taps: layout.shape.taps(),
             // Blocks start alike, and the first one is the longest.
             offsets: layout.offsets(0),
-            blocks: (0..layout.blocks()).map(block).collect(),
-            chunks: layout.chunks().map(|(_, outputs)| outputs.start).collect(),
+            blocks: (0..layout.blocks.count()).map(block).collect(),
+            chunks: layout.blocks.chunks().map(|(_, outputs)| outputs.start).collect(),
             phase_step: layout.phase_step(),
         }
     }

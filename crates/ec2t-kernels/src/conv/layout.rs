@@ -22,9 +22,8 @@
 //! A convolution of single pixels (1×1, stride 1, no padding) has no rows: its
 //! image counts as one long row.
 
-use std::ops::Range;
-
 use crate::arch::Isa;
+use crate::blocks::Blocks;
 use crate::shape::{ConvShape, TooLarge};
 
 /// Values that an offset counts in: the narrowest vectors.
@@ -73,8 +72,7 @@ pub(super) struct Layout {
     pub(super) phases: usize,
     /// Whether tap rows share the rows of a copy.
     pub(super) shares_rows: bool,
-    /// Input channels of a block, but for the last one of a group.
-    block: usize,
+    pub(super) blocks: Blocks,
 }
 
 impl Layout {
@@ -90,14 +88,15 @@ impl Layout {
             false => tile_of([shape.output[0], width], isa.lanes(), MAX_VECTORS / phases),
         };
         let shares_rows = shape.stride[0] == 1 && shape.dilation[0] == 1;
-        let mut layout = Self { shape, isa, tile, phases, shares_rows, block: 1 };
+        let mut layout =
+            Self { shape, isa, tile, phases, shares_rows, blocks: Blocks::new(&shape, 1, CHUNK) };
         // The first condition keeps the second from overflowing.
         let [rows, columns] = shape.kernel;
         let reach = usize::from(u16::MAX) + 1;
         if rows * columns > reach || layout.channel_len() / GRANULE > reach {
             return Err(TooLarge { kernel: shape.kernel });
         }
-        layout.block = layout.channels_per_block();
+        layout.blocks = Blocks::new(&shape, layout.channels_per_block(), CHUNK);
         Ok(layout)
     }
 
@@ -115,7 +114,7 @@ impl Layout {
         }
         let lines = self.tile[1].div_ceil(LINE);
         let apart = (1 << (plane / LINE).trailing_zeros()).clamp(lines, CACHE_SETS);
-        self.block <= CACHE_SETS / apart * CACHE_WAYS
+        self.blocks.longest() <= CACHE_SETS / apart * CACHE_WAYS
     }
 
     /// Position of a channel's pixel in the input of single pixels.
@@ -123,7 +122,7 @@ impl Layout {
         channel * self.shape.input_plane() + column
     }
 
-    /// As many channels as the cache holds, shared out evenly over the blocks.
+    /// As many channels as the cache holds.
     fn channels_per_block(&self) -> usize {
         let ConvShape { kernel, output: [height, width], .. } = self.shape;
         let nominal = if kernel == [1, 1] { POINTWISE_TILE } else { NOMINAL_TILE };
@@ -135,8 +134,7 @@ impl Layout {
             false => columns * kernel[1],
         };
         let bytes = rows * columns * size_of::<f32>();
-        let channels = self.group_channels();
-        channels.div_ceil(channels.div_ceil((BLOCK_BYTES / bytes).max(1)))
+        (BLOCK_BYTES / bytes).max(1)
     }
 
     /// First column of each tile in so many columns of the output, and the vectors of a
@@ -157,37 +155,6 @@ impl Layout {
             left = left.saturating_sub(vectors);
             column += vectors * step;
             Some((column - vectors * step, vectors))
-        })
-    }
-
-    /// Input channels of each group.
-    pub(super) fn group_channels(&self) -> usize {
-        self.shape.in_channels / self.shape.groups
-    }
-
-    /// Output channels of each group.
-    pub(super) fn group_outputs(&self) -> usize {
-        self.shape.out_channels / self.shape.groups
-    }
-
-    /// Blocks of channels in each group.
-    pub(super) fn blocks(&self) -> usize {
-        self.group_channels().div_ceil(self.block)
-    }
-
-    /// Input channels of a block of a group.
-    pub(super) fn block_channels(&self, group: usize, block: usize) -> Range<usize> {
-        let first = group * self.group_channels();
-        let start = block * self.block;
-        first + start..first + (start + self.block).min(self.group_channels())
-    }
-
-    /// Chunks of output channels that are computed together, `(group, outputs)`.
-    pub(super) fn chunks(&self) -> impl Iterator<Item = (usize, Range<usize>)> {
-        let outputs = self.group_outputs();
-        (0..self.shape.groups).flat_map(move |group| {
-            let (first, end) = (group * outputs, (group + 1) * outputs);
-            (first..end).step_by(CHUNK).map(move |start| (group, start..(start + CHUNK).min(end)))
         })
     }
 
@@ -217,12 +184,12 @@ impl Layout {
 
     /// Values of the copy of a block, and as many as a tile may read beyond.
     pub(super) fn copy_len(&self) -> usize {
-        self.block * self.channel_len() + self.vectors_len()
+        self.blocks.longest() * self.channel_len() + self.vectors_len()
     }
 
     /// Values of the sums that wait for the next block.
     pub(super) fn partial_len(&self) -> usize {
-        CHUNK.min(self.group_outputs()) * self.vectors_len()
+        self.blocks.longest_chunk() * self.vectors_len()
     }
 
     fn vectors_len(&self) -> usize {
@@ -241,22 +208,12 @@ impl Layout {
 
     /// Where the taps of a block start in the copy, in granules: `[channels, KH, KW]`.
     pub(super) fn offsets(&self, block: usize) -> Vec<u16> {
-        let [rows, columns] = self.shape.kernel;
-        let taps = (0..self.block_channels(0, block).len()).flat_map(|channel| {
-            (0..rows).flat_map(move |row| (0..columns).map(move |column| [channel, row, column]))
-        });
         let offset = |[channel, row, column]: [usize; 3]| {
             let first_row = if self.shares_rows { row } else { row * self.tile[0] };
             let line = (channel * self.copies() + column) * self.copy_rows() + first_row;
             u16::try_from(line * self.row_step()).expect("checked when the layout was made")
         };
-        taps.map(offset).collect()
-    }
-
-    /// Position of an output's first weight of a block among all weights.
-    pub(super) fn first_weight(&self, output: usize, block: usize) -> usize {
-        let channel = self.block_channels(0, block).start;
-        (output * self.group_channels() + channel) * self.shape.kernel[0] * self.shape.kernel[1]
+        self.blocks.taps(block, self.shape.kernel).map(offset).collect()
     }
 
     /// Groups of rows in a copy: one, or one for each tap row.

@@ -193,8 +193,8 @@ impl<'a, T: Taps> Tiles<'a, T> {
     #[inline(always)]
     fn tile<S: Simd>(&mut self, simd: S, tile: Tile) {
         let layout = self.convolve.layout;
-        let blocks = layout.blocks();
-        for (chunk, (group, outputs)) in layout.chunks().enumerate() {
+        let blocks = layout.blocks.count();
+        for (chunk, (group, outputs)) in layout.blocks.chunks().enumerate() {
             let wanted = &self.convolve.finish.part.outputs;
             let skipped = wanted.start.saturating_sub(outputs.start);
             let outputs = outputs.start + skipped..outputs.end.min(wanted.end);
@@ -203,7 +203,7 @@ impl<'a, T: Taps> Tiles<'a, T> {
             }
             let taps = self.convolve.taps;
             for block in 0..blocks {
-                let channels = layout.block_channels(group, block);
+                let channels = layout.blocks.channels(group, block);
                 let input = self.convolve.input;
                 let source = match taps.reads_input() {
                     true => Some(&input[layout.first_pixel(channels.start, tile.start[1])..]),

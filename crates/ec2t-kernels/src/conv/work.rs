@@ -41,13 +41,13 @@ impl ConvWork {
         let vectors = tiles * rows * (columns / lanes) * layout.phases;
         // Tiles whose input is copied, and how often.
         let copies = if layout.reads_input() { 0 } else { tiles };
-        let chunks_of_group = layout.chunks().count() / shape.groups;
+        let chunks_of_group = layout.blocks.chunks().count() / shape.groups;
         Ok(Self {
             lanes,
             vectors,
-            fills: copies * layout.chunks().count() * layout.blocks(),
+            fills: copies * layout.blocks.chunks().count() * layout.blocks.count(),
             copied: copies * chunks_of_group * shape.in_channels * layout.channel_len() / lanes,
-            visits: tiles * layout.blocks() * shape.out_channels,
+            visits: tiles * layout.blocks.count() * shape.out_channels,
         })
     }
 }

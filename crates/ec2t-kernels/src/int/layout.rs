@@ -18,9 +18,8 @@
 //! A convolution of single pixels (1×1, stride 1, no padding) has no rows: its
 //! image counts as one long row.
 
-use std::ops::Range;
-
 use crate::arch::Isa;
+use crate::blocks::Blocks;
 use crate::shape::{ConvShape, TooLarge};
 
 /// Bytes of the copy of one block of channels: about the smallest first-level cache.
@@ -72,8 +71,7 @@ pub(super) struct Layout {
     tile: [usize; 2],
     /// Whether tap rows share copies.
     pub(super) shares_rows: bool,
-    /// Input channels of a block, but for the last one of a group.
-    block: usize,
+    pub(super) blocks: Blocks,
 }
 
 impl Layout {
@@ -93,53 +91,20 @@ impl Layout {
         };
         let shares_rows = shape.stride[0] == 1 && shape.dilation[0] == 1;
         let tile = tile_of(shape.output, most * lanes);
-        let mut layout = Self { shape, isa, lanes, tile, shares_rows, block: 1 };
+        let blocks = Blocks::new(&shape, 1, CHUNK);
+        let mut layout = Self { shape, isa, lanes, tile, shares_rows, blocks };
         while layout.channel_len() > REACH / 2 {
             most /= 2;
             layout.tile = tile_of(shape.output, most * lanes);
         }
-        layout.block = layout.channels_per_block();
+        layout.blocks = Blocks::new(&shape, layout.channels_per_block(), CHUNK);
         Ok(layout)
     }
 
-    /// As many channels as the cache holds and sums may have, shared out evenly over the
-    /// blocks.
+    /// As many channels as the cache holds and sums may have.
     fn channels_per_block(&self) -> usize {
         let [rows, columns] = self.shape.kernel;
-        let most = (BLOCK_BYTES / self.channel_len()).clamp(1, MAX_TAPS / (rows * columns));
-        let channels = self.group_channels();
-        channels.div_ceil(channels.div_ceil(most))
-    }
-
-    /// Input channels of each group.
-    fn group_channels(&self) -> usize {
-        self.shape.in_channels / self.shape.groups
-    }
-
-    /// Output channels of each group.
-    fn group_outputs(&self) -> usize {
-        self.shape.out_channels / self.shape.groups
-    }
-
-    /// Blocks of channels in each group.
-    pub(super) fn blocks(&self) -> usize {
-        self.group_channels().div_ceil(self.block)
-    }
-
-    /// Input channels of a block of a group.
-    pub(super) fn block_channels(&self, group: usize, block: usize) -> Range<usize> {
-        let first = group * self.group_channels();
-        let start = block * self.block;
-        first + start..first + (start + self.block).min(self.group_channels())
-    }
-
-    /// Chunks of output channels that are computed together, `(group, outputs)`.
-    pub(super) fn chunks(&self) -> impl Iterator<Item = (usize, Range<usize>)> {
-        let outputs = self.group_outputs();
-        (0..self.shape.groups).flat_map(move |group| {
-            let (first, end) = (group * outputs, (group + 1) * outputs);
-            (first..end).step_by(CHUNK).map(move |start| (group, start..(start + CHUNK).min(end)))
-        })
+        (BLOCK_BYTES / self.channel_len()).clamp(1, MAX_TAPS / (rows * columns))
     }
 
     /// All tiles of an image.
@@ -188,10 +153,7 @@ impl Layout {
 
     /// Where the taps of a block start, in bytes: `[channels, KH, KW]`.
     pub(super) fn offsets(&self, block: usize) -> Vec<u16> {
-        let [rows, columns] = self.shape.kernel;
-        let taps = (0..self.block_channels(0, block).len()).flat_map(|channel| {
-            (0..rows).flat_map(move |row| (0..columns).map(move |column| [channel, row, column]))
-        });
+        let columns = self.shape.kernel[1];
         let offset = |[channel, row, column]: [usize; 3]| {
             let copy = match self.shares_rows {
                 true => column * self.copy_len() + row * self.pitch(),
@@ -199,18 +161,12 @@ impl Layout {
             };
             narrow(channel * self.channel_len() + copy)
         };
-        taps.map(offset).collect()
+        self.blocks.taps(block, self.shape.kernel).map(offset).collect()
     }
 
     /// Offset of a tap that reads zeros, behind the copies of a block.
     pub(super) fn zeros(&self) -> u16 {
-        narrow(self.block * self.channel_len())
-    }
-
-    /// Position of an output's first weight of a block among all weights.
-    pub(super) fn first_weight(&self, output: usize, block: usize) -> usize {
-        let channel = self.block_channels(0, block).start;
-        (output * self.group_channels() + channel) * self.shape.kernel[0] * self.shape.kernel[1]
+        narrow(self.blocks.longest() * self.channel_len())
     }
 
     /// Bytes of the copies of a block and of the zeros behind them. Taps of a tile that is
@@ -222,7 +178,7 @@ impl Layout {
     /// Numbers that the sums of a chunk of outputs take: for each sign and vector two of
     /// half as many lanes.
     pub(super) fn sums_len(&self) -> usize {
-        2 * CHUNK.min(self.group_outputs()) * MAX_VECTORS * self.lanes
+        2 * self.blocks.longest_chunk() * MAX_VECTORS * self.lanes
     }
 
     /// Source row, which may be in the padding, of the first row of a copy.

@@ -87,14 +87,14 @@ impl Lists {
     pub(super) fn new(layout: &Layout, weights: TernaryWeights<'_>) -> Result<Self, TooLarge> {
         let mut lists = Self {
             offsets: Vec::new(),
-            counts: Vec::with_capacity(layout.blocks() * layout.shape.out_channels),
+            counts: Vec::with_capacity(layout.blocks.count() * layout.shape.out_channels),
             parts: Vec::new(),
-            chunks: layout.chunks().count(),
+            chunks: layout.blocks.chunks().count(),
         };
         let mut taps = Vec::with_capacity(lists.counts.capacity());
-        for block in 0..layout.blocks() {
+        for block in 0..layout.blocks.count() {
             let offsets = layout.offsets(block);
-            for (_, outputs) in layout.chunks() {
+            for (_, outputs) in layout.blocks.chunks() {
                 let [offset, output] = [lists.offsets.len(), lists.counts.len()].map(narrow);
                 lists.parts.push(Part {
                     cursor: Cursor { offset, output },
@@ -103,7 +103,8 @@ impl Lists {
                     flushes: false,
                 });
                 for o in outputs {
-                    let codes = &weights.codes[layout.first_weight(o, block)..][..offsets.len()];
+                    let codes =
+                        &weights.codes[layout.blocks.first_weight(o, block)..][..offsets.len()];
                     taps.push([0, 1].map(|list| {
                         let mut taps = codes.iter().zip(&offsets);
                         let listed = taps.by_ref().filter(|tap| weights.list(*tap.0) == Some(list));
@@ -152,11 +153,11 @@ impl Lists {
     ///
     /// `taps` are those of each sign, of each block and output.
     fn plan_flushes(&mut self, layout: &Layout, taps: &[[usize; 2]]) -> Result<(), TooLarge> {
-        let sizes: Vec<usize> = layout.chunks().map(|(_, outputs)| outputs.len()).collect();
+        let sizes: Vec<usize> = layout.blocks.chunks().map(|(_, outputs)| outputs.len()).collect();
         for (chunk, outputs) in sizes.into_iter().enumerate() {
             let mut sums = vec![[0; 2]; outputs];
             let mut totals = sums.clone();
-            for block in 0..layout.blocks() {
+            for block in 0..layout.blocks.count() {
                 let index = block * self.chunks + chunk;
                 let first = self.parts[index].cursor.output as usize;
                 let taps = &taps[first..][..outputs];

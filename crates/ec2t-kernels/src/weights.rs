@@ -26,6 +26,16 @@ impl TernaryWeights<'_> {
         if self.w_neg == 0.0 { self.w_pos } else { self.w_neg }
     }
 
+    /// Codes that are not zero before each output of `taps` codes, and of all outputs.
+    pub(crate) fn totals(&self, taps: usize) -> Vec<u32> {
+        let mut total = 0;
+        let outputs = self.codes.chunks_exact(taps).map(|codes| {
+            total += narrow(codes.iter().filter(|code| **code != 0).count());
+            total
+        });
+        std::iter::once(0).chain(outputs).collect()
+    }
+
     /// The list that weights of a code belong to: 0 for positive ones, 1 for negative
     /// ones. Those whose value is 0 are in neither.
     #[inline]
@@ -37,4 +47,9 @@ impl TernaryWeights<'_> {
             _ => None,
         }
     }
+}
+
+/// A position among weights or in lists of them; a network has fewer than 2³² weights.
+pub(crate) fn narrow(position: usize) -> u32 {
+    u32::try_from(position).expect("fewer weights than 2^32")
 }

@@ -16,7 +16,7 @@
 use super::Taps;
 use super::layout::{GRANULE, Layout};
 use crate::arch::Simd;
-use crate::weights::TernaryWeights;
+use crate::weights::{TernaryWeights, narrow};
 
 /// Taps in a run, at most.
 const LONGEST_RUN: usize = 3;
@@ -33,8 +33,6 @@ pub(super) struct Lists {
     offsets: Vec<u16>,
     /// Of each block and output.
     counts: Vec<Counts>,
-    /// Of each output, taps of all those before it, and of all outputs.
-    totals: Vec<u32>,
     /// Of each block and chunk of outputs, where it starts in both.
     starts: Vec<Cursor>,
     chunks: usize,
@@ -61,7 +59,6 @@ impl Lists {
         let mut lists = Self {
             offsets: Vec::new(),
             counts: Vec::with_capacity(layout.blocks.count() * layout.shape.out_channels),
-            totals: totals(layout.shape.taps(), weights.codes),
             starts: Vec::new(),
             chunks: layout.blocks.chunks().count(),
             steps: [layout.row_step(), layout.phase_step()],
@@ -87,16 +84,10 @@ impl Lists {
         lists
     }
 
-    /// Taps of all outputs before one.
-    pub(super) fn taps_before(&self, output: usize) -> usize {
-        self.totals[output] as usize
-    }
-
     /// Bytes of memory that the lists take.
     pub(super) fn bytes(&self) -> usize {
         size_of_val(&self.offsets[..])
             + size_of_val(&self.counts[..])
-            + size_of_val(&self.totals[..])
             + size_of_val(&self.starts[..])
     }
 
@@ -108,16 +99,6 @@ impl Lists {
             self.offsets.append(list);
         }
     }
-}
-
-/// Codes that are not zero before each output of `taps` codes, and of all.
-pub(super) fn totals(taps: usize, codes: &[i8]) -> Vec<u32> {
-    let mut total = 0;
-    let outputs = codes.chunks_exact(taps).map(|codes| {
-        total += narrow(codes.iter().filter(|code| **code != 0).count());
-        total
-    });
-    std::iter::once(0).chain(outputs).collect()
 }
 
 /// The runs of one output, positive ones and negative ones, by their length.
@@ -155,11 +136,6 @@ impl Runs {
             }
         }
     }
-}
-
-/// A position in the lists; a network has fewer than 2³² weights.
-fn narrow(position: usize) -> u32 {
-    u32::try_from(position).expect("fewer weights than 2^32")
 }
 
 impl Taps for Lists {

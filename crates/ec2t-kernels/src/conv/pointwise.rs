@@ -7,7 +7,6 @@
 
 use super::Taps;
 use super::layout::{GRANULE, Layout};
-use super::lists::totals;
 use crate::arch::Simd;
 use crate::weights::TernaryWeights;
 
@@ -19,8 +18,6 @@ pub(super) struct Channels {
     channels: Vec<u16>,
     /// Numbers of both, of each block and output.
     counts: Vec<[u16; 2]>,
-    /// Of each output, channels of all those before it, and of all outputs.
-    totals: Vec<u32>,
     /// Of each block and chunk of outputs, where it starts in both.
     starts: Vec<Cursor>,
     chunks: usize,
@@ -46,7 +43,6 @@ impl Channels {
         let mut lists = Self {
             channels: Vec::with_capacity(weights.codes.iter().filter(|code| **code != 0).count()),
             counts: Vec::with_capacity(layout.blocks.count() * layout.shape.out_channels),
-            totals: totals(layout.shape.taps(), weights.codes),
             starts: Vec::new(),
             chunks: layout.blocks.chunks().count(),
             reads_input,
@@ -80,16 +76,10 @@ impl Channels {
         self.counts.push(counts);
     }
 
-    /// Channels of all outputs before one.
-    pub(super) fn taps_before(&self, output: usize) -> usize {
-        self.totals[output] as usize
-    }
-
     /// Bytes of memory that the lists take.
     pub(super) fn bytes(&self) -> usize {
         size_of_val(&self.channels[..])
             + size_of_val(&self.counts[..])
-            + size_of_val(&self.totals[..])
             + size_of_val(&self.starts[..])
     }
 }

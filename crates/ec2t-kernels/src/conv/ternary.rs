@@ -39,6 +39,8 @@ use crate::weights::TernaryWeights;
 pub struct TernaryConv {
     layout: Layout,
     lists: AnyLists,
+    /// Weights that are not zero before each output, and of all.
+    totals: Vec<u32>,
     epilogue: Epilogue,
 }
 
@@ -86,7 +88,8 @@ impl TernaryConv {
             true => AnyLists::Channels(Channels::new(&layout, weights)),
             false => AnyLists::Taps(Lists::new(&layout, weights)),
         };
-        Ok(Self { layout, lists, epilogue: epilogue.times(weights.factor()) })
+        let totals = weights.totals(shape.taps());
+        Ok(Self { layout, lists, totals, epilogue: epilogue.times(weights.factor()) })
     }
 
     /// Number of values that [`run`](Self::run) needs as scratch space.
@@ -96,10 +99,11 @@ impl TernaryConv {
 
     /// Bytes of memory that the packed weights take.
     pub fn weight_bytes(&self) -> usize {
-        match &self.lists {
+        let lists = match &self.lists {
             AnyLists::Channels(channels) => channels.bytes(),
             AnyLists::Taps(lists) => lists.bytes(),
-        }
+        };
+        lists + size_of_val(&self.totals[..])
     }
 
     /// Convolves one image; overwrites `output` and `workspace`.
@@ -131,14 +135,7 @@ impl TernaryConv {
         part: ConvPart<'o>,
         threads: [usize; 2],
     ) -> (ConvPart<'o>, Option<ConvPart<'o>>) {
-        match &self.lists {
-            AnyLists::Channels(lists) => {
-                part.split(&self.layout, |output| lists.taps_before(output), threads)
-            }
-            AnyLists::Taps(lists) => {
-                part.split(&self.layout, |output| lists.taps_before(output), threads)
-            }
-        }
+        part.split(&self.layout, |output| self.totals[output] as usize, threads)
     }
 
     /// As [`run`](Self::run), for a part of the output; `input` and `residual` are
@@ -154,7 +151,7 @@ impl TernaryConv {
         residual: Option<&[f32]>,
         workspace: &mut [f32],
     ) {
-        let Self { layout, lists, epilogue } = self;
+        let Self { layout, lists, epilogue, .. } = self;
         let finish = Finish::new(&layout.shape, epilogue, residual, part);
         match lists {
             AnyLists::Channels(taps) => Convolve { layout, taps, input, finish }.run(workspace),

@@ -16,7 +16,7 @@
 use super::layout::{Layout, MAX_TAPS};
 use crate::arch::Simd;
 use crate::shape::TooLarge;
-use crate::weights::TernaryWeights;
+use crate::weights::{TernaryWeights, narrow};
 
 /// Taps that are added in one turn of the loop. Lists have a multiple of them: what they
 /// lack are taps that read zeros.
@@ -201,11 +201,6 @@ impl Lists {
         cursor.output += 1;
         [plus, minus]
     }
-}
-
-/// A position in the lists; a network has fewer than 2³² weights.
-fn narrow(position: usize) -> u32 {
-    u32::try_from(position).expect("fewer weights than 2^32")
 }
 
 /// Adds the bytes from each offset on.

@@ -71,10 +71,10 @@ pub(crate) fn predict(network: &Network, node: &Node, shapes: &[Shape]) -> Optio
     let (dense_seconds, ternary_seconds) = match &node.op {
         Op::Conv2d(conv) => {
             let shape = conv_shape(conv, shapes[node.inputs[0].index()]);
-            let work = ConvWork::new(shape, isa()).ok()?;
+            let [ternary_work, dense_work] = works(shape, isa())?;
             let ternary = ternary(weight).filter(|weight| !is_conv_dense(shape, weight));
-            let seconds = |weight| conv_seconds(&TERNARY, &work, not_zero(weight));
-            (conv_seconds(&DENSE, &work, weight.numel()), ternary.map(seconds))
+            let seconds = |weight| conv_seconds(&TERNARY, &ternary_work, not_zero(weight));
+            (conv_seconds(&DENSE, &dense_work, weight.numel()), ternary.map(seconds))
         }
         Op::Linear(_) => {
             let ternary = ternary(weight).filter(|weight| !is_linear_dense(weight));
@@ -101,10 +101,16 @@ fn ternary(weight: &Tensor) -> Option<&TernaryTensor> {
 /// the machine: it is made by the rates of the widest vectors and the tiles of the
 /// portable instructions.
 pub(crate) fn is_conv_dense(shape: ConvShape, weight: &TernaryTensor) -> bool {
-    let Ok(work) = ConvWork::new(shape, Isa::Portable(Portable)) else { return false };
+    let Some([ternary, dense]) = works(shape, Isa::Portable(Portable)) else { return false };
     let all = weight.codes().len();
-    let [ternary, dense] = [&TERNARY, &DENSE].map(|rates| seconds_with(&rates[0], &work, all));
-    not_zero(weight) == all && dense < ternary
+    let is_quicker =
+        seconds_with(&DENSE[0], &dense, all) < seconds_with(&TERNARY[0], &ternary, all);
+    not_zero(weight) == all && is_quicker
+}
+
+/// The work of the ternary and of the dense kernel, if there are any for such a shape.
+fn works(shape: ConvShape, isa: Isa) -> Option<[ConvWork; 2]> {
+    Some([ConvWork::ternary(shape, isa).ok()?, ConvWork::dense(shape, isa).ok()?])
 }
 
 /// Whether the dense kernel, which reads vectors where the other one reads values, takes a
@@ -151,7 +157,7 @@ mod tests {
     #[test]
     fn a_layer_takes_longer_the_more_weights_are_not_zero() {
         for isa in Isa::available() {
-            let work = ConvWork::new(SHAPE, isa).unwrap();
+            let work = ConvWork::ternary(SHAPE, isa).unwrap();
             let seconds = |weights| conv_seconds(&TERNARY, &work, weights);
             assert!((0..SHAPE.weight_len()).all(|n| seconds(n) < seconds(n + 1)));
             assert!(seconds(0) > 0.0);
@@ -161,10 +167,10 @@ mod tests {
     #[test]
     fn with_two_thirds_of_zeros_ternary_kernels_win() {
         for isa in Isa::available() {
-            let work = ConvWork::new(SHAPE, isa).unwrap();
+            let [ternary, dense] = works(SHAPE, isa).unwrap();
             let all = SHAPE.weight_len();
-            let [ternary, dense] =
-                [(&TERNARY, all * 36 / 100), (&DENSE, all)].map(|(r, n)| conv_seconds(r, &work, n));
+            let ternary = conv_seconds(&TERNARY, &ternary, all * 36 / 100);
+            let dense = conv_seconds(&DENSE, &dense, all);
             assert!(2.0 * ternary < dense, "{}: {ternary} for {dense}", isa.name());
         }
     }

@@ -8,65 +8,52 @@ use crate::shape::ConvShape;
 
 /// Blocks and chunks of one convolution.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Blocks {
-    groups: usize,
-    /// Input and output channels of each group.
-    inputs: usize,
-    outputs: usize,
-    /// Taps of each input channel, KH · KW.
-    taps: usize,
+pub(crate) struct Blocks<'a> {
+    pub(crate) shape: &'a ConvShape,
     /// Input channels of a block, but for the last one of a group.
-    length: usize,
+    pub(crate) length: usize,
     /// Output channels of a chunk, at most.
-    chunk: usize,
+    pub(crate) chunk: usize,
 }
 
-impl Blocks {
-    /// Blocks of at most `most` input channels, shared out evenly, and chunks of `chunk`
-    /// outputs.
-    pub(crate) fn new(shape: &ConvShape, most: usize, chunk: usize) -> Self {
-        let inputs = shape.in_channels / shape.groups;
-        Self {
-            groups: shape.groups,
-            inputs,
-            outputs: shape.out_channels / shape.groups,
-            taps: shape.kernel[0] * shape.kernel[1],
-            length: inputs.div_ceil(inputs.div_ceil(most)),
-            chunk,
-        }
+/// Input channels of blocks of at most `most`, shared out evenly.
+pub(crate) fn even_length(shape: &ConvShape, most: usize) -> usize {
+    let inputs = shape.in_channels / shape.groups;
+    inputs.div_ceil(inputs.div_ceil(most))
+}
+
+impl Blocks<'_> {
+    /// Input channels of each group.
+    fn group_inputs(&self) -> usize {
+        self.shape.in_channels / self.shape.groups
     }
 
     /// Output channels of each group.
     pub(crate) fn group_outputs(&self) -> usize {
-        self.outputs
-    }
-
-    /// Input channels of the longest block.
-    pub(crate) fn longest(&self) -> usize {
-        self.length
+        self.shape.out_channels / self.shape.groups
     }
 
     /// Output channels of the longest chunk.
     pub(crate) fn longest_chunk(&self) -> usize {
-        self.chunk.min(self.outputs)
+        self.chunk.min(self.group_outputs())
     }
 
     /// Blocks in each group.
     pub(crate) fn count(&self) -> usize {
-        self.inputs.div_ceil(self.length)
+        self.group_inputs().div_ceil(self.length)
     }
 
     /// Input channels of a block of a group.
     pub(crate) fn channels(&self, group: usize, block: usize) -> Range<usize> {
-        let first = group * self.inputs;
+        let first = group * self.group_inputs();
         let start = block * self.length;
-        first + start..first + (start + self.length).min(self.inputs)
+        first + start..first + (start + self.length).min(self.group_inputs())
     }
 
     /// Chunks of output channels, `(group, outputs)`.
-    pub(crate) fn chunks(&self) -> impl Iterator<Item = (usize, Range<usize>)> {
-        let Self { groups, outputs, chunk, .. } = *self;
-        (0..groups).flat_map(move |group| {
+    pub(crate) fn chunks(&self) -> impl Iterator<Item = (usize, Range<usize>)> + use<> {
+        let (chunk, outputs) = (self.chunk, self.group_outputs());
+        (0..self.shape.groups).flat_map(move |group| {
             let (first, end) = (group * outputs, (group + 1) * outputs);
             (first..end).step_by(chunk).map(move |start| (group, start..(start + chunk).min(end)))
         })
@@ -75,16 +62,14 @@ impl Blocks {
     /// Position of an output's first weight of a block among all weights,
     /// `[O, C / groups, KH, KW]`.
     pub(crate) fn first_weight(&self, output: usize, block: usize) -> usize {
-        (output * self.inputs + block * self.length) * self.taps
+        let [rows, columns] = self.shape.kernel;
+        (output * self.group_inputs() + block * self.length) * rows * columns
     }
 
     /// What the taps of a block are, `[channels, KH, KW]`: channel, counted from the first
     /// of the block, row and column of each.
-    pub(crate) fn taps(
-        &self,
-        block: usize,
-        [rows, columns]: [usize; 2],
-    ) -> impl Iterator<Item = [usize; 3]> {
+    pub(crate) fn taps(&self, block: usize) -> impl Iterator<Item = [usize; 3]> + use<> {
+        let [rows, columns] = self.shape.kernel;
         (0..self.channels(0, block).len()).flat_map(move |channel| {
             (0..rows).flat_map(move |row| (0..columns).map(move |column| [channel, row, column]))
         })
@@ -108,12 +93,12 @@ mod tests {
             groups: 2,
             output: [1, 1],
         };
-        let blocks = Blocks::new(&shape, 3, 4);
-        assert_eq!((blocks.count(), blocks.longest(), blocks.longest_chunk()), (3, 3, 4));
+        let blocks = Blocks { shape: &shape, length: even_length(&shape, 3), chunk: 4 };
+        assert_eq!((blocks.count(), blocks.length, blocks.longest_chunk()), (3, 3, 4));
         assert_eq!([0, 1, 2].map(|block| blocks.channels(1, block)), [7..10, 10..13, 13..14]);
         let chunks: Vec<_> = blocks.chunks().collect();
         assert_eq!(chunks, [(0, 0..4), (0, 4..5), (1, 5..9), (1, 9..10)]);
         assert_eq!(blocks.first_weight(6, 2), (6 * 7 + 6) * 6);
-        assert_eq!(blocks.taps(2, shape.kernel).last(), Some([0, 1, 2]));
+        assert_eq!(blocks.taps(2).last(), Some([0, 1, 2]));
     }
 }

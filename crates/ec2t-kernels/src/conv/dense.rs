@@ -1,8 +1,8 @@
 //! The convolution with ordinary weights.
 //!
-//! It serves the layers that stay in full precision: stems, depthwise convolutions.
-//! Tap by tap, a weight times the pixels that it meets is added to sums in
-//! registers. Product and sum are rounded each: fused, they would depend on the
+//! It serves the layers that stay in full precision, stems above all; most depthwise ones
+//! have [loops of their own](super::depthwise). Tap by tap, a weight times the pixels that
+//! it meets is added to sums in registers. Product and sum are rounded each: fused, they would depend on the
 //! instruction set.
 
 use super::depthwise::Depthwise;
@@ -167,16 +167,16 @@ impl Weights {
     fn new(layout: &Layout, weights: &[f32]) -> Self {
         let [rows, columns] = layout.shape.kernel;
         let block = |block| {
-            let taps = layout.blocks.channels(0, block).len() * rows * columns;
-            [layout.blocks.first_weight(0, block), taps]
+            let taps = layout.blocks().channels(0, block).len() * rows * columns;
+            [layout.blocks().first_weight(0, block), taps]
         };
         Self {
             weights: weights.to_vec(),
             taps: layout.shape.taps(),
             // Blocks start alike, and the first one is the longest.
             offsets: layout.offsets(0),
-            blocks: (0..layout.blocks.count()).map(block).collect(),
-            chunks: layout.blocks.chunks().map(|(_, outputs)| outputs.start).collect(),
+            blocks: (0..layout.blocks().count()).map(block).collect(),
+            chunks: layout.blocks().chunks().map(|(_, outputs)| outputs.start).collect(),
             phase_step: layout.phase_step(),
         }
     }

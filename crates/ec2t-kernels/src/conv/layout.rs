@@ -23,7 +23,7 @@
 //! image counts as one long row.
 
 use crate::arch::Isa;
-use crate::blocks::Blocks;
+use crate::blocks::{Blocks, even_length};
 use crate::shape::{ConvShape, TooLarge};
 
 /// Values that an offset counts in: the narrowest vectors.
@@ -72,7 +72,8 @@ pub(super) struct Layout {
     pub(super) phases: usize,
     /// Whether tap rows share the rows of a copy.
     pub(super) shares_rows: bool,
-    pub(super) blocks: Blocks,
+    /// Input channels of a block, but for the last one of a group.
+    block: usize,
 }
 
 impl Layout {
@@ -88,15 +89,14 @@ impl Layout {
             false => tile_of([shape.output[0], width], isa.lanes(), MAX_VECTORS / phases),
         };
         let shares_rows = shape.stride[0] == 1 && shape.dilation[0] == 1;
-        let mut layout =
-            Self { shape, isa, tile, phases, shares_rows, blocks: Blocks::new(&shape, 1, CHUNK) };
+        let mut layout = Self { shape, isa, tile, phases, shares_rows, block: 1 };
         // The first condition keeps the second from overflowing.
         let [rows, columns] = shape.kernel;
         let reach = usize::from(u16::MAX) + 1;
         if rows * columns > reach || layout.channel_len() / GRANULE > reach {
             return Err(TooLarge { kernel: shape.kernel });
         }
-        layout.blocks = Blocks::new(&shape, layout.channels_per_block(), CHUNK);
+        layout.block = even_length(&shape, layout.most_channels());
         Ok(layout)
     }
 
@@ -114,7 +114,7 @@ impl Layout {
         }
         let lines = self.tile[1].div_ceil(LINE);
         let apart = (1 << (plane / LINE).trailing_zeros()).clamp(lines, CACHE_SETS);
-        self.blocks.longest() <= CACHE_SETS / apart * CACHE_WAYS
+        self.block <= CACHE_SETS / apart * CACHE_WAYS
     }
 
     /// Position of a channel's pixel in the input of single pixels.
@@ -122,8 +122,13 @@ impl Layout {
         channel * self.shape.input_plane() + column
     }
 
+    /// Its blocks and chunks.
+    pub(super) fn blocks(&self) -> Blocks<'_> {
+        Blocks { shape: &self.shape, length: self.block, chunk: CHUNK }
+    }
+
     /// As many channels as the cache holds.
-    fn channels_per_block(&self) -> usize {
+    fn most_channels(&self) -> usize {
         let ConvShape { kernel, output: [height, width], .. } = self.shape;
         let nominal = if kernel == [1, 1] { POINTWISE_TILE } else { NOMINAL_TILE };
         let columns = width.next_multiple_of(8).min(nominal);
@@ -184,12 +189,12 @@ impl Layout {
 
     /// Values of the copy of a block, and as many as a tile may read beyond.
     pub(super) fn copy_len(&self) -> usize {
-        self.blocks.longest() * self.channel_len() + self.vectors_len()
+        self.block * self.channel_len() + self.vectors_len()
     }
 
     /// Values of the sums that wait for the next block.
     pub(super) fn partial_len(&self) -> usize {
-        self.blocks.longest_chunk() * self.vectors_len()
+        self.blocks().longest_chunk() * self.vectors_len()
     }
 
     fn vectors_len(&self) -> usize {
@@ -213,7 +218,7 @@ impl Layout {
             let line = (channel * self.copies() + column) * self.copy_rows() + first_row;
             u16::try_from(line * self.row_step()).expect("checked when the layout was made")
         };
-        self.blocks.taps(block, self.shape.kernel).map(offset).collect()
+        self.blocks().taps(block).map(offset).collect()
     }
 
     /// Groups of rows in a copy: one, or one for each tap row.

@@ -58,9 +58,9 @@ impl Lists {
     pub(super) fn new(layout: &Layout, weights: TernaryWeights<'_>) -> Self {
         let mut lists = Self {
             offsets: Vec::new(),
-            counts: Vec::with_capacity(layout.blocks.count() * layout.shape.out_channels),
+            counts: Vec::with_capacity(layout.blocks().count() * layout.shape.out_channels),
             starts: Vec::new(),
-            chunks: layout.blocks.chunks().count(),
+            chunks: layout.blocks().chunks().count(),
             steps: [layout.row_step(), layout.phase_step()],
             has_runs: layout.shares_rows && layout.shape.kernel[0] > 1,
             ratio: weights.ratio(),
@@ -68,13 +68,13 @@ impl Lists {
         };
         lists.offsets.reserve_exact(weights.codes.iter().filter(|code| **code != 0).count());
         let mut runs = Runs::default();
-        for block in 0..layout.blocks.count() {
+        for block in 0..layout.blocks().count() {
             let offsets = layout.offsets(block);
-            for (_, outputs) in layout.blocks.chunks() {
+            for (_, outputs) in layout.blocks().chunks() {
                 let [offset, output] = [lists.offsets.len(), lists.counts.len()].map(narrow);
                 lists.starts.push(Cursor { offset, output });
                 for o in outputs {
-                    let first = layout.blocks.first_weight(o, block);
+                    let first = layout.blocks().first_weight(o, block);
                     runs.collect(layout, weights, first, &offsets);
                     lists.push(&mut runs);
                 }

@@ -6,15 +6,16 @@
 //!         for each block of input channels
 //!             copy what the tile reads              // fill.rs, layout.rs
 //!             for each output channel
-//!                 sums in registers += taps         // ternary: lists.rs, dense: dense.rs
-//!         scale, bias, residual, activation         // the epilogue, then the output
+//!                 sums in registers += taps         // lists.rs, pointwise.rs, dense.rs
+//!         scale, bias, residual, activation         // finish.rs, then the output
 //! ```
 //!
-//! Sums are kept in registers while they run over a block, and wait in memory, which
-//! the caches hold, for the next one; the copy stays in the first-level cache. The order of the additions of a pixel
-//! depends on the shape and the weights alone, so results are the same bits with
-//! any instruction set, tile or number of threads. These may compute parts of the output
-//! side by side (part.rs).
+//! Sums are kept in registers while they run over a block, and wait in memory, which the
+//! caches hold, for the next one; the copy stays in the first-level cache. Ternary 1×1
+//! convolutions read the input itself where it lies as well as a copy would; depthwise ones
+//! have loops of their own (depthwise.rs). The order of the additions of a pixel depends on
+//! the shape and the weights alone, so results are the same bits with any instruction set,
+//! tile or number of threads. These may compute parts of the output side by side (part.rs).
 
 mod dense;
 mod depthwise;
@@ -193,8 +194,8 @@ impl<'a, T: Taps> Tiles<'a, T> {
     #[inline(always)]
     fn tile<S: Simd>(&mut self, simd: S, tile: Tile) {
         let layout = self.convolve.layout;
-        let blocks = layout.blocks.count();
-        for (chunk, (group, outputs)) in layout.blocks.chunks().enumerate() {
+        let blocks = layout.blocks().count();
+        for (chunk, (group, outputs)) in layout.blocks().chunks().enumerate() {
             let wanted = &self.convolve.finish.part.outputs;
             let skipped = wanted.start.saturating_sub(outputs.start);
             let outputs = outputs.start + skipped..outputs.end.min(wanted.end);
@@ -203,7 +204,7 @@ impl<'a, T: Taps> Tiles<'a, T> {
             }
             let taps = self.convolve.taps;
             for block in 0..blocks {
-                let channels = layout.blocks.channels(group, block);
+                let channels = layout.blocks().channels(group, block);
                 let input = self.convolve.input;
                 let source = match taps.reads_input() {
                     true => Some(&input[layout.first_pixel(channels.start, tile.start[1])..]),

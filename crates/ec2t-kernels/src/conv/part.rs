@@ -81,11 +81,11 @@ impl<'o> ConvPart<'o> {
             1 => layout.tile[1] * layout.phases,
             _ => layout.tile[0],
         };
-        let is_in_one_group = self.outputs.len() <= layout.blocks.group_outputs();
+        let is_in_one_group = self.outputs.len() <= layout.blocks().group_outputs();
         let by_tiles = Cut::new(self.extent(layout), tile, threads);
         let by_outputs = match is_in_one_group {
             true => Cut::uneven(self.outputs.clone(), additions, threads),
-            false => Cut::new(self.outputs.len(), layout.blocks.group_outputs(), threads),
+            false => Cut::new(self.outputs.len(), layout.blocks().group_outputs(), threads),
         };
         let copied = if is_in_one_group { self.copy_share(layout) } else { 0.0 };
         let all: usize = threads.iter().sum();

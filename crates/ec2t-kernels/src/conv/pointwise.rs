@@ -42,22 +42,22 @@ impl Channels {
         let pitch = if reads_input { layout.shape.input_plane() } else { layout.channel_len() };
         let mut lists = Self {
             channels: Vec::with_capacity(weights.codes.iter().filter(|code| **code != 0).count()),
-            counts: Vec::with_capacity(layout.blocks.count() * layout.shape.out_channels),
+            counts: Vec::with_capacity(layout.blocks().count() * layout.shape.out_channels),
             starts: Vec::new(),
-            chunks: layout.blocks.chunks().count(),
+            chunks: layout.blocks().chunks().count(),
             reads_input,
             pitch: pitch / GRANULE,
             ratio: weights.ratio(),
         };
-        for block in 0..layout.blocks.count() {
-            let length = layout.blocks.channels(0, block).len();
-            for (_, outputs) in layout.blocks.chunks() {
+        for block in 0..layout.blocks().count() {
+            let length = layout.blocks().channels(0, block).len();
+            for (_, outputs) in layout.blocks().chunks() {
                 let [channel, output] = [lists.channels.len(), lists.counts.len()];
                 lists.starts.push(Cursor { channel, output });
                 for o in outputs {
                     lists.push(
                         weights,
-                        &weights.codes[layout.blocks.first_weight(o, block)..][..length],
+                        &weights.codes[layout.blocks().first_weight(o, block)..][..length],
                     );
                 }
             }

@@ -25,29 +25,44 @@ pub struct ConvWork {
 }
 
 impl ConvWork {
-    /// The work of a convolution of that shape with an instruction set.
+    /// The work of [`TernaryConv`](super::TernaryConv) with a convolution of that shape, with
+    /// an instruction set.
     ///
     /// # Errors
     /// [`TooLarge`] where a kernel has too many taps.
-    pub fn new(shape: ConvShape, isa: Isa) -> Result<Self, TooLarge> {
-        if let Some(depthwise) = Depthwise::new(isa, shape, &[]) {
-            return Ok(depthwise.work());
-        }
+    pub fn ternary(shape: ConvShape, isa: Isa) -> Result<Self, TooLarge> {
         let layout = Layout::new(shape, isa)?;
+        let copies = !layout.reads_input();
+        Ok(Self::of_tiles(&layout, copies))
+    }
+
+    /// The work of [`DenseConv`](super::DenseConv).
+    ///
+    /// # Errors
+    /// As for [`ternary`](Self::ternary).
+    pub fn dense(shape: ConvShape, isa: Isa) -> Result<Self, TooLarge> {
+        match Depthwise::new(isa, shape, &[]) {
+            Some(depthwise) => Ok(depthwise.work()),
+            None => Ok(Self::of_tiles(&Layout::new(shape, isa)?, true)),
+        }
+    }
+
+    fn of_tiles(layout: &Layout, copies: bool) -> Self {
+        let shape = &layout.shape;
         let lanes = layout.isa.lanes();
         let [rows, columns] = layout.tile;
-        let [height, width] = layout.shape.output;
+        let [height, width] = shape.output;
         let tiles = height.div_ceil(rows) * width.div_ceil(columns * layout.phases);
         let vectors = tiles * rows * (columns / lanes) * layout.phases;
-        // Tiles whose input is copied, and how often.
-        let copies = if layout.reads_input() { 0 } else { tiles };
-        let chunks_of_group = layout.blocks.chunks().count() / shape.groups;
-        Ok(Self {
+        let copied_tiles = if copies { tiles } else { 0 };
+        let chunks_of_group = layout.blocks().chunks().count() / shape.groups;
+        Self {
             lanes,
             vectors,
-            fills: copies * layout.blocks.chunks().count() * layout.blocks.count(),
-            copied: copies * chunks_of_group * shape.in_channels * layout.channel_len() / lanes,
-            visits: tiles * layout.blocks.count() * shape.out_channels,
-        })
+            fills: copied_tiles * layout.blocks().chunks().count() * layout.blocks().count(),
+            copied: copied_tiles * chunks_of_group * shape.in_channels * layout.channel_len()
+                / lanes,
+            visits: tiles * layout.blocks().count() * shape.out_channels,
+        }
     }
 }

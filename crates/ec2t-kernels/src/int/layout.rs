@@ -19,7 +19,7 @@
 //! image counts as one long row.
 
 use crate::arch::Isa;
-use crate::blocks::Blocks;
+use crate::blocks::{Blocks, even_length};
 use crate::shape::{ConvShape, TooLarge};
 
 /// Bytes of the copy of one block of channels: about the smallest first-level cache.
@@ -71,7 +71,8 @@ pub(super) struct Layout {
     tile: [usize; 2],
     /// Whether tap rows share copies.
     pub(super) shares_rows: bool,
-    pub(super) blocks: Blocks,
+    /// Input channels of a block, but for the last one of a group.
+    block: usize,
 }
 
 impl Layout {
@@ -91,18 +92,22 @@ impl Layout {
         };
         let shares_rows = shape.stride[0] == 1 && shape.dilation[0] == 1;
         let tile = tile_of(shape.output, most * lanes);
-        let blocks = Blocks::new(&shape, 1, CHUNK);
-        let mut layout = Self { shape, isa, lanes, tile, shares_rows, blocks };
+        let mut layout = Self { shape, isa, lanes, tile, shares_rows, block: 1 };
         while layout.channel_len() > REACH / 2 {
             most /= 2;
             layout.tile = tile_of(shape.output, most * lanes);
         }
-        layout.blocks = Blocks::new(&shape, layout.channels_per_block(), CHUNK);
+        layout.block = even_length(&shape, layout.most_channels());
         Ok(layout)
     }
 
+    /// Its blocks and chunks.
+    pub(super) fn blocks(&self) -> Blocks<'_> {
+        Blocks { shape: &self.shape, length: self.block, chunk: CHUNK }
+    }
+
     /// As many channels as the cache holds and sums may have.
-    fn channels_per_block(&self) -> usize {
+    fn most_channels(&self) -> usize {
         let [rows, columns] = self.shape.kernel;
         (BLOCK_BYTES / self.channel_len()).clamp(1, MAX_TAPS / (rows * columns))
     }
@@ -161,12 +166,12 @@ impl Layout {
             };
             narrow(channel * self.channel_len() + copy)
         };
-        self.blocks.taps(block, self.shape.kernel).map(offset).collect()
+        self.blocks().taps(block).map(offset).collect()
     }
 
     /// Offset of a tap that reads zeros, behind the copies of a block.
     pub(super) fn zeros(&self) -> u16 {
-        narrow(self.blocks.longest() * self.channel_len())
+        narrow(self.block * self.channel_len())
     }
 
     /// Bytes of the copies of a block and of the zeros behind them. Taps of a tile that is
@@ -178,7 +183,7 @@ impl Layout {
     /// Numbers that the sums of a chunk of outputs take: for each sign and vector two of
     /// half as many lanes.
     pub(super) fn sums_len(&self) -> usize {
-        2 * self.blocks.longest_chunk() * MAX_VECTORS * self.lanes
+        2 * self.blocks().longest_chunk() * MAX_VECTORS * self.lanes
     }
 
     /// Source row, which may be in the padding, of the first row of a copy.

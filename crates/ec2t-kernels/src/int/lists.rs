@@ -87,14 +87,14 @@ impl Lists {
     pub(super) fn new(layout: &Layout, weights: TernaryWeights<'_>) -> Result<Self, TooLarge> {
         let mut lists = Self {
             offsets: Vec::new(),
-            counts: Vec::with_capacity(layout.blocks.count() * layout.shape.out_channels),
+            counts: Vec::with_capacity(layout.blocks().count() * layout.shape.out_channels),
             parts: Vec::new(),
-            chunks: layout.blocks.chunks().count(),
+            chunks: layout.blocks().chunks().count(),
         };
         let mut taps = Vec::with_capacity(lists.counts.capacity());
-        for block in 0..layout.blocks.count() {
+        for block in 0..layout.blocks().count() {
             let offsets = layout.offsets(block);
-            for (_, outputs) in layout.blocks.chunks() {
+            for (_, outputs) in layout.blocks().chunks() {
                 let [offset, output] = [lists.offsets.len(), lists.counts.len()].map(narrow);
                 lists.parts.push(Part {
                     cursor: Cursor { offset, output },
@@ -104,7 +104,7 @@ impl Lists {
                 });
                 for o in outputs {
                     let codes =
-                        &weights.codes[layout.blocks.first_weight(o, block)..][..offsets.len()];
+                        &weights.codes[layout.blocks().first_weight(o, block)..][..offsets.len()];
                     taps.push([0, 1].map(|list| {
                         let mut taps = codes.iter().zip(&offsets);
                         let listed = taps.by_ref().filter(|tap| weights.list(*tap.0) == Some(list));
@@ -153,11 +153,12 @@ impl Lists {
     ///
     /// `taps` are those of each sign, of each block and output.
     fn plan_flushes(&mut self, layout: &Layout, taps: &[[usize; 2]]) -> Result<(), TooLarge> {
-        let sizes: Vec<usize> = layout.blocks.chunks().map(|(_, outputs)| outputs.len()).collect();
+        let sizes: Vec<usize> =
+            layout.blocks().chunks().map(|(_, outputs)| outputs.len()).collect();
         for (chunk, outputs) in sizes.into_iter().enumerate() {
             let mut sums = vec![[0; 2]; outputs];
             let mut totals = sums.clone();
-            for block in 0..layout.blocks.count() {
+            for block in 0..layout.blocks().count() {
                 let index = block * self.chunks + chunk;
                 let first = self.parts[index].cursor.output as usize;
                 let taps = &taps[first..][..outputs];

@@ -183,7 +183,7 @@ impl Scratch {
     /// Grows to what a convolution needs.
     pub fn fit(&mut self, conv: &IntConv) {
         let layout = &conv.layout;
-        let sums = if layout.blocks.count() > 1 { layout.sums_len() } else { 0 };
+        let sums = if layout.blocks().count() > 1 { layout.sums_len() } else { 0 };
         grow(&mut self.bytes, ALIGNMENT + layout.block_len());
         grow(&mut self.sums, sums);
         grow(&mut self.flushed, if conv.lists.has_flushes() { sums } else { 0 });
@@ -224,13 +224,13 @@ impl Tiles<'_> {
     #[inline(always)]
     fn tile<S: Simd>(&mut self, simd: S, tile: Tile) {
         let conv = self.conv;
-        let blocks = conv.layout.blocks.count();
-        for (chunk, (group, outputs)) in conv.layout.blocks.chunks().enumerate() {
+        let blocks = conv.layout.blocks().count();
+        for (chunk, (group, outputs)) in conv.layout.blocks().chunks().enumerate() {
             for block in 0..blocks {
                 simd.outline(Fill {
                     layout: &conv.layout,
                     tile,
-                    channels: conv.layout.blocks.channels(group, block),
+                    channels: conv.layout.blocks().channels(group, block),
                     input: self.input,
                     padding: conv.padding,
                     copy: self.copy,

@@ -3,7 +3,8 @@
 //! [`Model`] is made from an [`ec2t_format::Network`] or an `.ec2t` file. What
 //! can be known before the first image is settled then: batch normalisation is
 //! folded, sums and activations are fused into the layers before them, shapes
-//! are traced, weights packed for their kernels, buffers assigned. After that it is read-only and shared between threads.
+//! are traced, weights packed for their kernels, buffers assigned. After that it is
+//! read-only and shared between threads.
 //!
 //! ```
 //! use std::collections::BTreeMap;

@@ -119,14 +119,15 @@ impl Model {
     /// waits some 20 µs for the global one to take over; within
     /// [`ThreadPool::install`](rayon::ThreadPool::install) nobody does.
     ///
-    /// ```no_run
-    /// # let (model, images): (ec2t_infer::Model, Vec<Vec<f32>>) = unimplemented!();
+    /// ```
+    /// # fn all(model: &ec2t_infer::Model, images: &[Vec<f32>]) -> Result<(), Box<dyn std::error::Error>> {
     /// let pool = rayon::ThreadPoolBuilder::new().num_threads(2).build()?;
     /// pool.install(|| {
     ///     let mut session = model.session_on(2);
     ///     images.iter().try_for_each(|image| session.run(image).map(drop))
     /// })?;
-    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// # Ok(())
+    /// # }
     /// ```
     pub fn session_on(&self, threads: usize) -> Session<'_> {
         Session::new(self, threads)

@@ -99,7 +99,7 @@ fn every_instruction_set_gives_the_same_logits() {
 }
 
 #[test]
-#[ignore = "plain Rust takes minutes for all images"]
+#[ignore = "twenty minutes, of plain Rust most; the test above has 1,000 images of it"]
 fn every_instruction_set_gives_the_same_logits_on_all_images() {
     assert_same_logits(usize::MAX);
 }
@@ -134,7 +134,7 @@ fn assert_same_logits(plain: usize) {
 /// Writes the logits of the ternary checkpoints to files of a folder. The test of
 /// instruction sets starts it, in a process for each.
 #[test]
-#[ignore = "a part of other tests"]
+#[ignore = "not a test: those above start it in processes of their own, whose EC2T_ISA differs"]
 fn write_logits() {
     let [folder, images] = [LOGITS_VARIABLE, IMAGES_VARIABLE].map(env::var_os);
     let (Some(folder), Some(images), Some([data, models])) = (folder, images, folders()) else {

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::path::Path;
 
 use anyhow::{Context, Result};
-use ec2t_data::LoadOptions;
+use ec2t_data::{DataError, Fit, LoadOptions};
 use ec2t_format::codec::Effort;
 use ec2t_format::tensor::Storage;
 use ec2t_quant::{FinetuneOptions, PretrainOptions, TernarizeOptions};
@@ -50,6 +50,10 @@ pub(crate) struct Data {
     /// Channels, height and width to which a folder of pictures is brought.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) image_size: Option<[usize; 3]>,
+    /// What is taken of a picture where it is not varied: the middle, whose sides are
+    /// this share of the picture's; all of it, stretched, where there is none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) crop: Option<f64>,
 }
 
 /// Which network.
@@ -148,13 +152,14 @@ impl Config {
     }
 
     /// How the dataset is found and split.
-    pub(crate) fn load_options(&self, data_dir: Option<&Path>) -> LoadOptions {
-        LoadOptions {
+    pub(crate) fn load_options(&self, data_dir: Option<&Path>) -> Result<LoadOptions, DataError> {
+        Ok(LoadOptions {
             data_dir: data_dir.map(Path::to_owned),
             validation: self.data.validation,
             seed: self.split_seed(),
             image_size: self.data.image_size,
-        }
+            fit: Fit::of_crop(self.data.crop)?,
+        })
     }
 
     /// Seed of the choice of validation images.
@@ -245,8 +250,17 @@ mod tests {
 
     #[test]
     fn the_presets_are_understood() {
-        Config::parse(DIGITS).unwrap();
-        Config::parse(include_str!("../../../xtask/pipelines/cifar10.toml")).unwrap();
+        let presets = [
+            DIGITS,
+            include_str!("../../../xtask/pipelines/cifar10.toml"),
+            include_str!("../../../xtask/pipelines/cifar100.toml"),
+            include_str!("../../../xtask/pipelines/imagenet-efficientnet-b1.toml"),
+        ];
+        for preset in presets {
+            let config = Config::parse(preset).unwrap();
+            config.pretrain.validate().unwrap();
+            config.load_options(None).unwrap();
+        }
     }
 
     #[test]
@@ -261,7 +275,7 @@ mod tests {
 
     #[test]
     fn validation_images_may_have_a_seed_of_their_own() {
-        let seed = |text: &str| Config::parse(text).unwrap().load_options(None).seed;
+        let seed = |text: &str| Config::parse(text).unwrap().load_options(None).unwrap().seed;
         let other = DIGITS.replace("seed = 1", "seed = 5");
         assert_eq!((seed(DIGITS), seed(&other)), (1, 5));
         assert_eq!(seed(&other.replace("[data]", "[data]\nsplit_seed = 1")), 1);

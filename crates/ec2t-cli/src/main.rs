@@ -8,6 +8,7 @@
 mod commands;
 mod config;
 mod exit;
+mod fit;
 mod new_run;
 mod output;
 mod precision;

@@ -2,7 +2,8 @@
 //!
 //! `ec2t train --arch NAME --dataset NAME` makes the folder of a run, with all
 //! settings in its `config.toml`: those of the dataset's preset, or else of that
-//! for CIFAR-10, with a short training. Called again it goes on with the run.
+//! for CIFAR-10, with a short training. A folder of pictures is brought to the size that
+//! the network is made for. Called again it goes on with the run.
 //! Settings on the command line must then be those of the run.
 
 use std::path::{Path, PathBuf};
@@ -10,6 +11,7 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, Result};
 use clap::Args;
 use ec2t_data::{LoadOptions, Summary};
+use ec2t_scale::ArchOptions;
 use toml::Value;
 
 use crate::commands::data::find;
@@ -112,7 +114,8 @@ impl NewRunArgs {
         let (preset, measured) = match dataset {
             "digits" => (DIGITS, Vec::new()),
             "cifar10" => (CIFAR10, Vec::new()),
-            _ => (CIFAR10, measured(dataset, &found(dataset, data_dir)?)),
+            "folder" => (CIFAR10, of_folder(arch, data_dir)?),
+            _ => (CIFAR10, measured(dataset, &found(dataset, data_dir, None)?)),
         };
         let sections = preset.find("[run]").map_or(preset, |start| &preset[start..]);
         let mut text = format!("# {arch} on {dataset}, begun by `ec2t train`.\n\n{sections}");
@@ -122,7 +125,7 @@ impl NewRunArgs {
             Setting::new("pretrain", "schedule", "one-cycle"),
         ];
         for setting in measured.into_iter().chain(short).chain(self.given()) {
-            setting.replace_in(&mut text).map_err(Usage)?;
+            setting.put_in(&mut text).map_err(Usage)?;
         }
         Ok(text)
     }
@@ -163,8 +166,13 @@ fn same(a: &Value, b: &Value) -> bool {
 }
 
 /// A dataset as it was published.
-fn found(dataset: &str, data_dir: Option<&Path>) -> Result<Summary> {
-    let options = LoadOptions { data_dir: data_dir.map(Path::to_owned), ..LoadOptions::default() };
+fn found(
+    dataset: &str,
+    data_dir: Option<&Path>,
+    image_size: Option<[usize; 3]>,
+) -> Result<Summary> {
+    let data_dir = data_dir.map(Path::to_owned);
+    let options = LoadOptions { data_dir, image_size, ..LoadOptions::default() };
     find(dataset, &options)
 }
 
@@ -183,11 +191,21 @@ fn measured(dataset: &str, data: &Summary) -> Vec<Setting> {
     settings
 }
 
+/// Settings of a folder of pictures.
+fn of_folder(arch: &str, data_dir: Option<&Path>) -> Result<Vec<Setting>> {
+    let own = ec2t_scale::build(arch, &ArchOptions::default())?.input;
+    let size = [own.channels, own.height, own.width];
+    let mut settings = measured("folder", &found("folder", data_dir, Some(size))?);
+    let size: Vec<i64> = size.map(|side| side as i64).into();
+    settings.push(Setting::new("data", "image_size", size));
+    Ok(settings)
+}
+
 /// Writes what a run begins with, once everything is known to fit.
 fn make(folder: &Path, text: &str, data_dir: Option<&Path>) -> Result<()> {
     let config = Config::parse(text).map_err(Usage)?;
     config.pretrain.validate()?;
-    let data = find(&config.data.dataset, &config.load_options(data_dir))?;
+    let data = find(&config.data.dataset, &config.load_options(data_dir)?)?;
     let graph = run_graph(&config.arch, &data)?;
     write_json(&folder.join("data.json"), &data)?;
     write_json(&folder.join("arch.json"), &graph)?;

@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
 use clap::Args;
-use ec2t_data::{LoadOptions, Splits, Summary};
+use ec2t_data::{DataError, LoadOptions, Splits, Summary};
 use ec2t_format::{Graph, Network};
 use ec2t_scale::{ArchOptions, Scaling};
 use serde::de::DeserializeOwned;
@@ -64,11 +64,11 @@ impl RunDir {
 
     /// The dataset and its splits.
     pub(crate) fn splits(&self) -> Result<Splits> {
-        Ok(ec2t_data::load(&self.config.data.dataset, &self.load_options())?)
+        Ok(ec2t_data::load(&self.config.data.dataset, &self.load_options()?)?)
     }
 
     /// How the dataset is found and split.
-    pub(crate) fn load_options(&self) -> LoadOptions {
+    pub(crate) fn load_options(&self) -> Result<LoadOptions, DataError> {
         self.config.load_options(self.data_dir.as_deref())
     }
 

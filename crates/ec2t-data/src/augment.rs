@@ -1,6 +1,8 @@
 //! Random variation of training images.
 //!
-//! In this order, as the EC2T reference trains on CIFAR: horizontal flip; crop
+//! In this order: for pictures in files, a part of random size and proportions
+//! instead of the usual one; then, as the EC2T reference trains on CIFAR,
+//! horizontal flip; crop
 //! of the original size out of the image in a black frame; colour jitter (see
 //! the `jitter` module); normalisation; Cutout. Flip and crop move bytes,
 //! jitter works on floats of 0…1, and Cutout sets normalized values to 0,
@@ -10,22 +12,37 @@
 //! and all of them are drawn whatever is switched on: switching one variation
 //! off leaves the others as they were.
 //!
-//! Source of Cutout: T. DeVries, G. W. Taylor, "Improved Regularization of
-//! Convolutional Neural Networks with Cutout", 2017.
+//! Sources: T. DeVries, G. W. Taylor, "Improved Regularization of Convolutional
+//! Neural Networks with Cutout", 2017; for the random part of pictures, C.
+//! Szegedy et al., "Going Deeper with Convolutions", 2015, section 6, with the
+//! bounds of torchvision's `RandomResizedCrop`.
 
 use std::ops::Range;
 
+use fast_image_resize::FilterType;
 use serde::{Deserialize, Serialize};
 
 use crate::error::DataError;
+use crate::images::Files;
 use crate::jitter::Jitter;
 use crate::normalize::{scale, standardize};
+use crate::picture::Window;
 use crate::random::{Purpose, Stream};
 
+/// Proportions of random parts, width over height, are between this and its inverse.
+const MOST_OBLONG: f32 = 4.0 / 3.0;
+
+/// Random parts that are tried before the largest one in the middle is taken.
+const TRIES: usize = 10;
+
 /// Which variations to apply; none by default.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct AugmentOptions {
+    /// Of a picture in a file, take a part with at least this share of its area and
+    /// proportions of 3:4 to 4:3; 0 for what is taken in evaluation.
+    #[serde(skip_serializing_if = "is_off")]
+    pub resized_crop: f32,
     /// Mirror every other image, left to right.
     pub hflip: bool,
     /// Width in pixels of the black frame out of which the image is cropped; 0 for none.
@@ -40,18 +57,23 @@ impl AugmentOptions {
     /// All variations as the EC2T reference uses them on CIFAR: frame of 4,
     /// square of 16.
     pub fn cifar() -> Self {
-        Self { hflip: true, crop_pad: 4, jitter: true, cutout: 16 }
+        Self { resized_crop: 0.0, hflip: true, crop_pad: 4, jitter: true, cutout: 16 }
     }
 
     /// Checks the options against the shape `[C, H, W]` of the images.
     ///
     /// # Errors
     /// [`DataError::Option`] where the frame or the square is larger than the
-    /// image, or images that are to be jittered have neither one channel nor three.
+    /// image, images that are to be jittered have neither one channel nor three, or a share
+    /// is none.
     pub fn check(&self, [channels, height, width]: [usize; 3]) -> Result<(), DataError> {
         let wrong = |option, expected, found: usize| {
             Err(DataError::Option { option, expected, found: found.to_string() })
         };
+        if !(0.0..=1.0).contains(&self.resized_crop) {
+            let (expected, found) = ("a share of 0…1".into(), self.resized_crop.to_string());
+            return Err(DataError::Option { option: "resized_crop", expected, found });
+        }
         let side = height.min(width);
         if self.crop_pad > side {
             return wrong("crop_pad", format!("at most {side}"), self.crop_pad);
@@ -66,6 +88,11 @@ impl AugmentOptions {
     }
 }
 
+/// Settings that say nothing new are not written, so files from before them stay as they are.
+fn is_off(share: &f32) -> bool {
+    *share == 0.0
+}
+
 /// How the images of one epoch are varied and normalized.
 pub(crate) struct Augmenter<'a> {
     pub(crate) options: &'a AugmentOptions,
@@ -76,6 +103,30 @@ pub(crate) struct Augmenter<'a> {
 }
 
 impl Augmenter<'_> {
+    /// Reads sample `index` from its file, then as [`Augmenter::apply`].
+    pub(crate) fn apply_to_file(
+        &self,
+        index: u32,
+        files: &Files,
+        shape: [usize; 3],
+        out: &mut [f32],
+    ) -> Result<(), DataError> {
+        let [channels, height, width] = shape;
+        let picture = files.decode(index as usize, channels)?;
+        let window = match self.options.resized_crop {
+            0.0 => files.fit.window(picture.size(), [height, width]),
+            least => {
+                let (seed, epoch) = (self.seed, self.epoch);
+                let stream = Stream::new(Purpose::Part, seed, epoch, u64::from(index));
+                random_part(stream, picture.size(), least)
+            }
+        };
+        let mut image = vec![0; out.len()];
+        picture.view(window, [height, width], &mut image);
+        self.apply(index, &image, shape, out);
+        Ok(())
+    }
+
     /// Varies and normalizes sample `index`, whose options have been checked.
     pub(crate) fn apply(&self, index: u32, image: &[u8], shape: [usize; 3], out: &mut [f32]) {
         let [channels, height, width] = shape;
@@ -88,6 +139,35 @@ impl Augmenter<'_> {
         }
         standardize(out, self.mean, self.std);
         blank(out, height, width, &variation.hole);
+    }
+}
+
+/// A part of a picture of `[height, width]`: a share of its area of `least`…1, and
+/// proportions whose logarithm is evenly distributed. Where none of the parts that are
+/// tried is within the picture, the largest of allowed proportions in the middle.
+fn random_part(mut stream: Stream, [height, width]: [u32; 2], least: f32) -> Window {
+    let (area, bound) = (f64::from(height) * f64::from(width), MOST_OBLONG.ln());
+    let inside = |side: f64, of: u32| (1.0..=f64::from(of)).contains(&side);
+    for _ in 0..TRIES {
+        let part = area * f64::from(stream.between(least, 1.0));
+        let proportions = f64::from(stream.between(-bound, bound).exp());
+        let wide = (part * proportions).sqrt().round();
+        let high = (part / proportions).sqrt().round();
+        if inside(wide, width) && inside(high, height) {
+            let mut corner = |side: f64, of: u32| stream.below(of as usize - side as usize + 1);
+            let (top, left) = (corner(high, height) as f64, corner(wide, width) as f64);
+            return Window { left, top, width: wide, height: high, filter: FilterType::CatmullRom };
+        }
+    }
+    let (high, wide) = (f64::from(height), f64::from(width));
+    let most = f64::from(MOST_OBLONG);
+    let (part_high, part_wide) = (high.min(wide * most), wide.min(high * most));
+    Window {
+        left: (wide - part_wide) / 2.0,
+        top: (high - part_high) / 2.0,
+        width: part_wide,
+        height: part_high,
+        filter: FilterType::CatmullRom,
     }
 }
 
@@ -157,7 +237,7 @@ mod tests {
     use super::*;
 
     const NONE: AugmentOptions =
-        AugmentOptions { hflip: false, crop_pad: 0, jitter: false, cutout: 0 };
+        AugmentOptions { resized_crop: 0.0, hflip: false, crop_pad: 0, jitter: false, cutout: 0 };
 
     /// Sample `index` of epoch 0, normalized to its own bytes.
     fn apply(options: &AugmentOptions, index: u32, image: &[u8], shape: [usize; 3]) -> Vec<f32> {
@@ -246,7 +326,7 @@ mod tests {
 
     #[test]
     fn switching_one_variation_off_leaves_the_others() {
-        let all = AugmentOptions { hflip: true, crop_pad: 2, jitter: false, cutout: 2 };
+        let all = AugmentOptions { hflip: true, crop_pad: 2, cutout: 2, ..NONE };
         let without = AugmentOptions { cutout: 0, ..all.clone() };
         let image: Vec<u8> = (1..=64).collect();
         for index in 0..20 {
@@ -258,8 +338,39 @@ mod tests {
     }
 
     #[test]
+    fn random_parts_keep_to_their_bounds_and_reach_them() {
+        let mut shares = Vec::new();
+        for (index, size) in
+            [[300, 400], [375, 500], [17, 9]].into_iter().cycle().take(600).enumerate()
+        {
+            let stream = Stream::new(Purpose::Part, 3, 0, index as u64);
+            let Window { left, top, width, height, .. } = random_part(stream, size, 0.08);
+            let [high, wide] = size.map(f64::from);
+            assert!(left >= 0.0 && top >= 0.0 && left + width <= wide && top + height <= high);
+            // Sides are rounded: the smaller the picture, the coarser.
+            let slack = 1.0 + 1.0 / width.min(height);
+            assert!((0.75 / slack..=4.0 / 3.0 * slack).contains(&(width / height)));
+            shares.push(width * height / (wide * high));
+        }
+        shares.sort_by(f64::total_cmp);
+        assert!(shares[0] >= 0.06 && shares[0] < 0.12, "{}", shares[0]);
+        assert!(shares[599] > 0.9 && (0.3..0.7).contains(&shares[300]), "{}", shares[300]);
+    }
+
+    #[test]
+    fn of_a_long_strip_the_middle_is_taken() {
+        let stream = Stream::new(Purpose::Part, 3, 0, 0);
+        let part = random_part(stream, [30, 4000], 0.9);
+        let found = [part.left, part.top, part.width, part.height].map(f64::round);
+        assert_eq!(found, [1980.0, 0.0, 40.0, 30.0]);
+    }
+
+    #[test]
     fn unfit_options_are_refused() {
         let shape = [3, 8, 16];
+        for resized_crop in [-0.1, 1.1, f32::NAN] {
+            assert!(AugmentOptions { resized_crop, ..NONE }.check(shape).is_err());
+        }
         assert!(AugmentOptions { crop_pad: 8, cutout: 8, ..NONE }.check(shape).is_ok());
         for options in
             [AugmentOptions { crop_pad: 9, ..NONE }, AugmentOptions { cutout: usize::MAX, ..NONE }]

@@ -5,11 +5,13 @@
 //! that starts at step 17 of epoch 3 sees what an uninterrupted run sees
 //! there.
 
+use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
 
 use crate::augment::{AugmentOptions, Augmenter};
 use crate::dataset::Dataset;
 use crate::error::DataError;
+use crate::images::{Images, in_pool};
 use crate::normalize;
 use crate::random::{Purpose, Stream};
 
@@ -46,7 +48,7 @@ pub struct Batch {
 }
 
 /// How training images are batched.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct BatchOptions {
     /// Images per batch.
@@ -66,7 +68,7 @@ pub struct BatchOptions {
 ///
 /// let classes = vec!["dark".to_string(), "bright".to_string()];
 /// let data = Dataset::new("d", [1, 1, 1], vec![0, 255, 51], vec![0, 1, 0], classes)?;
-/// let batches: Vec<_> = Batches::in_order(&data, &[0.0], &[1.0], 2)?.collect();
+/// let batches: Vec<_> = Batches::in_order(&data, &[0.0], &[1.0], 2)?.collect::<Result<_, _>>()?;
 /// assert_eq!(batches[0].images, [0.0, 1.0]);
 /// assert_eq!(batches[1].images, [0.2]);
 /// # Ok::<(), ec2t_data::DataError>(())
@@ -121,7 +123,13 @@ impl<'a> Batches<'a> {
             let (expected, found) = ("at least 1".into(), "0".into());
             return Err(DataError::Option { option: "batch size", expected, found });
         }
-        self.options.augment.check(self.data.shape())?;
+        let augment = &self.options.augment;
+        augment.check(self.data.shape())?;
+        if augment.resized_crop > 0.0 && matches!(self.data.store(), Images::Bytes(_)) {
+            let expected = "0, as its images are not in files".into();
+            let found = augment.resized_crop.to_string();
+            return Err(DataError::Option { option: "resized_crop", expected, found });
+        }
         normalize::check(self.data.shape()[0], self.mean, self.std)?;
         Ok(self)
     }
@@ -161,13 +169,26 @@ impl<'a> Batches<'a> {
 
     /// Makes the next batch in the memory of an old one; `false`, and the batch
     /// as it was, at the end of the pass.
-    pub fn fill(&mut self, batch: &mut Batch) -> bool {
+    ///
+    /// # Errors
+    /// [`DataError::Picture`] where a file cannot be decoded.
+    pub fn fill(&mut self, batch: &mut Batch) -> Result<bool, DataError> {
         if self.step >= self.steps() {
-            return false;
+            return Ok(false);
         }
         let size = self.options.size;
         let start = self.step * size;
         let indices = &self.order[start..self.order.len().min(start.saturating_add(size))];
+        batch.images.resize(indices.len() * self.data.image_len(), 0.0);
+        self.fill_images(indices, &mut batch.images)?;
+        batch.labels.clear();
+        batch.labels.extend(indices.iter().map(|&index| self.data.label(index as usize)));
+        self.step += 1;
+        Ok(true)
+    }
+
+    /// The images at `indices`, varied and normalized.
+    fn fill_images(&self, indices: &[u32], images: &mut [f32]) -> Result<(), DataError> {
         let augmenter = Augmenter {
             options: &self.options.augment,
             mean: self.mean,
@@ -176,23 +197,28 @@ impl<'a> Batches<'a> {
             epoch: self.epoch.unwrap_or_default(),
         };
         let (shape, len) = (self.data.shape(), self.data.image_len());
-        batch.images.resize(indices.len() * len, 0.0);
-        for (out, &index) in batch.images.chunks_exact_mut(len).zip(indices) {
-            augmenter.apply(index, self.data.image(index as usize), shape, out);
+        match self.data.store() {
+            Images::Bytes(bytes) => {
+                for (out, &index) in images.chunks_exact_mut(len).zip(indices) {
+                    augmenter.apply(index, &bytes[index as usize * len..][..len], shape, out);
+                }
+                Ok(())
+            }
+            Images::Files(files) => in_pool(|| {
+                let images = images.par_chunks_exact_mut(len).zip(indices);
+                images
+                    .try_for_each(|(out, &index)| augmenter.apply_to_file(index, files, shape, out))
+            }),
         }
-        batch.labels.clear();
-        batch.labels.extend(indices.iter().map(|&index| self.data.label(index as usize)));
-        self.step += 1;
-        true
     }
 }
 
 impl Iterator for Batches<'_> {
-    type Item = Batch;
+    type Item = Result<Batch, DataError>;
 
-    fn next(&mut self) -> Option<Batch> {
+    fn next(&mut self) -> Option<Self::Item> {
         let mut batch = self.room();
-        self.fill(&mut batch).then_some(batch)
+        self.fill(&mut batch).map(|filled| filled.then_some(batch)).transpose()
     }
 
     fn size_hint(&self) -> (usize, Option<usize>) {
@@ -218,12 +244,12 @@ mod tests {
     }
 
     fn options(size: usize) -> BatchOptions {
-        let augment = AugmentOptions { hflip: true, crop_pad: 2, jitter: true, cutout: 4 };
+        let augment = AugmentOptions { crop_pad: 2, cutout: 4, ..AugmentOptions::cifar() };
         BatchOptions { size, drop_last: false, seed: 5, augment }
     }
 
     fn epoch(data: &Dataset, epoch: u64) -> Vec<Batch> {
-        Batches::train(data, &MEAN, &STD, &options(4), epoch).unwrap().collect()
+        Batches::train(data, &MEAN, &STD, &options(4), epoch).unwrap().map(Result::unwrap).collect()
     }
 
     #[test]
@@ -261,7 +287,7 @@ mod tests {
         let whole = epoch(&data, 2);
         for step in 0..=4 {
             let train = Batches::train(&data, &MEAN, &STD, &options(4), 2).unwrap();
-            let rest: Vec<Batch> = train.starting_at(step).collect();
+            let rest: Vec<Batch> = train.starting_at(step).map(Result::unwrap).collect();
             assert_eq!(rest, whole[step.min(3)..]);
         }
     }
@@ -274,18 +300,18 @@ mod tests {
         let place = batch.images.as_ptr();
         for expected in [epoch(&data, 1), epoch(&data, 2)] {
             for expected in expected {
-                assert!(train.fill(&mut batch));
+                assert!(train.fill(&mut batch).unwrap());
                 assert_eq!(batch, expected);
             }
-            assert!(!train.fill(&mut batch));
+            assert!(!train.fill(&mut batch).unwrap());
             train.next_pass();
         }
         assert_eq!(batch.images.as_ptr(), place);
 
         let mut all = Batches::in_order(&data, &MEAN, &STD, 10).unwrap();
-        let first = all.next().unwrap();
+        let first = all.next().unwrap().unwrap();
         all.next_pass();
-        assert_eq!(all.next().unwrap(), first);
+        assert_eq!(all.next().unwrap().unwrap(), first);
     }
 
     #[test]
@@ -293,7 +319,7 @@ mod tests {
         let data = data(6);
         let images = |size| -> Vec<f32> {
             let batches = Batches::train(&data, &MEAN, &STD, &options(size), 0).unwrap();
-            batches.flat_map(|batch| batch.images).collect()
+            batches.flat_map(|batch| batch.unwrap().images).collect()
         };
         assert_eq!(images(1), images(4));
     }
@@ -309,12 +335,12 @@ mod tests {
     #[test]
     fn evaluation_equals_the_bare_formula() {
         let data = data(3);
-        let batch = Batches::in_order(&data, &MEAN, &STD, 3).unwrap().next().unwrap();
+        let batch = Batches::in_order(&data, &MEAN, &STD, 3).unwrap().next().unwrap().unwrap();
         assert_eq!(batch.labels, [0, 1, 2]);
         let mut expected = vec![0.0; data.image_len()];
-        crate::normalize_into(data.image(1), &MEAN, &STD, &mut expected);
+        crate::normalize_into(&data.image(1).unwrap(), &MEAN, &STD, &mut expected);
         assert_eq!(batch.images[192..384], expected);
-        assert_eq!(expected[0], (f32::from(data.image(1)[0]) / 255.0 - 0.5) / 0.25);
+        assert_eq!(expected[0], (f32::from(data.image(1).unwrap()[0]) / 255.0 - 0.5) / 0.25);
     }
 
     #[test]
@@ -322,6 +348,9 @@ mod tests {
         let data = data(3);
         assert!(Batches::in_order(&data, &MEAN, &STD, 0).is_err());
         assert!(Batches::in_order(&data, &MEAN[..1], &STD, 1).is_err());
+        let part = AugmentOptions { resized_crop: 0.5, ..AugmentOptions::default() };
+        let parts = BatchOptions { augment: part, ..options(1) };
+        assert!(Batches::train(&data, &MEAN, &STD, &parts, 0).is_err(), "images in memory");
         let wide = AugmentOptions { cutout: 9, ..AugmentOptions::default() };
         let options = BatchOptions { augment: wide, ..options(1) };
         assert!(Batches::train(&data, &MEAN, &STD, &options, 0).is_err());

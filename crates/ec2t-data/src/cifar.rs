@@ -218,9 +218,9 @@ mod tests {
         assert_eq!((test.labels(), test.shape(), files.len()), (&[7][..], SHAPE, 6));
         assert_eq!(train.classes()[9], "truck");
         for (index, position) in [(0, 0), (0, 1024), (3, 2048), (9, 3071), (4, 31), (4, 32)] {
-            assert_eq!(train.image(index)[position], pixel(index, position));
+            assert_eq!(train.image(index).unwrap()[position], pixel(index, position));
         }
-        assert_eq!(test.image(0)[1025], pixel(99, 1025));
+        assert_eq!(test.image(0).unwrap()[1025], pixel(99, 1025));
     }
 
     #[test]
@@ -234,7 +234,7 @@ mod tests {
         assert_eq!(original.train.labels(), [99, 50, 0]);
         assert_eq!(original.train.classes()[99], "worm");
         assert_eq!(original.test.labels(), [2, 4]);
-        assert_eq!(original.test.image(1)[0], pixel(4, 0));
+        assert_eq!(original.test.image(1).unwrap()[0], pixel(4, 0));
 
         fs::write(path("test.bin"), [record(&[1, 2], 3), record(&[20, 4], 4)].concat()).unwrap();
         let error = TINY100.read(folder.path()).unwrap_err();

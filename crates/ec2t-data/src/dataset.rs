@@ -1,34 +1,41 @@
-//! Images and their labels in memory.
+//! Images and their labels.
 //!
-//! Images are bytes, 0…255, planar: a dataset of shape `[C, H, W]` holds
-//! N × C × H × W bytes, channel after channel, row after row.
+//! Images are bytes, 0…255, planar: one of shape `[C, H, W]` has C × H × W of
+//! them, channel after channel, row after row. Those of a published dataset are
+//! in memory; a folder of pictures is decoded as it is used.
 
-use std::borrow::Borrow;
+use std::borrow::{Borrow, Cow};
 use std::fmt;
+use std::ops::Range;
 
 use serde::{Deserialize, Serialize};
 
 use crate::error::DataError;
+use crate::images::{Files, Images};
 use crate::random::{Purpose, Stream};
+
+/// Most pictures in files that [`Dataset::channel_stats`] reads.
+const STATS_FILES: usize = 5_000;
 
 /// Labelled images, all of one shape.
 ///
 /// Every label is below the number of classes, and there are exactly as many
-/// bytes as the shape and the labels ask for.
+/// bytes, or files, as the shape and the labels ask for.
 ///
 /// ```
 /// use ec2t_data::Dataset;
 ///
 /// let classes = vec!["cat".to_string(), "dog".to_string()];
 /// let pets = Dataset::new("pets", [1, 1, 2], vec![0, 255, 7, 8], vec![1, 0], classes)?;
-/// assert_eq!((pets.len(), pets.image(1), pets.label(0)), (2, &[7, 8][..], 1));
+/// assert_eq!((pets.len(), pets.label(0)), (2, 1));
+/// assert_eq!(*pets.image(1)?, [7, 8]);
 /// # Ok::<(), ec2t_data::DataError>(())
 /// ```
-#[derive(Clone, PartialEq, Eq)]
+#[derive(Clone, PartialEq)]
 pub struct Dataset {
     name: String,
     shape: [usize; 3],
-    images: Vec<u8>,
+    images: Images,
     labels: Vec<u32>,
     classes: Vec<String>,
 }
@@ -55,12 +62,23 @@ impl Dataset {
         labels: Vec<u32>,
         classes: Vec<String>,
     ) -> Result<Self, DataError> {
-        let dataset = Self { name: name.into(), shape, images, labels, classes };
-        dataset.check()?;
-        Ok(dataset)
+        let images = Images::Bytes(images);
+        Self { name: name.into(), shape, images, labels, classes }.checked()
     }
 
-    fn check(&self) -> Result<(), DataError> {
+    /// A dataset of picture files.
+    pub(crate) fn of_files(
+        name: impl Into<String>,
+        shape: [usize; 3],
+        files: Files,
+        labels: Vec<u32>,
+        classes: Vec<String>,
+    ) -> Result<Self, DataError> {
+        let images = Images::Files(files);
+        Self { name: name.into(), shape, images, labels, classes }.checked()
+    }
+
+    fn checked(self) -> Result<Self, DataError> {
         let wrong = |what, expected: String, found: String| DataError::Inconsistent {
             name: self.name.clone(),
             what,
@@ -72,16 +90,25 @@ impl Dataset {
             let found = format!("{:?}", self.shape);
             return Err(wrong("shape", "three dimensions above 0".into(), found));
         };
-        if self.labels.len().checked_mul(pixels) != Some(self.images.len()) {
+        let (fits, found) = match &self.images {
+            Images::Bytes(bytes) => (
+                self.labels.len().checked_mul(pixels) == Some(bytes.len()),
+                format!("{} bytes", bytes.len()),
+            ),
+            Images::Files(Files { names, .. }) => {
+                (self.labels.len() == names.len(), format!("{} files", names.len()))
+            }
+        };
+        if !fits {
             let expected = format!("{} images of {pixels} bytes", self.labels.len());
-            return Err(wrong("images", expected, format!("{} bytes", self.images.len())));
+            return Err(wrong("images", expected, found));
         }
         match self.labels.iter().find(|&&label| label as usize >= self.classes.len()) {
             Some(label) => {
                 let expected = format!("less than {}", self.classes.len());
                 Err(wrong("label", expected, label.to_string()))
             }
-            None => Ok(()),
+            None => Ok(self),
         }
     }
 
@@ -100,9 +127,30 @@ impl Dataset {
         self.shape.iter().product()
     }
 
-    /// All images, one after the other.
-    pub fn images(&self) -> &[u8] {
+    /// The images of a range, one after the other.
+    ///
+    /// # Errors
+    /// [`DataError::Picture`] where a file cannot be decoded; none for images in
+    /// memory, which are borrowed.
+    ///
+    /// # Panics
+    /// Where there are no such images.
+    pub fn images(&self, range: Range<usize>) -> Result<Cow<'_, [u8]>, DataError> {
+        self.images.range(range, self.shape)
+    }
+
+    /// Where the images are.
+    pub(crate) fn store(&self) -> &Images {
         &self.images
+    }
+
+    /// The files of pictures, as paths below the dataset's folder.
+    pub(crate) fn files(&self) -> impl Iterator<Item = &str> {
+        let names = match &self.images {
+            Images::Bytes(_) => &[][..],
+            Images::Files(files) => &files.names,
+        };
+        names.iter().map(String::as_str)
     }
 
     /// The class of each image.
@@ -127,11 +175,13 @@ impl Dataset {
 
     /// The bytes of image `index`.
     ///
+    /// # Errors
+    /// As [`Dataset::images`].
+    ///
     /// # Panics
     /// Where there is no such image.
-    pub fn image(&self, index: usize) -> &[u8] {
-        let len = self.image_len();
-        &self.images[index * len..][..len]
+    pub fn image(&self, index: usize) -> Result<Cow<'_, [u8]>, DataError> {
+        self.images(index..index + 1)
     }
 
     /// The class of image `index`.
@@ -156,41 +206,49 @@ impl Dataset {
     /// ```
     /// # let labels = vec![0, 0, 0];
     /// # let data = ec2t_data::Dataset::new("d", [1, 1, 1], vec![7, 8, 9], labels, vec!["".into()])?;
-    /// assert_eq!(data.subset(&[2, 0]).images(), [9, 7]);
-    /// assert_eq!(data.subset(0..2).images(), [7, 8]);
+    /// assert_eq!(*data.subset(&[2, 0]).images(0..2)?, [9, 7]);
+    /// assert_eq!(*data.subset(0..2).images(0..2)?, [7, 8]);
     /// # Ok::<(), ec2t_data::DataError>(())
     /// ```
     ///
     /// # Panics
     /// Where there is no such image.
     pub fn subset(&self, indices: impl IntoIterator<Item = impl Borrow<usize>>) -> Self {
-        let (mut images, mut labels) = (Vec::new(), Vec::new());
-        for index in indices {
-            images.extend_from_slice(self.image(*index.borrow()));
-            labels.push(self.label(*index.borrow()));
-        }
+        let indices: Vec<usize> = indices.into_iter().map(|index| *index.borrow()).collect();
+        let labels = indices.iter().map(|&index| self.label(index)).collect();
+        let images = self.images.subset(&indices, self.image_len());
         let (name, classes) = (self.name.clone(), self.classes.clone());
         Self { name, shape: self.shape, images, labels, classes }
     }
 
     /// Mean and standard deviation of each channel; 0 where there are no images.
     ///
-    /// The sums are integers, so the result does not depend on any order.
-    pub fn channel_stats(&self) -> ChannelStats {
+    /// The sums are integers, so the result does not depend on any order. Of
+    /// pictures in files at most 5,000 are read, evenly spread.
+    ///
+    /// # Errors
+    /// As [`Dataset::images`].
+    pub fn channel_stats(&self) -> Result<ChannelStats, DataError> {
         let [channels, height, width] = self.shape;
+        let most = match &self.images {
+            Images::Bytes(_) => self.len(),
+            Images::Files(_) => self.len().min(STATS_FILES),
+        };
         let mut sums = vec![(0u64, 0u64); channels];
-        for (plane, pixels) in self.images.chunks_exact(height * width).enumerate() {
-            let (sum, squares) = &mut sums[plane % channels];
-            *sum += pixels.iter().map(|&p| u64::from(p)).sum::<u64>();
-            *squares += pixels.iter().map(|&p| u64::from(p).pow(2)).sum::<u64>();
+        for index in (0..most).map(|index| index * self.len() / most) {
+            let image = self.image(index)?;
+            for (plane, (sum, squares)) in image.chunks_exact(height * width).zip(&mut sums) {
+                *sum += plane.iter().map(|&p| u64::from(p)).sum::<u64>();
+                *squares += plane.iter().map(|&p| u64::from(p).pow(2)).sum::<u64>();
+            }
         }
-        let count = (self.len() * height * width).max(1) as f64;
+        let count = (most * height * width).max(1) as f64;
         let moments = |&(sum, squares): &(u64, u64)| {
             let mean = sum as f64 / count;
             (mean / 255.0, (squares as f64 / count - mean * mean).max(0.0).sqrt() / 255.0)
         };
         let (mean, std) = sums.iter().map(moments).unzip();
-        ChannelStats { mean, std }
+        Ok(ChannelStats { mean, std })
     }
 }
 
@@ -207,7 +265,7 @@ impl fmt::Debug for Dataset {
 }
 
 /// The three parts of a dataset, which share no image.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct Splits {
     /// What a network learns from.
     pub train: Dataset,
@@ -308,10 +366,11 @@ mod tests {
         let data = numbered(labels, 2);
         let (train, validation) = split_validation(&data, 10, 3).unwrap();
         assert_eq!((train.len(), validation.class_counts()), (90, vec![8, 2]));
-        assert!(validation.images().is_sorted() && train.images().is_sorted());
-        let mut all = [train.images(), validation.images()].concat();
+        let (train, validation) = (train.images(0..90).unwrap(), validation.images(0..10).unwrap());
+        assert!(validation.is_sorted() && train.is_sorted());
+        let mut all = [train, validation].concat();
         all.sort_unstable();
-        assert_eq!(all, data.images());
+        assert_eq!(all, *data.images(0..100).unwrap());
     }
 
     #[test]
@@ -335,7 +394,7 @@ mod tests {
     fn statistics_of_known_pixels() {
         let images = vec![0, 255, 10, 10, 255, 0, 20, 20];
         let data = Dataset::new("s", [2, 1, 2], images, vec![0, 0], names(1)).unwrap();
-        let stats = data.channel_stats();
+        let stats = data.channel_stats().unwrap();
         assert_eq!(stats.mean, [0.5, 15.0 / 255.0]);
         assert_eq!(stats.std, [0.5, 5.0 / 255.0]);
     }

@@ -108,7 +108,7 @@ mod tests {
         assert_eq!(bytes, [0, 0, 80, 207, 143, 16, 0, 0]);
         let original = read().unwrap();
         let whole = pixels.map(to_byte);
-        let found = |data: &Dataset| (0..data.len()).any(|i| data.image(i) == whole);
+        let found = |data: &Dataset| (0..data.len()).any(|i| *data.image(i).unwrap() == whole);
         assert!(found(&original.train) || found(&original.test));
     }
 

@@ -1,92 +1,74 @@
 //! Folders of pictures: one folder per class, PNG or JPEG.
 //!
-//! `train/CLASS/*.png` and `test/CLASS/*.png` are taken as they are. Where
-//! there is no `test`, or the classes are in the folder itself, a fifth of the
+//! `train/CLASS/*.png` and `test/CLASS/*.png` are taken as they are; `val` stands
+//! in for a `test` that is not there, as with ImageNet. Where there is neither, or
+//! the classes are in the folder itself, a fifth of the
 //! pictures of each class is for testing, the same ones always. Classes and
 //! pictures are in the order of their names, so labels do not depend on the
 //! file system. Files of other kinds are passed over, and so is everything
 //! whose name begins with a dot.
 //!
-//! Each picture is brought to the given size by a triangle filter, without
-//! keeping its proportions, and to grey (1 channel) or RGB (3 channels);
-//! transparency is dropped.
+//! Pictures are decoded when they are used, each time anew, so a folder may be
+//! larger than memory. Each becomes grey (1 channel) or RGB (3 channels) of the
+//! given size, as the options say (see [`Fit`]); where training varies what it
+//! cuts out (`resized_crop`), it cuts from the picture as it is in the file.
 
 use std::fs;
 use std::path::Path;
 
-use image::imageops::{self, FilterType};
-use image::{DynamicImage, ImageReader};
-use rayon::prelude::*;
-
 use crate::dataset::{Dataset, split_test};
 use crate::error::DataError;
+use crate::images::Files;
+use crate::picture::{Fit, check_size};
 use crate::source::{Original, SourceFile};
 
 /// Endings of the files that are read, in lower case.
 const PICTURES: [&str; 3] = ["png", "jpg", "jpeg"];
 
-/// Largest height and width that pictures are brought to.
-const MAX_SIDE: usize = 4096;
-
 /// One picture of this many is for testing, where none are set apart.
 const TEST_SHARE: usize = 5;
 
-/// Reads the pictures below `root` at size `[C, H, W]`.
+/// Lists the pictures below `root`, which become images of `[C, H, W]`.
 ///
 /// # Errors
-/// Where there are no classes or no pictures, a class is in `test` only, or a
-/// picture cannot be decoded.
-pub fn read(root: &Path, size: [usize; 3]) -> Result<Original, DataError> {
+/// Where there are no classes or no pictures, or a class is in `test` only.
+pub fn read(root: &Path, size: [usize; 3], fit: Fit) -> Result<Original, DataError> {
     check_size(size)?;
     let base = if root.join("train").is_dir() { "train/" } else { "" };
-    let reader = Reader { root, classes: names(&root.join(base), Path::is_dir)?, size };
-    let (train, mut files) = reader.read_tree(base)?;
-    if base.is_empty() || !root.join("test").is_dir() {
-        let (train, test) = split_test(&train, train.len().div_ceil(TEST_SHARE))?;
-        return Ok(Original { train, test, files });
-    }
-    reader.check_test_classes()?;
-    let (test, test_files) = reader.read_tree("test/")?;
-    files.extend(test_files);
+    let reader = Reader { root, classes: names(&root.join(base), Path::is_dir)?, size, fit };
+    let train = reader.read_tree(base)?;
+    let test = ["test/", "val/"].into_iter().find(|test| root.join(test).is_dir());
+    let (train, test) = match test.filter(|_| !base.is_empty()) {
+        Some(test) => {
+            reader.check_test_classes(test)?;
+            (train, reader.read_tree(test)?)
+        }
+        None => split_test(&train, train.len().div_ceil(TEST_SHARE))?,
+    };
+    let list = |name: &str, data: &Dataset| {
+        SourceFile::tree(root, name, data.files().map(str::to_owned).collect())
+    };
+    let files = vec![list("train", &train), list("test", &test)];
     Ok(Original { train, test, files })
 }
 
 /// A picture's path below the root, and its class.
 type Picture = (String, u32);
 
-fn check_size([channels, height, width]: [usize; 3]) -> Result<(), DataError> {
-    let side = 1..=MAX_SIDE;
-    match matches!(channels, 1 | 3) && side.contains(&height) && side.contains(&width) {
-        true => Ok(()),
-        false => Err(DataError::Option {
-            option: "image_size",
-            expected: format!("1 or 3 channels, height and width of 1…{MAX_SIDE}"),
-            found: format!("{channels}×{height}×{width}"),
-        }),
-    }
-}
-
 /// The folder and what its pictures become.
 struct Reader<'a> {
     root: &'a Path,
     classes: Vec<String>,
     size: [usize; 3],
+    fit: Fit,
 }
 
 impl Reader<'_> {
     /// The pictures in `base`/CLASS, class after class.
-    fn read_tree(&self, base: &str) -> Result<(Dataset, Vec<SourceFile>), DataError> {
-        let pictures = self.pictures(base)?;
-        let image_len: usize = self.size.iter().product();
-        let mut images = zeros(self.root, pictures.len(), image_len)?;
-        images
-            .par_chunks_exact_mut(image_len)
-            .zip(&pictures)
-            .try_for_each(|(out, (file, _))| decode_into(&self.root.join(file), self.size, out))?;
-        let labels = pictures.iter().map(|&(_, label)| label).collect();
-        let data = Dataset::new("folder", self.size, images, labels, self.classes.clone())?;
-        let file = |(name, _)| SourceFile::on_disk(self.root, name);
-        Ok((data, pictures.into_iter().map(file).collect()))
+    fn read_tree(&self, base: &str) -> Result<Dataset, DataError> {
+        let (names, labels) = self.pictures(base)?.into_iter().unzip();
+        let files = Files { root: self.root.into(), names, fit: self.fit };
+        Dataset::of_files("folder", self.size, files, labels, self.classes.clone())
     }
 
     fn pictures(&self, base: &str) -> Result<Vec<Picture>, DataError> {
@@ -108,8 +90,8 @@ impl Reader<'_> {
         }
     }
 
-    fn check_test_classes(&self) -> Result<(), DataError> {
-        let path = self.root.join("test");
+    fn check_test_classes(&self, base: &str) -> Result<(), DataError> {
+        let path = self.root.join(base);
         let classes = names(&path, Path::is_dir)?;
         match classes.iter().find(|class| !self.classes.contains(class)) {
             Some(class) => {
@@ -144,47 +126,10 @@ fn names(folder: &Path, wanted: impl Fn(&Path) -> bool) -> Result<Vec<String>, D
     Ok(names)
 }
 
-/// Room for all images, or an error where memory does not suffice.
-fn zeros(root: &Path, count: usize, image_len: usize) -> Result<Vec<u8>, DataError> {
-    let bytes = count.saturating_mul(image_len);
-    let mut images = Vec::new();
-    images.try_reserve_exact(bytes).map_err(|_| DataError::Folder {
-        path: root.to_owned(),
-        reason: format!("{count} images of {image_len} bytes do not fit into memory"),
-    })?;
-    images.resize(bytes, 0);
-    Ok(images)
-}
-
-/// Decodes one picture, within the decoder's limits, into planar bytes.
-fn decode_into(path: &Path, size: [usize; 3], out: &mut [u8]) -> Result<(), DataError> {
-    let picture = |source| DataError::Picture { path: path.to_owned(), source };
-    let reader = ImageReader::open(path).map_err(DataError::io(path))?;
-    let reader = reader.with_guessed_format().map_err(DataError::io(path))?;
-    let image = reader.decode().map_err(picture)?;
-    planar_into(&image, size, out);
-    Ok(())
-}
-
-/// Brings a picture to size and into planes.
-fn planar_into(image: &DynamicImage, [channels, height, width]: [usize; 3], out: &mut [u8]) {
-    let (height, width) = (height as u32, width as u32);
-    let interleaved = match channels {
-        1 => imageops::resize(&image.to_luma8(), width, height, FilterType::Triangle).into_raw(),
-        _ => imageops::resize(&image.to_rgb8(), width, height, FilterType::Triangle).into_raw(),
-    };
-    let plane = interleaved.len() / channels;
-    for (channel, out) in out.chunks_exact_mut(plane).enumerate() {
-        for (value, pixel) in out.iter_mut().zip(interleaved.chunks_exact(channels)) {
-            *value = pixel[channel];
-        }
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-    use image::{GrayImage, Luma, Rgb, RgbImage};
+    use image::{Rgb, RgbImage};
 
     /// A picture of 3 × 2 pixels, all different.
     fn picture(seed: u8) -> RgbImage {
@@ -211,16 +156,34 @@ mod tests {
         fs::write(root.join("train/dog/notes.txt"), "not a picture").unwrap();
         fs::write(root.join("train/dog/.hidden.png"), "nor this").unwrap();
 
-        let Original { train, test, files } = read(root, [3, 2, 3]).unwrap();
+        let Original { train, test, files } = read(root, [3, 2, 3], Fit::Stretch).unwrap();
         assert_eq!(train.classes(), ["cat", "dog"]);
         assert_eq!((train.labels(), test.labels()), (&[0, 1, 1][..], &[1][..]));
         let planes: Vec<u8> = (30..36).chain(80..86).chain(130..136).collect();
-        assert_eq!(train.image(0), planes);
-        assert_eq!((train.image(1)[0], train.image(2)[0]), (20, 10));
-        assert_eq!(test.image(0)[6], 90);
-        let names: Vec<&str> = files.iter().map(|file| &*file.name).collect();
+        assert_eq!(train.image(0).unwrap(), planes);
+        assert_eq!(train.images(1..3).unwrap().len(), 36);
+        assert_eq!((train.image(1).unwrap()[0], train.image(2).unwrap()[0]), (20, 10));
+        assert_eq!(test.image(0).unwrap()[6], 90);
+        let names: Vec<&str> = train.files().chain(test.files()).collect();
         let expected = ["train/cat/x.png", "train/dog/a.PNG", "train/dog/b.png", "test/dog/y.png"];
         assert_eq!(names, expected);
+        let digest = files[1].digest().unwrap();
+        assert_eq!(digest.bytes, fs::metadata(root.join("test/dog/y.png")).unwrap().len());
+        save(root, "test/dog/z.png", &picture(40));
+        let again = read(root, [3, 2, 3], Fit::Stretch).unwrap().files;
+        assert_ne!(again[1].digest().unwrap().sha256, digest.sha256);
+        assert_eq!(again[0].digest().unwrap(), files[0].digest().unwrap());
+    }
+
+    #[test]
+    fn val_is_for_testing_where_there_is_no_test() {
+        let root = tempfile::tempdir().unwrap();
+        save(root.path(), "train/a/1.png", &picture(0));
+        save(root.path(), "val/a/2.png", &picture(9));
+        let test = || read(root.path(), [3, 2, 3], Fit::Stretch).unwrap().test.image(0).unwrap()[0];
+        assert_eq!(test(), 9);
+        save(root.path(), "test/a/3.png", &picture(7));
+        assert_eq!(test(), 7);
     }
 
     #[test]
@@ -230,23 +193,11 @@ mod tests {
             save(root.path(), &format!("a/{index}.png"), &picture(index));
             save(root.path(), &format!("b/{index}.png"), &picture(100 + index));
         }
-        let first = read(root.path(), [1, 2, 3]).unwrap();
+        let read = || read(root.path(), [1, 2, 3], Fit::Stretch).unwrap();
+        let first = read();
         assert_eq!(first.train.class_counts(), [8, 8]);
         assert_eq!(first.test.class_counts(), [2, 2]);
-        assert_eq!(first.test, read(root.path(), [1, 2, 3]).unwrap().test);
-    }
-
-    #[test]
-    fn pictures_are_resized_and_made_grey() {
-        let flat = DynamicImage::from(RgbImage::from_pixel(8, 4, Rgb([200, 100, 50])));
-        let mut out = [0; 12];
-        planar_into(&flat, [3, 2, 2], &mut out);
-        assert_eq!(out, [200, 200, 200, 200, 100, 100, 100, 100, 50, 50, 50, 50]);
-
-        let grey = DynamicImage::from(GrayImage::from_fn(2, 1, |x, _| Luma([x as u8 * 90])));
-        let mut out = [0; 6];
-        planar_into(&grey, [3, 1, 2], &mut out);
-        assert_eq!(out, [0, 90, 0, 90, 0, 90]);
+        assert_eq!(first.test, read().test);
     }
 
     #[test]
@@ -255,8 +206,8 @@ mod tests {
         let flat = RgbImage::from_pixel(16, 16, Rgb([180, 90, 30]));
         save(root.path(), "train/a/1.jpg", &flat);
         save(root.path(), "test/a/1.jpeg", &flat);
-        let original = read(root.path(), [3, 8, 8]).unwrap();
-        let image = original.test.image(0);
+        let original = read(root.path(), [3, 8, 8], Fit::Crop(0.875)).unwrap();
+        let image = original.test.image(0).unwrap();
         for (plane, expected) in image.chunks(64).zip([180u8, 90, 30]) {
             assert!(plane.iter().all(|pixel| pixel.abs_diff(expected) < 6), "{plane:?}");
         }
@@ -265,7 +216,7 @@ mod tests {
     #[test]
     fn unfit_folders_are_refused() {
         let root = tempfile::tempdir().unwrap();
-        let read = || read(root.path(), [3, 2, 3]);
+        let read = || read(root.path(), [3, 2, 3], Fit::Stretch);
         assert!(matches!(read(), Err(DataError::Folder { .. })));
         save(root.path(), "train/a/1.png", &picture(0));
         save(root.path(), "test/b/1.png", &picture(0));
@@ -273,20 +224,20 @@ mod tests {
         assert!(error.contains("class `b` has no training pictures"), "{error}");
 
         fs::write(root.path().join("train/a/2.png"), "no picture at all").unwrap();
-        let error = read().unwrap_err().to_string();
+        fs::remove_dir_all(root.path().join("test/b")).unwrap();
+        save(root.path(), "test/a/1.png", &picture(0));
+        let error = read().unwrap().train.images(0..2).unwrap_err().to_string();
         assert!(error.contains("2.png"), "{error}");
-    }
-
-    #[test]
-    fn unfit_sizes_are_refused() {
-        for size in [[2, 8, 8], [3, 0, 8], [3, 8, usize::MAX]] {
-            assert!(matches!(read(Path::new("."), size), Err(DataError::Option { .. })));
-        }
     }
 
     #[test]
     fn a_missing_folder_is_named() {
         let missing = Path::new("no-such-folder");
-        assert!(read(missing, [3, 2, 3]).unwrap_err().to_string().contains("no-such-folder"));
+        assert!(
+            read(missing, [3, 2, 3], Fit::Stretch)
+                .unwrap_err()
+                .to_string()
+                .contains("no-such-folder")
+        );
     }
 }

@@ -234,9 +234,9 @@ mod tests {
         for gzipped in [false, true] {
             let Original { train, test, files } = read_mnist(&folder(gzipped)).unwrap();
             assert_eq!(train.shape(), [1, 2, 3]);
-            assert_eq!(train.image(1), [6, 7, 8, 9, 10, 11]);
+            assert_eq!(*train.image(1).unwrap(), [6, 7, 8, 9, 10, 11]);
             assert_eq!((train.labels(), test.labels()), (&[7, 9][..], &[0][..]));
-            assert_eq!(test.image(0), [255, 0, 1, 2, 3, 4]);
+            assert_eq!(*test.image(0).unwrap(), [255, 0, 1, 2, 3, 4]);
             assert_eq!(files[0].name.ends_with(".gz"), gzipped);
         }
     }

@@ -6,17 +6,18 @@
 //! | find, fetch and check files | [`locate`], [`fetch`], [`verify`], [`Manifest`] |
 //! | read a dataset by name and split it | [`load`], [`Splits`] |
 //! | read one kind of files | [`cifar`], [`idx`], [`folder`], [`digits`] |
+//! | read one picture | [`read_picture`], [`Fit`] |
 //! | make batches for training or evaluation | [`Batches`], [`Loader`], [`AugmentOptions`], [`normalize_into`] |
 //!
-//! Images are bytes in memory, planar (C × H × W), and become floats batch by
-//! batch: see [`Batches`]. Everything that is random depends on a seed only.
+//! Images are bytes, planar (C × H × W), in memory or in files that are decoded as
+//! they are used, and become floats batch by batch: see [`Batches`]. Everything that is random depends on a seed only.
 //! Files are checked before they are believed; every error names its file.
 //!
 //! ```
 //! use ec2t_data::{Batches, LoadOptions, load};
 //!
 //! let splits = load("digits", &LoadOptions { validation: 180, ..LoadOptions::default() })?;
-//! let batch = Batches::in_order(&splits.test, &[0.5], &[0.5], 10)?.next().unwrap();
+//! let batch = Batches::in_order(&splits.test, &[0.5], &[0.5], 10)?.next().unwrap()?;
 //! assert_eq!(batch.images.len(), 10 * 64);
 //! # Ok::<(), ec2t_data::DataError>(())
 //! ```
@@ -32,12 +33,14 @@ mod error;
 mod fetch;
 pub mod folder;
 pub mod idx;
+mod images;
 mod jitter;
 mod load;
 mod loader;
 mod locate;
 mod manifest;
 mod normalize;
+mod picture;
 mod random;
 mod source;
 #[cfg(test)]
@@ -55,5 +58,6 @@ pub use loader::Loader;
 pub use locate::{DATA_DIR_VAR, data_root, locate};
 pub use manifest::{Download, Manifest, ManifestFile};
 pub use normalize::normalize_into;
+pub use picture::{Fit, read_picture};
 pub use source::{FileDigest, Original, SourceFile};
 pub use verify::{Counts, Summary, verify};

@@ -9,13 +9,14 @@ use crate::error::DataError;
 use crate::folder;
 use crate::idx;
 use crate::locate::locate;
+use crate::picture::Fit;
 use crate::source::Original;
 
 /// Every name that [`load`] takes.
 pub const NAMES: [&str; 6] = ["digits", "cifar10", "cifar100", "mnist", "fashion-mnist", "folder"];
 
 /// Where a dataset is and how it is split.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq)]
 pub struct LoadOptions {
     /// The data folder; `folder` reads its classes from it and needs it, the
     /// others look further without it (see [`locate`]).
@@ -26,6 +27,8 @@ pub struct LoadOptions {
     pub seed: u64,
     /// Channels, height and width to which `folder` brings its pictures.
     pub image_size: Option<[usize; 3]>,
+    /// What `folder` takes of a picture.
+    pub fit: Fit,
 }
 
 /// Reads the dataset of this name and splits it.
@@ -56,7 +59,7 @@ pub fn read_original(name: &str, options: &LoadOptions) -> Result<Original, Data
             let size = options
                 .image_size
                 .ok_or_else(|| missing("image_size", "channels, height and width of the images"))?;
-            folder::read(root, size)
+            folder::read(root, size, options.fit)
         }
         _ => Err(DataError::Unknown { name: name.to_owned() }),
     }

@@ -13,9 +13,10 @@
 //! let batches = Batches::train(&digits, &[0.5], &[0.5], &options, 0)?;
 //! std::thread::scope(|scope| {
 //!     let mut loader = Loader::start(scope, batches, 1);
-//!     assert_eq!(loader.next_batch().labels.len(), 32);
-//! }); // the other batches are not wanted: the thread ends
-//! # Ok::<(), ec2t_data::DataError>(())
+//!     assert_eq!(loader.next_batch()?.labels.len(), 32);
+//!     Ok(())
+//! }) // the other batches are not wanted: the thread ends
+//! # .map_err(|error: ec2t_data::DataError| error)
 //! ```
 
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
@@ -23,13 +24,14 @@ use std::thread::Scope;
 use std::time::{Duration, Instant};
 
 use crate::batches::{Batch, Batches};
+use crate::error::DataError;
 
 /// Batches in memory: the one in use, and two ahead of it.
 const BUFFERS: usize = 3;
 
 /// The user's end.
 pub struct Loader {
-    full: Receiver<Batch>,
+    full: Receiver<Result<Batch, DataError>>,
     empty: SyncSender<Batch>,
     current: Option<Batch>,
     wait: Duration,
@@ -55,9 +57,12 @@ impl Loader {
 
     /// The next batch, which takes the place of the last one.
     ///
+    /// # Errors
+    /// Where a picture cannot be decoded. That ends the thread.
+    ///
     /// # Panics
-    /// After the last batch of all, and where the thread has panicked.
-    pub fn next_batch(&mut self) -> &Batch {
+    /// After the last batch of all and after an error, and where the thread has panicked.
+    pub fn next_batch(&mut self) -> Result<&Batch, DataError> {
         if let Some(used) = self.current.take() {
             // A thread that has filled its last batch wants no more.
             let _ = self.empty.send(used);
@@ -65,7 +70,7 @@ impl Loader {
         let asked = Instant::now();
         let batch = self.full.recv().expect("a batch is left, and the thread lives");
         self.wait += asked.elapsed();
-        self.current.insert(batch)
+        Ok(self.current.insert(batch?))
     }
 
     /// How long the user has waited for batches since this was last asked.
@@ -74,18 +79,19 @@ impl Loader {
     }
 }
 
-/// The thread: ends after the last pass, or when the other end is gone.
+/// The thread: ends after the last pass or an error, or when the other end is gone.
 fn fill_all(
     mut batches: Batches,
     passes: usize,
     empty: &Receiver<Batch>,
-    full: &SyncSender<Batch>,
+    full: &SyncSender<Result<Batch, DataError>>,
 ) {
     for _ in 0..passes {
         while batches.len() > 0 {
             let Ok(mut batch) = empty.recv() else { return };
-            batches.fill(&mut batch);
-            if full.send(batch).is_err() {
+            let filled = batches.fill(&mut batch).map(|_| batch);
+            let failed = filled.is_err();
+            if full.send(filled).is_err() || failed {
                 return;
             }
         }
@@ -119,12 +125,13 @@ mod tests {
     fn loaded_batches_are_those_of_the_passes() {
         let data = data();
         let rest = batches(&data, 3).starting_at(2);
-        let expected: Vec<Batch> = rest.chain(batches(&data, 4)).chain(batches(&data, 5)).collect();
+        let all = rest.chain(batches(&data, 4)).chain(batches(&data, 5));
+        let expected: Vec<Batch> = all.map(Result::unwrap).collect();
         std::thread::scope(|scope| {
             let mut loader = Loader::start(scope, batches(&data, 3).starting_at(2), 3);
             let mut places = BTreeSet::new();
             for expected in &expected {
-                let batch = loader.next_batch();
+                let batch = loader.next_batch().unwrap();
                 assert_eq!(batch, expected);
                 places.insert(batch.images.as_ptr());
             }
@@ -141,7 +148,9 @@ mod tests {
         for steps in [0, 1, 5] {
             std::thread::scope(|scope| {
                 let mut loader = Loader::start(scope, batches(&data, 0), usize::MAX);
-                (0..steps).for_each(|_| assert_eq!(loader.next_batch().images.len() % 64, 0));
+                for _ in 0..steps {
+                    assert_eq!(loader.next_batch().unwrap().images.len() % 64, 0);
+                }
             });
         }
         let user = catch_unwind(|| {
@@ -159,8 +168,8 @@ mod tests {
         let data = data();
         std::thread::scope(|scope| {
             let mut loader = Loader::start(scope, batches(&data, 0).starting_at(2), 1);
-            loader.next_batch();
-            loader.next_batch();
+            loader.next_batch().unwrap();
+            let _ = loader.next_batch();
         });
     }
 }

@@ -16,6 +16,8 @@ pub(crate) enum Purpose {
     Order = 2,
     /// The augmentation of one sample.
     Augment = 3,
+    /// The part of a picture that becomes one sample.
+    Part = 4,
 }
 
 /// One stream of random numbers.

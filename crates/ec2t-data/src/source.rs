@@ -45,17 +45,20 @@ pub struct SourceFile {
 #[derive(Clone, Debug)]
 enum Content {
     Disk(PathBuf),
+    /// Files below a folder.
+    Tree(PathBuf, Vec<String>),
     Embedded(&'static [u8]),
 }
 
-/// Size and checksum of a file.
+/// Size and checksum of a file, or of a list of files.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct FileDigest {
     /// Path inside the dataset's folder.
     pub name: String,
-    /// Size in bytes.
+    /// Size in bytes; of a list, of all its files together.
     pub bytes: u64,
-    /// SHA-256 in lower-case hexadecimal digits.
+    /// SHA-256 in lower-case hexadecimal digits; of a list, that of a line for each file,
+    /// with its name and its size.
     pub sha256: String,
 }
 
@@ -67,18 +70,24 @@ impl SourceFile {
         Self { name, content: Content::Disk(path) }
     }
 
+    /// Picture files below `root`, of which there may be too many to read for a checksum.
+    pub(crate) fn tree(root: &Path, name: impl Into<String>, files: Vec<String>) -> Self {
+        Self { name: name.into(), content: Content::Tree(root.to_owned(), files) }
+    }
+
     /// A file that is part of the program.
     pub(crate) fn embedded(name: &str, bytes: &'static [u8]) -> Self {
         Self { name: name.to_owned(), content: Content::Embedded(bytes) }
     }
 
-    /// Reads the file for its size and checksum.
+    /// Reads the file for its size and checksum; of a list of files, only their sizes.
     ///
     /// # Errors
     /// [`DataError::Io`] where it cannot be read.
     pub fn digest(&self) -> Result<FileDigest, DataError> {
         let (bytes, sha256) = match &self.content {
             Content::Disk(path) => sha256_file(path)?,
+            Content::Tree(root, files) => sha256_list(root, files)?,
             Content::Embedded(bytes) => (bytes.len() as u64, sha256_hex(bytes)),
         };
         Ok(FileDigest { name: self.name.clone(), bytes, sha256 })
@@ -100,6 +109,18 @@ pub(crate) fn sha256_file(path: &Path) -> Result<(u64, String), DataError> {
         bytes += read as u64;
         reader.consume(read);
     }
+}
+
+/// Size of all files together, and SHA-256 of their names and sizes.
+fn sha256_list(root: &Path, files: &[String]) -> Result<(u64, String), DataError> {
+    let (mut hasher, mut bytes) = (Sha256::new(), 0);
+    for name in files {
+        let path = root.join(name);
+        let size = path.metadata().map_err(DataError::io(&path))?.len();
+        hasher.update(format!("{name} {size}\n"));
+        bytes += size;
+    }
+    Ok((bytes, hex(&hasher.finalize())))
 }
 
 /// SHA-256 of bytes in memory.

@@ -57,7 +57,7 @@ pub fn verify(name: &str, options: &LoadOptions) -> Result<Summary, DataError> {
         shape: train.shape(),
         classes: train.classes().to_vec(),
         counts: Counts { train: train.len(), validation: validation.len(), test: test.len() },
-        stats: train.channel_stats(),
+        stats: train.channel_stats()?,
         files,
     })
 }

@@ -1,11 +1,13 @@
 //! Accuracy of a model on labelled images.
 
-use std::time::Instant;
+use std::borrow::Cow;
+use std::ops::Range;
+use std::time::{Duration, Instant};
 
 use crate::error::{RunError, check_length};
 use crate::model::Model;
 
-/// Images between two calls of the progress function.
+/// Images that are asked for at a time.
 const BLOCK: usize = 256;
 
 /// Most classes for which a confusion matrix is counted.
@@ -28,34 +30,38 @@ pub struct Evaluation {
     /// Images by label (rows) and predicted class (columns), row-major; empty
     /// where there are more than 1,024 classes.
     pub confusion: Vec<u32>,
-    /// Time taken.
+    /// Time that the model took.
     pub seconds: f64,
 }
 
-/// Runs a model on all images, `[N, C, H, W]` pixels, and compares with their
-/// labels. `progress` is called with the number of images done so far.
+/// Runs a model on all images and compares with their labels. `images` gives
+/// those of a range, `[N, C, H, W]` pixels, range after range; `progress` is
+/// called with the number of images done so far.
 ///
 /// # Errors
-/// Where the number of pixels does not fit that of labels, or a label is none
-/// of the model's classes.
-pub fn evaluate(
+/// Those of `images`; where the number of pixels does not fit that of labels, or
+/// a label is none of the model's classes.
+pub fn evaluate<'a, E: From<RunError>>(
     model: &Model,
-    images: &[u8],
     labels: &[u32],
+    mut images: impl FnMut(Range<usize>) -> Result<Cow<'a, [u8]>, E>,
     mut progress: impl FnMut(usize),
-) -> Result<Evaluation, RunError> {
+) -> Result<Evaluation, E> {
     let classes = model.output_len();
-    check_length(labels.len(), model.input_len(), images.len())?;
     check_labels(labels, classes)?;
 
-    let start = Instant::now();
+    let mut time = Duration::ZERO;
     let mut confusion = match classes {
         0..=MAX_CONFUSION => vec![0; classes * classes],
         _ => Vec::new(),
     };
     let (mut correct, mut among_five, mut done) = (0, 0, 0);
-    for (labels, images) in labels.chunks(BLOCK).zip(images.chunks(BLOCK * model.input_len())) {
-        let logits = model.run_pixels(images, labels.len())?;
+    for labels in labels.chunks(BLOCK) {
+        let images = images(done..done + labels.len())?;
+        check_length(labels.len(), model.input_len(), images.len())?;
+        let start = Instant::now();
+        let logits = model.run_pixels(&images, labels.len())?;
+        time += start.elapsed();
         for (&label, logits) in labels.iter().zip(logits.chunks_exact(classes)) {
             let (label, predicted) = (label as usize, largest(logits));
             if let Some(count) = confusion.get_mut(label * classes + predicted) {
@@ -75,7 +81,7 @@ pub fn evaluate(
         top5: (classes > 5).then(|| percent(among_five)),
         classes,
         confusion,
-        seconds: start.elapsed().as_secs_f64(),
+        seconds: time.as_secs_f64(),
     })
 }
 

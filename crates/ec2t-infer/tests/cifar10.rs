@@ -12,7 +12,7 @@ use std::{env, fs};
 use ec2t_data::{Dataset, LoadOptions};
 use ec2t_format::Network;
 use ec2t_format::graph::Preprocess;
-use ec2t_infer::{Model, evaluate};
+use ec2t_infer::{Model, RunError, evaluate};
 use ec2t_kernels::arch::{ISA_VARIABLE, Isa};
 use ec2t_scale::ArchOptions;
 
@@ -63,7 +63,7 @@ fn assert_reproducible(checkpoint: &str, preprocess: Preprocess, ternary_layers:
     assert_eq!(network.ternary_layers(), ternary_layers);
     let file = ec2t_format::write(&network);
     let model = Model::new(network).unwrap();
-    let pixels = &data.images()[..IMAGES * model.input_len()];
+    let pixels = &*data.images(0..IMAGES).unwrap();
 
     let mut session = model.session();
     let singly: Vec<f32> = pixels
@@ -79,7 +79,13 @@ fn assert_reproducible(checkpoint: &str, preprocess: Preprocess, ternary_layers:
         let together = pool.install(|| model.run(&inputs, IMAGES)).unwrap();
         assert!(together == singly, "{checkpoint} on {threads} threads");
     }
-    let found = evaluate(&model, pixels, &data.labels()[..IMAGES], |_| ()).unwrap();
+    let found = evaluate(
+        &model,
+        &data.labels()[..IMAGES],
+        |range| Ok::<_, RunError>(data.images(range).unwrap()),
+        |_| (),
+    )
+    .unwrap();
     assert!(found.top1 > 80.0, "{checkpoint}: {found:?}");
 }
 
@@ -146,7 +152,7 @@ fn write_logits() {
         let model = Model::new(resnet20(models.join(checkpoint), Preprocess::cifar10())).unwrap();
         let mut inputs = vec![0.0; images * model.input_len()];
         for (index, input) in inputs.chunks_exact_mut(model.input_len()).enumerate() {
-            model.preprocess(data.image(index), input).unwrap();
+            model.preprocess(&data.image(index).unwrap(), input).unwrap();
         }
         let logits = model.run(&inputs, images).unwrap();
         let bytes: Vec<u8> = logits.iter().flat_map(|logit| logit.to_le_bytes()).collect();

@@ -218,7 +218,7 @@ impl<'a, P: Phase> Trainer<'a, '_, P> {
     /// Trains from the current step to the end of the epoch.
     fn train_epoch(&mut self, loader: &mut Loader) -> Result<(), QuantError> {
         while self.progress.step < self.steps_per_epoch() {
-            self.train_batch(loader.next_batch())?;
+            self.train_batch(loader.next_batch()?)?;
             let stop = self.session.stop.load(Ordering::Relaxed);
             // No step is a multiple of 0.
             if stop || self.progress.step.is_multiple_of(self.common.checkpoint_steps) {
@@ -361,7 +361,7 @@ impl<'a, P: Phase> Trainer<'a, '_, P> {
         let mut right = 0;
         let mut batches = Batches::in_order(data, &prep.mean, &prep.std, EVAL_BATCH)?;
         let mut batch = batches.room();
-        while batches.fill(&mut batch) {
+        while batches.fill(&mut batch)? {
             let Batch { images, labels } = &batch;
             let logits = self.engine.logits(self.phase.weights(), images, labels.len())?;
             right += correct(logits, labels);

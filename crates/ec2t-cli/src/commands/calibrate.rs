@@ -9,6 +9,7 @@ use ec2t_infer::{Model, calibrate};
 
 use super::eval::check_fit;
 use crate::exit::Usage;
+use crate::fit::fit;
 use crate::output::{grouped, print, write_file};
 
 /// Prepare a model file for activations of 8 bits: for --precision u8.
@@ -46,6 +47,7 @@ impl CalibrateArgs {
         let options = LoadOptions {
             data_dir: self.data_dir.clone(),
             image_size: Some([shape.channels, shape.height, shape.width]),
+            fit: fit(&model)?,
             ..LoadOptions::default()
         };
         let data = ec2t_data::load(&self.dataset, &options)?.train;
@@ -73,7 +75,7 @@ impl CalibrateArgs {
 fn normalised(model: &Model, data: &Dataset, count: usize) -> Result<Vec<f32>> {
     let mut values = vec![0.0; count * model.input_len()];
     for (index, image) in values.chunks_exact_mut(model.input_len()).enumerate() {
-        model.preprocess(data.image(index * data.len() / count), image)?;
+        model.preprocess(&data.image(index * data.len() / count)?, image)?;
     }
     Ok(values)
 }

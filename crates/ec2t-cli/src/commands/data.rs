@@ -71,7 +71,7 @@ impl DatasetArgs {
 /// Writes the summary of a run's dataset.
 fn prepare(args: RunArgs) -> Result<()> {
     let run = args.open()?;
-    let summary = find(&run.config.data.dataset, &run.load_options())?;
+    let summary = find(&run.config.data.dataset, &run.load_options()?)?;
     write_json(&run.join("data.json"), &summary)?;
     print(&describe(&summary))
 }

@@ -11,6 +11,7 @@ use ec2t_infer::{Evaluation, Model, evaluate};
 use serde::Serialize;
 
 use crate::exit::Usage;
+use crate::fit::fit;
 use crate::output::{grouped, print, print_json, write_json};
 use crate::precision::PrecisionArgs;
 use crate::progress::Progress;
@@ -97,6 +98,7 @@ impl EvalArgs {
         let options = LoadOptions {
             data_dir: self.data_dir.clone(),
             image_size: Some([shape.channels, shape.height, shape.width]),
+            fit: fit(&model)?,
             ..LoadOptions::default()
         };
         let data = ec2t_data::load(dataset, &options)?.test;
@@ -153,7 +155,8 @@ pub(super) fn check_fit(model: &Model, data: &Dataset) -> Result<(), Usage> {
 fn measure(model: &Model, data: &Dataset) -> Result<Accuracy> {
     check_fit(model, data)?;
     let mut progress = Progress::new(data.len() as u64, "images");
-    let evaluation = evaluate(model, data.images(), data.labels(), |done| {
+    let images = |range| Ok::<_, anyhow::Error>(data.images(range)?);
+    let evaluation = evaluate(model, data.labels(), images, |done| {
         progress.set(done as u64, "");
     })?;
     progress.finish();

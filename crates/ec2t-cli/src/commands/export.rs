@@ -9,6 +9,7 @@ use ec2t_format::{Network, Tensor, fold_batch_norm};
 
 use super::eval::top1;
 use crate::config::Precision;
+use crate::fit::CROP;
 use crate::output::{grouped, tell, write_file};
 use crate::run_dir::{RunArgs, RunDir};
 
@@ -42,6 +43,9 @@ pub(crate) fn export(run: &RunDir) -> Result<()> {
         ("producer".to_owned(), concat!("ec2t ", env!("CARGO_PKG_VERSION")).to_owned()),
         ("seed".to_owned(), run.config.run.seed.to_string()),
     ]);
+    if let Some(share) = run.config.data.crop {
+        network.metadata.insert(CROP.to_owned(), share.to_string());
+    }
     if let Some(top1) = validate(run, exact, &network)? {
         network.metadata.insert("validation_top1".to_owned(), format!("{top1:.2}"));
     }

@@ -4,6 +4,7 @@ use std::path::PathBuf;
 
 use anyhow::{Context, Result};
 use clap::Args;
+use ec2t_data::Fit;
 use ec2t_format::{Network, fold_batch_norm};
 use ec2t_scale::{ArchOptions, Scaling};
 use serde::Serialize;
@@ -12,6 +13,7 @@ use super::export::with_storage;
 use super::scale::preprocess;
 use crate::config::{Compression, Precision, Preprocessing};
 use crate::exit::BadFile;
+use crate::fit::CROP;
 use crate::output::{grouped, print, print_json, tell, write_file};
 
 /// Turn a PyTorch or safetensors checkpoint into a model file.
@@ -29,6 +31,10 @@ pub(crate) struct ImportArgs {
     /// How pixels are normalized.
     #[arg(long, value_enum, default_value = "none")]
     preprocess: Preprocessing,
+    /// Take the middle of pictures, with sides of this share of theirs, instead of
+    /// stretching them: 0.875 for most networks of torchvision.
+    #[arg(long, value_name = "SHARE")]
+    crop: Option<f64>,
     /// Model file to write.
     #[arg(short, long, value_name = "FILE")]
     output: PathBuf,
@@ -75,6 +81,7 @@ struct ImportSummary {
 
 impl ImportArgs {
     pub(crate) fn run(self) -> Result<()> {
+        Fit::of_crop(self.crop)?;
         let scaling = Scaling { depth: self.depth, width: self.width, phi: self.phi };
         let options = ArchOptions { classes: self.classes, input: None, scaling };
         let mut graph = ec2t_scale::build(&self.arch, &options)?;
@@ -94,7 +101,9 @@ impl ImportArgs {
             true => fold_batch_norm(network),
             false => network.clone(),
         };
-        with_storage(network, self.side.into())
+        let mut network = with_storage(network, self.side.into())?;
+        network.metadata.extend(self.crop.map(|share| (CROP.to_owned(), share.to_string())));
+        Ok(network)
     }
 
     fn read_class_names(&self) -> Result<Vec<String>> {

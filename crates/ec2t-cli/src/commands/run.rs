@@ -3,14 +3,13 @@
 use std::path::{Path, PathBuf};
 use std::time::Instant;
 
-use anyhow::{Context, Result};
+use anyhow::Result;
 use clap::Args;
-use ec2t_format::graph::Shape;
+use ec2t_data::read_picture;
 use ec2t_infer::{Model, Prediction};
-use image::imageops::FilterType;
 use serde::Serialize;
 
-use crate::exit::Usage;
+use crate::fit::fit;
 use crate::output::{print, print_json};
 use crate::precision::PrecisionArgs;
 
@@ -64,38 +63,13 @@ impl RunArgs {
 }
 
 fn answer<'a>(model: &Model, path: &'a Path, top: usize) -> Result<Answer<'a>> {
-    let pixels = read_pixels(path, model.input_shape())?;
+    let shape = model.input_shape();
+    let pixels = read_picture(path, [shape.channels, shape.height, shape.width], fit(model)?)?;
     let started = Instant::now();
     let predictions = model.classify(&pixels, top)?;
     let milliseconds = 1e3 * started.elapsed().as_secs_f64();
     let guess = |p: Prediction| Guess { class: p.class, name: p.name, probability: p.probability };
     Ok(Answer { image: path, milliseconds, top: predictions.into_iter().map(guess).collect() })
-}
-
-/// The picture's pixels, `[C, H, W]`, scaled to the model's input.
-fn read_pixels(path: &Path, shape: Shape) -> Result<Vec<u8>> {
-    let picture = image::ImageReader::open(path)
-        .and_then(|reader| reader.with_guessed_format())
-        .with_context(|| format!("cannot read {}", path.display()))?
-        .decode()
-        .map_err(|error| crate::exit::BadFile(format!("{}: {error}", path.display())))?;
-    let (height, width) = (shape.height as u32, shape.width as u32);
-    let picture = match (picture.height(), picture.width()) == (height, width) {
-        true => picture,
-        false => picture.resize_exact(width, height, FilterType::Triangle),
-    };
-    let channels = shape.channels;
-    let interleaved = match channels {
-        1 => picture.into_luma8().into_raw(),
-        3 => picture.into_rgb8().into_raw(),
-        _ => {
-            return Err(
-                Usage(format!("a picture has no {channels} channels, as the model needs")).into()
-            );
-        }
-    };
-    let plane = |channel: usize| interleaved.iter().skip(channel).step_by(channels);
-    Ok((0..channels).flat_map(plane).copied().collect())
 }
 
 fn describe(answer: &Answer) -> String {

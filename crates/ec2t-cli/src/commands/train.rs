@@ -222,5 +222,6 @@ pub(crate) fn validation_top1(run: &RunDir, network: &Network) -> Result<f64> {
         return Err(QuantError::Data("the validation split is empty".into()).into());
     }
     let model = Model::new(network.clone())?;
-    Ok(evaluate(&model, data.images(), data.labels(), |_| {})?.top1)
+    let images = |range| Ok::<_, anyhow::Error>(data.images(range)?);
+    Ok(evaluate(&model, data.labels(), images, |_| {})?.top1)
 }

@@ -76,7 +76,7 @@ fn pictures_are_classified(sandbox: &Sandbox) {
     let digits = ec2t_data::load("digits", &ec2t_data::LoadOptions::default()).unwrap().test;
     let (mut exact, mut enlarged) = (String::new(), String::new());
     for index in 0..PICTURES {
-        let picture = GrayImage::from_raw(8, 8, digits.image(index).to_vec()).unwrap();
+        let picture = GrayImage::from_raw(8, 8, digits.image(index).unwrap().into_owned()).unwrap();
         picture.save(sandbox.path(&format!("{index}.png"))).unwrap();
         let large = imageops::resize(&picture, 96, 96, imageops::FilterType::CatmullRom);
         large.save(sandbox.path(&format!("{index}.jpg"))).unwrap();

@@ -1,5 +1,7 @@
 //! `ec2t train --arch`: a run without a preset.
 
+use image::{GrayImage, imageops};
+
 use crate::util::{Sandbox, assert_has};
 
 const USAGE: i32 = 2;
@@ -37,6 +39,62 @@ fn the_run_is_as_any_other(sandbox: &Sandbox) {
     let arch = sandbox.read("runs/digits-cnn-digits/arch.json");
     sandbox.good("scale --run-dir runs/digits-cnn-digits");
     assert_eq!(sandbox.read("runs/digits-cnn-digits/arch.json"), arch);
+}
+
+/// Digits as pictures of other sizes and shapes, a folder for each class.
+fn pictures(sandbox: &Sandbox) {
+    let digits = ec2t_data::load("digits", &ec2t_data::LoadOptions::default()).unwrap();
+    for (split, data) in [("train", digits.train), ("val", digits.test)] {
+        for index in 0..data.len().min(600) {
+            let pixels = data.image(index).unwrap().into_owned();
+            let small = GrayImage::from_raw(8, 8, pixels).unwrap();
+            let large = imageops::resize(&small, 24, 20, imageops::FilterType::CatmullRom);
+            let folder = sandbox.path(&format!("pictures/{split}/{}", data.label(index)));
+            std::fs::create_dir_all(&folder).unwrap();
+            large.save(folder.join(format!("{index}.png"))).unwrap();
+        }
+    }
+}
+
+#[test]
+fn a_folder_of_pictures_is_trained_on_and_varied() {
+    let sandbox = Sandbox::new();
+    pictures(&sandbox);
+    let train = "train --arch digits-cnn --dataset folder --data-dir pictures --batch 32";
+    let said = sandbox.good(&format!("{train} --epochs 4 --run-dir whole"));
+    assert_has(&said.stdout, &[" % of 360 test images"]);
+    let top1: f64 = said.stdout.split_whitespace().nth(4).unwrap().parse().unwrap();
+    assert!(top1 > 80.0, "{}", said.stdout);
+    assert_has(&sandbox.read_text("whole/config.toml"), &["image_size = [1, 8, 8]"]);
+
+    let settings = sandbox.read_text("whole/config.toml");
+    let settings = settings
+        .replace("image_size =", "crop = 0.9\nimage_size =")
+        .replace("hflip = true", "hflip = false\nresized_crop = 0.6");
+    sandbox.write("cut/config.toml", settings);
+    sandbox.good("data prepare --run-dir cut --data-dir pictures");
+    sandbox.good("scale --run-dir cut");
+    for stage in ["train", "ternarize", "finetune", "export"] {
+        sandbox.good(&format!("{stage} --run-dir cut --data-dir pictures"));
+    }
+    let network = ec2t_format::read(&sandbox.read("cut/model.ec2t")).unwrap();
+    assert_eq!(network.metadata["crop"], "0.9");
+    // The file says what to take of a picture: as a file and in its run it sees the same.
+    sandbox.good("eval --run-dir cut --data-dir pictures");
+    let file = sandbox.json("eval cut/model.ec2t --dataset folder --data-dir pictures --json");
+    assert_eq!(file["confusion"], sandbox.read_json("cut/eval.json")["ternary"]["confusion"]);
+    assert!(file["top1"].as_f64() > Some(60.0), "{file}");
+}
+
+#[test]
+fn a_damaged_picture_is_named_where_it_is_met() {
+    let sandbox = Sandbox::new();
+    pictures(&sandbox);
+    let train = "train --arch digits-cnn --dataset folder --data-dir pictures --epochs 1";
+    sandbox.good(&format!("{train} --run-dir run"));
+    sandbox.write("pictures/train/0/0.png", "no picture");
+    let stderr = sandbox.fail(3, &format!("{train} --run-dir run --restart"));
+    assert_has(&stderr, &["pictures/train/0/0.png"]);
 }
 
 #[test]

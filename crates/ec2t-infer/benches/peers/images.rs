@@ -58,7 +58,7 @@ impl Source {
 fn normalised(model: &Model, data: &Dataset, count: usize) -> Result<Vec<f32>, RunError> {
     let mut values = vec![0.0; count * model.input_len()];
     for (index, image) in values.chunks_exact_mut(model.input_len()).enumerate() {
-        model.preprocess(data.image(index), image)?;
+        model.preprocess(&data.image(index).expect("in memory"), image)?;
     }
     Ok(values)
 }

@@ -1,5 +1,7 @@
 //! Networks of each kind, and what goes wrong.
 
+use std::ops::Range;
+
 use ec2t_format::graph::{Conv2d, GraphBuilder, Padding, Shape};
 use ec2t_format::{Network, Op};
 use ec2t_infer::{LoadError, Model, RunError, evaluate};
@@ -143,9 +145,10 @@ fn wrong_lengths_and_labels_are_errors() {
     assert!(model.session().run(&[0.0; 255]).is_err());
     assert!(model.session().run_pixels(&[0; 257]).is_err());
     assert!(model.preprocess(&[0; 256], &mut [0.0; 255]).is_err());
-    assert!(evaluate(&model, &[0; 255], &[0], |_| ()).is_err());
+    let of_length = |len: usize| move |_| Ok::<_, RunError>(vec![0; len].into());
+    assert!(evaluate(&model, &[0], of_length(255), |_| ()).is_err());
     let label = RunError::Label { image: 1, label: 10, classes: 10 };
-    assert_eq!(evaluate(&model, &[0; 512], &[0, 10], |_| ()).unwrap_err(), label);
+    assert_eq!(evaluate(&model, &[0, 10], of_length(512), |_| ()).unwrap_err(), label);
 }
 
 #[test]
@@ -203,10 +206,12 @@ fn an_evaluation_counts_every_image_once() {
     let mut g = GraphBuilder::new("t", Shape::new(6, 1, 1));
     g.flatten("flatten", g.input());
     let model = Model::new(network(g.finish().unwrap())).unwrap();
-    let images = [9, 5, 4, 3, 2, 1].repeat(600);
+    let all = [9, 5, 4, 3, 2, 1].repeat(600);
+    let images =
+        |range: Range<usize>| Ok::<_, RunError>(all[6 * range.start..6 * range.end].into());
     let labels: Vec<u32> = [0, 0, 1, 5].repeat(150);
     let mut calls = Vec::new();
-    let found = evaluate(&model, &images, &labels, |done| calls.push(done)).unwrap();
+    let found = evaluate(&model, &labels, images, |done| calls.push(done)).unwrap();
     assert_eq!(calls, [256, 512, 600]);
     assert_eq!((found.images, found.correct, found.top1), (600, 300, 50.0));
     assert_eq!(found.top5, Some(75.0));

@@ -45,11 +45,12 @@ fn images(data: PathBuf, count: usize) -> (Vec<f32>, Vec<u32>) {
     let options = LoadOptions { data_dir: Some(data), ..LoadOptions::default() };
     let data = read_original("cifar10", &options).unwrap().train;
     let mut order: Vec<usize> = (0..data.len()).collect();
-    order.sort_by_cached_key(|&index| Sha256::digest(data.image(index)));
+    order.sort_by_cached_key(|&index| Sha256::digest(data.image(index).unwrap()));
     let data = data.subset(&order[..count]);
     let Preprocess { mean, std } = Preprocess::imagenet();
-    let mut images = vec![0.0; data.images().len()];
-    let pairs = images.chunks_mut(data.image_len()).zip(data.images().chunks(data.image_len()));
+    let pixels = data.images(0..count).unwrap();
+    let mut images = vec![0.0; pixels.len()];
+    let pairs = images.chunks_mut(data.image_len()).zip(pixels.chunks(data.image_len()));
     pairs.for_each(|(image, pixels)| normalize_into(pixels, &mean, &std, image));
     (images, data.labels().to_vec())
 }

@@ -2,7 +2,7 @@
 
 use image::{GrayImage, imageops};
 
-use crate::util::{Sandbox, assert_has};
+use crate::util::{Sandbox, assert_has, epochs};
 
 const USAGE: i32 = 2;
 const TRAIN: &str = "train --arch digits-cnn --dataset digits --batch 64";
@@ -57,44 +57,41 @@ fn pictures(sandbox: &Sandbox) {
 }
 
 #[test]
-fn a_folder_of_pictures_is_trained_on_and_varied() {
+fn a_folder_of_pictures_is_brought_to_the_networks_size() {
     let sandbox = Sandbox::new();
     pictures(&sandbox);
-    let train = "train --arch digits-cnn --dataset folder --data-dir pictures --batch 32";
-    let said = sandbox.good(&format!("{train} --epochs 4 --run-dir whole"));
+    let train = "train --arch digits-cnn --dataset folder --data-dir pictures --batch 64";
+    let said = sandbox.good(&format!("{train} --epochs 1 --run-dir run"));
     assert_has(&said.stdout, &[" % of 360 test images"]);
-    let top1: f64 = said.stdout.split_whitespace().nth(4).unwrap().parse().unwrap();
-    assert!(top1 > 80.0, "{}", said.stdout);
-    assert_has(&sandbox.read_text("whole/config.toml"), &["image_size = [1, 8, 8]"]);
+    assert_has(&sandbox.read_text("run/config.toml"), &["image_size = [1, 8, 8]"]);
 
-    let settings = sandbox.read_text("whole/config.toml");
-    let settings = settings
-        .replace("image_size =", "crop = 0.9\nimage_size =")
-        .replace("hflip = true", "hflip = false\nresized_crop = 0.6");
-    sandbox.write("cut/config.toml", settings);
-    sandbox.good("data prepare --run-dir cut --data-dir pictures");
-    sandbox.good("scale --run-dir cut");
-    for stage in ["train", "ternarize", "finetune", "export"] {
-        sandbox.good(&format!("{stage} --run-dir cut --data-dir pictures"));
-    }
-    let network = ec2t_format::read(&sandbox.read("cut/model.ec2t")).unwrap();
-    assert_eq!(network.metadata["crop"], "0.9");
-    // The file says what to take of a picture: as a file and in its run it sees the same.
-    sandbox.good("eval --run-dir cut --data-dir pictures");
-    let file = sandbox.json("eval cut/model.ec2t --dataset folder --data-dir pictures --json");
-    assert_eq!(file["confusion"], sandbox.read_json("cut/eval.json")["ternary"]["confusion"]);
-    assert!(file["top1"].as_f64() > Some(60.0), "{file}");
+    // A damaged picture is named when its turn comes.
+    sandbox.write("pictures/train/0/0.png", "no picture");
+    let again = format!("{train} --epochs 1 --run-dir run --restart");
+    let output = sandbox.ec2t(&again).output().unwrap();
+    let stderr = String::from_utf8(output.stderr).unwrap();
+    assert_eq!(output.status.code(), Some(3), "{stderr}");
+    assert_has(&stderr, &["pictures/train/0/0.png"]);
 }
 
 #[test]
-fn a_damaged_picture_is_named_where_it_is_met() {
+fn what_is_taken_of_a_picture_travels_in_the_file() {
+    let pictured = epochs(12, 2, 1)
+        .replace("dataset = \"digits\"", "dataset = \"folder\"\nimage_size = [1, 8, 8]\ncrop = 0.9")
+        .replace("hflip = false", "hflip = false\nresized_crop = 0.6");
     let sandbox = Sandbox::new();
+    sandbox.write("run/config.toml", pictured);
     pictures(&sandbox);
-    let train = "train --arch digits-cnn --dataset folder --data-dir pictures --epochs 1";
-    sandbox.good(&format!("{train} --run-dir run"));
-    sandbox.write("pictures/train/0/0.png", "no picture");
-    let stderr = sandbox.fail(3, &format!("{train} --run-dir run --restart"));
-    assert_has(&stderr, &["pictures/train/0/0.png"]);
+    sandbox.good("data prepare --run-dir run --data-dir pictures");
+    sandbox.good("scale --run-dir run");
+    for stage in ["train", "ternarize", "finetune", "export", "eval"] {
+        sandbox.good(&format!("{stage} --run-dir run --data-dir pictures"));
+    }
+    let network = ec2t_format::read(&sandbox.read("run/model.ec2t")).unwrap();
+    assert_eq!(network.metadata["crop"], "0.9");
+    let file = sandbox.json("eval run/model.ec2t --dataset folder --data-dir pictures --json");
+    assert_eq!(file["confusion"], sandbox.read_json("run/eval.json")["ternary"]["confusion"]);
+    assert!(file["top1"].as_f64() > Some(50.0), "{}", file["top1"]);
 }
 
 #[test]

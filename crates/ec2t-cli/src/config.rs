@@ -8,6 +8,7 @@ use ec2t_data::{DataError, Fit, LoadOptions};
 use ec2t_format::codec::Effort;
 use ec2t_format::tensor::Storage;
 use ec2t_quant::{FinetuneOptions, PretrainOptions, TernarizeOptions};
+use ec2t_scale::Scaling;
 use serde::{Deserialize, Serialize};
 use toml::{Spanned, Value};
 
@@ -40,6 +41,10 @@ pub(crate) struct Run {
 pub(crate) struct Data {
     /// Name of the dataset.
     pub(crate) dataset: String,
+    /// How many of the training images to use, those that are set aside among them;
+    /// all unless given.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) subset: Option<usize>,
     /// Training images that are set aside to choose the best epoch.
     pub(crate) validation: usize,
     /// Seed of that choice, where it is another than the run's: so that runs with seeds
@@ -65,6 +70,14 @@ pub(crate) struct Arch {
     pub(crate) width: f64,
     pub(crate) phi: f64,
     pub(crate) preprocess: Preprocessing,
+}
+
+impl Arch {
+    /// The multipliers; images stay as the dataset has them.
+    pub(crate) fn scaling(&self) -> Scaling {
+        let &Self { depth, width, phi, .. } = self;
+        Scaling { depth, width, phi, ..Scaling::default() }
+    }
 }
 
 /// A network to learn from.
@@ -155,6 +168,7 @@ impl Config {
     pub(crate) fn load_options(&self, data_dir: Option<&Path>) -> Result<LoadOptions, DataError> {
         Ok(LoadOptions {
             data_dir: data_dir.map(Path::to_owned),
+            subset: self.data.subset,
             validation: self.data.validation,
             seed: self.split_seed(),
             image_size: self.data.image_size,
@@ -209,19 +223,19 @@ impl Setting {
     }
 
     /// Puts the value into the text of a file, at the end of its section where it is not
-    /// there yet: for settings that may be left out.
-    pub(crate) fn put_in(&self, text: &mut String) -> Result<(), String> {
+    /// there yet: for settings that may be left out. Gives the old value, if there was one.
+    pub(crate) fn put_in(&self, text: &mut String) -> Result<Option<Value>, String> {
         let sections = parse_sections(text)?;
         let section = sections.get(self.section);
         let section = section.ok_or_else(|| format!("no section `{}`", self.section))?;
         if section.contains_key(self.key) {
-            return self.replace_in(text).map(drop);
+            return self.replace_in(text).map(Some);
         }
         let last = section.values().map(|value| value.span().end).max();
         let last = last.ok_or_else(|| format!("nothing in section `{}`", self.section))?;
         let end = text[last..].find('\n').map_or(text.len(), |length| last + length);
         text.insert_str(end, &format!("\n{} = {}", self.key, self.value));
-        Ok(())
+        Ok(None)
     }
 }
 

@@ -84,6 +84,7 @@ fn to_byte(count: u8) -> u8 {
 mod tests {
     use super::*;
     use crate::dataset::Splits;
+    use crate::load::LoadOptions;
 
     #[test]
     fn counts_and_classes_are_those_of_the_published_set() {
@@ -119,9 +120,27 @@ mod tests {
         assert!(bytes.is_sorted_by(|a, b| a < b));
     }
 
+    fn split(subset: Option<usize>, validation: usize) -> Splits {
+        let options = LoadOptions { subset, validation, seed: 42, ..LoadOptions::default() };
+        read().unwrap().into_splits(&options).unwrap()
+    }
+
+    #[test]
+    fn a_subset_is_stratified_and_leaves_the_test_images() {
+        let Splits { train, validation, test } = split(Some(500), 100);
+        assert_eq!((train.len(), validation.len(), test.len()), (400, 100, 360));
+        for count in train.class_counts() {
+            assert!((36..=44).contains(&count), "{count}");
+        }
+        assert_eq!(split(Some(1437), 100), split(None, 100));
+        let subset = LoadOptions { subset: Some(1438), ..LoadOptions::default() };
+        let error = read().unwrap().into_splits(&subset).unwrap_err().to_string();
+        assert!(error.contains("cannot split 1438 of 1437 images off"), "{error}");
+    }
+
     #[test]
     fn the_usual_split_is_stratified() {
-        let Splits { train, validation, test } = read().unwrap().into_splits(180, 42).unwrap();
+        let Splits { train, validation, test } = split(None, 180);
         assert_eq!((train.len(), validation.len(), test.len()), (1257, 180, 360));
         for count in validation.class_counts() {
             assert!((17..=19).contains(&count));

@@ -21,9 +21,12 @@ pub struct LoadOptions {
     /// The data folder; `folder` reads its classes from it and needs it, the
     /// others look further without it (see [`locate`]).
     pub data_dir: Option<PathBuf>,
+    /// How many training images to use, `validation` among them; all where `None`.
+    /// The choice is stratified, like that of `validation`.
+    pub subset: Option<usize>,
     /// How many training images are split off for validation.
     pub validation: usize,
-    /// Decides which ones.
+    /// Decides which ones, in both cases.
     pub seed: u64,
     /// Channels, height and width to which `folder` brings its pictures.
     pub image_size: Option<[usize; 3]>,
@@ -37,7 +40,7 @@ pub struct LoadOptions {
 /// Where there is no such dataset, it is not on this machine, its files are
 /// damaged, or it has too few images for the split.
 pub fn load(name: &str, options: &LoadOptions) -> Result<Splits, DataError> {
-    read_original(name, options)?.into_splits(options.validation, options.seed)
+    read_original(name, options)?.into_splits(options)
 }
 
 /// Reads the dataset of this name as it was published.

@@ -9,6 +9,7 @@ use sha2::{Digest, Sha256};
 
 use crate::dataset::{Dataset, Splits, split_validation};
 use crate::error::DataError;
+use crate::load::LoadOptions;
 
 /// What a reader returns: the training and test images as published, and what
 /// they were read from.
@@ -23,13 +24,19 @@ pub struct Original {
 }
 
 impl Original {
-    /// Splits `validation` images off the training set (see
-    /// [`split_validation`]). Test images stay apart.
+    /// Leaves `subset` of the training images, and splits `validation` off those (see
+    /// [`split_validation`]). Test images stay apart, all of them.
     ///
     /// # Errors
-    /// [`DataError::Split`] where nothing would be left to train on.
-    pub fn into_splits(self, validation: usize, seed: u64) -> Result<Splits, DataError> {
-        let (train, validation) = split_validation(&self.train, validation, seed)?;
+    /// [`DataError::Split`] where there are fewer images than asked for, or nothing would
+    /// be left to train on.
+    pub fn into_splits(self, options: &LoadOptions) -> Result<Splits, DataError> {
+        let &LoadOptions { subset, validation, seed, .. } = options;
+        let train = match subset.filter(|&count| count != self.train.len()) {
+            Some(count) => split_validation(&self.train, count, seed)?.1,
+            None => self.train,
+        };
+        let (train, validation) = split_validation(&train, validation, seed)?;
         Ok(Splits { train, validation, test: self.test })
     }
 }

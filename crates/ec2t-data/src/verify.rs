@@ -50,8 +50,7 @@ pub fn verify(name: &str, options: &LoadOptions) -> Result<Summary, DataError> {
         check_counts(&manifest, &original)?;
     }
     let files = original.files.iter().map(SourceFile::digest).collect::<Result<_, _>>()?;
-    let Splits { train, validation, test } =
-        original.into_splits(options.validation, options.seed)?;
+    let Splits { train, validation, test } = original.into_splits(options)?;
     Ok(Summary {
         name: name.to_owned(),
         shape: train.shape(),

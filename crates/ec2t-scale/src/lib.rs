@@ -8,6 +8,7 @@
 //! |---|---|
 //! | [`registry`] | architectures by name, and what can be chosen about them |
 //! | [`scaling`] | EfficientNet's compound scaling: multipliers and their rounding |
+//! | [`grid`] | the combinations of multipliers that double a network's cost |
 //! | [`cost`] | parameters, multiply-accumulates and activations, layer by layer |
 //!
 //! ```
@@ -22,9 +23,11 @@
 
 mod arch;
 pub mod cost;
+pub mod grid;
 pub mod registry;
 pub mod scaling;
 
 pub use cost::CostTable;
+pub use grid::Grid;
 pub use registry::{ArchError, ArchOptions, build, names};
 pub use scaling::Scaling;

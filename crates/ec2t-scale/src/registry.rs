@@ -15,7 +15,7 @@ use crate::scaling::Scaling;
 /// ```
 /// use ec2t_scale::{ArchOptions, Scaling, build};
 ///
-/// let scaling = Scaling { depth: 1.4, width: 1.2, phi: 3.5 };
+/// let scaling = Scaling { depth: 1.4, width: 1.2, phi: 3.5, ..Scaling::default() };
 /// let options = ArchOptions { classes: 100, scaling, ..ArchOptions::default() };
 /// assert_eq!(build("micronet", &options)?.parameter_count(), 8_055_124);
 /// # Ok::<(), ec2t_scale::ArchError>(())
@@ -25,9 +25,10 @@ use crate::scaling::Scaling;
 pub struct ArchOptions {
     /// Number of classes; 10 unless given.
     pub classes: usize,
-    /// Shape of one image; the architecture's usual one where `None`.
+    /// Shape of one image, whatever the resolution; the architecture's usual one
+    /// with its sides scaled where `None`.
     pub input: Option<Shape>,
-    /// Multipliers of width and depth.
+    /// Multipliers of depth, width and resolution.
     pub scaling: Scaling,
 }
 
@@ -50,8 +51,8 @@ pub enum ArchError {
     /// Multipliers were given to an architecture of fixed size.
     #[error(
         "architecture `{name}` has a fixed size and takes no scaling, \
-         but depth {}, width {} and phi {} were given",
-        scaling.depth, scaling.width, scaling.phi
+         but depth {}, width {}, resolution {} and phi {} were given",
+        scaling.depth, scaling.width, scaling.resolution, scaling.phi
     )]
     NotScalable {
         /// Name of the architecture.
@@ -61,8 +62,8 @@ pub enum ArchError {
     },
     /// The multipliers are negative, not finite, zero or far too large.
     #[error(
-        "depth {}^{phi} and width {}^{phi} must be over 0 and at most 32",
-        .0.depth, .0.width, phi = .0.phi
+        "depth {}^{phi}, width {}^{phi} and resolution {}^{phi} must be over 0 and at most 32",
+        .0.depth, .0.width, .0.resolution, phi = .0.phi
     )]
     Scaling(Scaling),
     /// The layers do not fit the input or the number of classes.
@@ -99,7 +100,7 @@ pub fn build(name: &str, options: &ArchOptions) -> Result<Graph, ArchError> {
     }
     let spec = Spec {
         name: arch.name,
-        input: options.input.unwrap_or(arch.input),
+        input: options.input.unwrap_or_else(|| scaling.image(arch.input)),
         classes: options.classes,
         scaling,
     };
@@ -132,7 +133,7 @@ mod tests {
     fn fixed_architectures_refuse_multipliers() {
         let scaling = Scaling { width: 1.2, ..Scaling::default() };
         let options = ArchOptions { scaling, ..ArchOptions::default() };
-        for name in ["digits-cnn", "lenet5", "resnet20"] {
+        for name in ["digits-cnn", "lenet5", "resnet50"] {
             assert_eq!(build(name, &options), Err(ArchError::NotScalable { name, scaling }));
         }
     }

@@ -32,6 +32,32 @@ fn fixed_architectures_have_their_known_parameters() {
 }
 
 #[test]
+fn cifar_resnets_scale_like_their_names() {
+    let scaled = |name, depth, width| {
+        let scaling = Scaling { depth, width, ..Scaling::default() };
+        build(name, &ArchOptions { scaling, ..ArchOptions::default() }).unwrap()
+    };
+    assert_eq!(scaled("resnet20", 3.0, 1.0).nodes, graph("resnet56", 10).nodes);
+    // Twice the channels: four times the weights between the first layer and the last.
+    let narrow = 9 * (16 * 3 + 16 * 16 * 6 + 32 * 16 + 32 * 32 * 5 + 64 * 32 + 64 * 64 * 5);
+    let wide = 9 * (32 * 3 + 4 * (narrow / 9 - 16 * 3));
+    let norms = 4 * (16 * 7 + 32 * 6 + 64 * 6) + 128 * 10 + 10;
+    assert_eq!(scaled("resnet20", 1.0, 2.0).parameter_count(), wide + norms);
+}
+
+#[test]
+fn sharper_images_cost_the_square() {
+    let macs = |resolution| {
+        let scaling = Scaling { resolution, ..Scaling::default() };
+        let options = ArchOptions { scaling, ..ArchOptions::default() };
+        let graph = build("micronet", &options).unwrap();
+        let classifier = 64 * 10;
+        CostTable::of(&graph).unwrap().total.macs - classifier
+    };
+    assert_eq!(macs(2.0), 4 * macs(1.0));
+}
+
+#[test]
 fn a_mobilenet_of_another_width_is_torchvisions() {
     for (width, params) in [(0.5, 1_968_680), (0.75, 2_636_424), (1.4, 6_108_776)] {
         let scaling = Scaling { width, ..Scaling::default() };
@@ -43,7 +69,7 @@ fn a_mobilenet_of_another_width_is_torchvisions() {
 
 #[test]
 fn efficientnets_are_the_first_one_scaled() {
-    let scaling = Scaling { depth: 1.2, width: 1.1, phi: 1.0 };
+    let scaling = Scaling { depth: 1.2, width: 1.1, phi: 1.0, ..Scaling::default() };
     let options = ArchOptions { classes: 1000, scaling, ..ArchOptions::default() };
     for [first, scaled] in
         [["efficientnet_b0", "efficientnet_b2"], ["efficientnet_lite0", "efficientnet_lite2"]]
@@ -66,7 +92,7 @@ fn micronet_has_its_published_parameters() {
         ([1.4, 1.2, 3.5], 23, [32, 64, 120], 8_044_234, 8_055_124),
     ];
     for ([depth, width, phi], blocks, channels, c10, c100) in cases {
-        let scaling = Scaling { depth, width, phi };
+        let scaling = Scaling { depth, width, phi, ..Scaling::default() };
         assert_eq!(scaling.blocks(7), blocks, "{scaling:?}");
         assert_eq!([16, 32, 64].map(|base| scaling.channels(base)), channels, "{scaling:?}");
         assert_eq!(micronet(scaling, 10).parameter_count(), c10, "{scaling:?}");
@@ -87,7 +113,7 @@ fn micronet_grows_with_phi_as_published() {
         (5.0, 38, [40, 80, 160], "22.92", "22.94"),
     ];
     for (phi, blocks, channels, c10, c100) in cases {
-        let scaling = Scaling { depth: 1.4, width: 1.2, phi };
+        let scaling = Scaling { depth: 1.4, width: 1.2, phi, ..Scaling::default() };
         assert_eq!(scaling.blocks(7), blocks, "phi {phi}");
         assert_eq!([16, 32, 64].map(|base| scaling.channels(base)), channels, "phi {phi}");
         for (classes, expected) in [(10, c10), (100, c100)] {
@@ -96,13 +122,13 @@ fn micronet_grows_with_phi_as_published() {
             assert_eq!(format!("{millions:.decimals$}"), expected, "phi {phi}");
         }
     }
-    let wide = micronet(Scaling { depth: 1.2, width: 1.3, phi: 3.6 }, 100).parameter_count();
-    assert_eq!(format!("{:.3}", wide as f64 / 1e6), "9.026");
+    let wide = Scaling { depth: 1.2, width: 1.3, phi: 3.6, ..Scaling::default() };
+    assert_eq!(format!("{:.3}", micronet(wide, 100).parameter_count() as f64 / 1e6), "9.026");
 }
 
 #[test]
 fn micronet_ternarizes_its_published_weights() {
-    let graph = micronet(Scaling { depth: 1.4, width: 1.2, phi: 3.5 }, 100);
+    let graph = micronet(Scaling { depth: 1.4, width: 1.2, phi: 3.5, ..Scaling::default() }, 100);
     let roles = graph.roles();
     let body: Vec<usize> = (graph.params().iter())
         .filter(|param| param.kind == ParamKind::Weight)
@@ -141,7 +167,8 @@ fn multiply_accumulates_agree_with_hand_counts_and_the_reference() {
     assert_eq!(CostTable::of(&resnet).unwrap().total.macs, by_hand);
     assert_eq!(reference_multiplications(&resnet), 40_739_456); // published: 40.739 M
 
-    let micronet = micronet(Scaling { depth: 1.4, width: 1.2, phi: 3.5 }, 100);
+    let micronet =
+        micronet(Scaling { depth: 1.4, width: 1.2, phi: 3.5, ..Scaling::default() }, 100);
     assert_eq!(CostTable::of(&micronet).unwrap().total.macs, 1_243_086_560);
     assert_eq!(reference_multiplications(&micronet), 1_243_418_336); // published: 1243.41 M
 }

@@ -6,11 +6,11 @@ use anyhow::{Context, Result};
 use clap::Args;
 use ec2t_data::Fit;
 use ec2t_format::{Network, fold_batch_norm};
-use ec2t_scale::{ArchOptions, Scaling};
+use ec2t_scale::ArchOptions;
 use serde::Serialize;
 
 use super::export::with_storage;
-use super::scale::preprocess;
+use super::scale::{ScalingArgs, preprocess};
 use crate::config::{Compression, Precision, Preprocessing};
 use crate::exit::BadFile;
 use crate::fit::CROP;
@@ -44,15 +44,8 @@ pub(crate) struct ImportArgs {
     /// File with the name of each class on a line of its own.
     #[arg(long, value_name = "FILE")]
     class_names: Option<PathBuf>,
-    /// Base multiplier of depth.
-    #[arg(long, default_value_t = 1.0)]
-    depth: f64,
-    /// Base multiplier of width.
-    #[arg(long, default_value_t = 1.0)]
-    width: f64,
-    /// Exponent of both multipliers.
-    #[arg(long, default_value_t = 1.0)]
-    phi: f64,
+    #[command(flatten)]
+    scaling: ScalingArgs,
     /// Merge batch normalisation into the layer before it.
     #[arg(long)]
     fold_batch_norm: bool,
@@ -82,7 +75,7 @@ struct ImportSummary {
 impl ImportArgs {
     pub(crate) fn run(self) -> Result<()> {
         Fit::of_crop(self.crop)?;
-        let scaling = Scaling { depth: self.depth, width: self.width, phi: self.phi };
+        let scaling = (&self.scaling).into();
         let options = ArchOptions { classes: self.classes, input: None, scaling };
         let mut graph = ec2t_scale::build(&self.arch, &options)?;
         graph.preprocess = preprocess(self.preprocess, graph.input.channels);

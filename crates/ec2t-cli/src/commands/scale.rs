@@ -8,6 +8,7 @@ use ec2t_data::Summary;
 use ec2t_format::Graph;
 use ec2t_format::graph::{Preprocess, Shape};
 use ec2t_scale::{ArchOptions, CostTable, Scaling};
+use serde::Serialize;
 
 use crate::config::{Arch, Preprocessing};
 use crate::exit::Usage;
@@ -18,20 +19,13 @@ use crate::run_dir::RunArgs;
 #[derive(Args)]
 pub(crate) struct ScaleArgs {
     /// Take the architecture from this run's settings and write arch.json there.
-    #[arg(long, value_name = "DIR", conflicts_with_all = ["arch", "depth", "width", "phi", "classes", "output"])]
+    #[arg(long, value_name = "DIR", conflicts_with_all = ["arch", "depth", "width", "resolution", "phi", "classes", "output"])]
     run_dir: Option<PathBuf>,
     /// Name of the architecture.
     #[arg(long, required_unless_present = "run_dir", value_name = "NAME")]
     arch: Option<String>,
-    /// Base multiplier of depth.
-    #[arg(long, default_value_t = 1.0)]
-    depth: f64,
-    /// Base multiplier of width.
-    #[arg(long, default_value_t = 1.0)]
-    width: f64,
-    /// Exponent of both multipliers.
-    #[arg(long, default_value_t = 1.0)]
-    phi: f64,
+    #[command(flatten)]
+    scaling: ScalingArgs,
     /// Number of classes.
     #[arg(long, default_value_t = 10)]
     classes: usize,
@@ -43,38 +37,87 @@ pub(crate) struct ScaleArgs {
     json: bool,
 }
 
+/// How to scale an architecture.
+#[derive(Args)]
+pub(crate) struct ScalingArgs {
+    /// Base multiplier of depth.
+    #[arg(long, default_value_t = 1.0)]
+    depth: f64,
+    /// Base multiplier of width.
+    #[arg(long, default_value_t = 1.0)]
+    width: f64,
+    /// Base multiplier of the sides of images.
+    #[arg(long, default_value_t = 1.0)]
+    resolution: f64,
+    /// Exponent of all multipliers.
+    #[arg(long, default_value_t = 1.0)]
+    phi: f64,
+}
+
+impl From<&ScalingArgs> for Scaling {
+    fn from(args: &ScalingArgs) -> Self {
+        let &ScalingArgs { depth, width, resolution, phi } = args;
+        Self { depth, width, resolution, phi }
+    }
+}
+
+/// What `ec2t scale --json` prints.
+#[derive(Serialize)]
+struct Scaled {
+    scaling: Scaling,
+    input: Shape,
+    #[serde(flatten)]
+    costs: CostTable,
+}
+
 impl ScaleArgs {
     pub(crate) fn run(self) -> Result<()> {
-        let (graph, output) = match &self.run_dir {
+        let (graph, scaling, output) = match &self.run_dir {
             Some(run_dir) => {
                 let args = RunArgs { run_dir: run_dir.clone(), data_dir: None };
                 let run = args.open()?;
-                (run_graph(&run.config.arch, &run.data()?)?, Some(run.join("arch.json")))
+                let graph = run_graph(&run.config.arch, &run.data()?)?;
+                (graph, run.config.arch.scaling(), Some(run.join("arch.json")))
             }
-            None => (self.named_graph()?, self.output.clone()),
+            None => (self.named_graph()?, Scaling::from(&self.scaling), self.output.clone()),
         };
         if let Some(path) = output {
             write_json(&path, &graph)?;
         }
         let costs = CostTable::of(&graph)?;
         match self.json {
-            true => print_json(&costs),
-            false => print(&costs.to_string()),
+            true => print_json(&Scaled { scaling, input: graph.input, costs }),
+            false => print(&format!("{}{costs}", describe(&graph, &scaling))),
         }
     }
 
     fn named_graph(&self) -> Result<Graph> {
-        let scaling = Scaling { depth: self.depth, width: self.width, phi: self.phi };
+        let scaling = (&self.scaling).into();
         let options = ArchOptions { classes: self.classes, input: None, scaling };
         let name = self.arch.as_deref().unwrap_or_default();
         Ok(ec2t_scale::build(name, &options)?)
     }
 }
 
+/// The name of a network, and what it was multiplied by if it was; one line each.
+fn describe(graph: &Graph, scaling: &Scaling) -> String {
+    let head = format!("{}, images of {}\n", graph.name, graph.input);
+    if scaling.is_identity() {
+        return head;
+    }
+    let [depth, width, resolution] = [
+        ("depth", scaling.depth, scaling.depth_multiplier()),
+        ("width", scaling.width, scaling.width_multiplier()),
+        ("resolution", scaling.resolution, scaling.resolution_multiplier()),
+    ]
+    .map(|(name, base, effective)| format!("{name} {base}^{} = {effective:.3}", scaling.phi));
+    format!("{head}{depth}, {width}, {resolution}\n")
+}
+
 /// The architecture of a run, for its images and with their class names.
 pub(crate) fn run_graph(arch: &Arch, data: &Summary) -> Result<Graph> {
     let [channels, height, width] = data.shape;
-    let scaling = Scaling { depth: arch.depth, width: arch.width, phi: arch.phi };
+    let scaling = arch.scaling();
     let input = Some(Shape::new(channels, height, width));
     let options = ArchOptions { classes: arch.classes, input, scaling };
     let mut graph = ec2t_scale::build(&arch.name, &options)?;

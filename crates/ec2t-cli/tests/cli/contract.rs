@@ -228,6 +228,24 @@ fn scale_counts_the_published_networks() {
 }
 
 #[test]
+fn scale_says_what_multiplies_what() {
+    let sandbox = Sandbox::new();
+    let words = "scale --arch micronet --depth 1.4 --width 1.2 --phi 3.5";
+    let text = sandbox.good(words).stdout;
+    let first = "micronet, images of 3×32×32\n\
+                 depth 1.4^3.5 = 3.247, width 1.2^3.5 = 1.893, resolution 1^3.5 = 1.000\n";
+    assert!(text.starts_with(first), "{text}");
+    assert_has(&text, &["layer3.22.conv2", "120×8×8", "8,044,234"]);
+
+    let found = sandbox.json(&format!("{words} --resolution 1.1 --json -o arch.json"));
+    let side = (32.0 * 1.1f64.powf(3.5)).round() as u64;
+    let input = serde_json::json!({ "channels": 3, "height": side, "width": side });
+    assert_eq!(found["input"], input);
+    assert_eq!(found["scaling"]["resolution"], 1.1);
+    assert_eq!(sandbox.read_json("arch.json")["input"], found["input"]);
+}
+
+#[test]
 fn data_verify_says_what_is_there() {
     let sandbox = Sandbox::new();
     let found = sandbox.json("data verify digits --json");

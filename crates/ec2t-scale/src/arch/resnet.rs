@@ -1,7 +1,8 @@
 //! The residual networks for CIFAR (He et al. 2015, section 4.2).
 //!
 //! A 3×3 stem and three stages of 16, 32 and 64 channels. With n blocks of two
-//! convolutions per stage the network has 6n + 2 layers. Shortcuts are of
+//! convolutions per stage the network has 6n + 2 layers. Width and depth can
+//! be scaled: ResNet-56 is ResNet-20 with a depth of 3. Shortcuts are of
 //! option A and have no parameters. Layers have the names of the common
 //! PyTorch checkpoints: `conv1`, `layer1.0.conv1` … `layer3.2.bn2`, `linear`.
 
@@ -15,11 +16,12 @@ const STAGES: [(usize, usize); 3] = [(16, 1), (32, 2), (64, 2)];
 
 pub(super) fn build(spec: &Spec, blocks_per_stage: usize) -> Result<Graph, GraphError> {
     let mut g = GraphBuilder::new(spec.name, spec.input);
-    let x = g.conv("conv1", g.input(), STAGES[0].0, 3, 1);
+    let x = g.conv("conv1", g.input(), spec.scaling.channels(STAGES[0].0), 3, 1);
     let x = g.batch_norm("bn1", x);
     let mut x = g.relu("relu1", x);
     for (stage, (channels, stride)) in (1..).zip(STAGES) {
-        for i in 0..blocks_per_stage {
+        let channels = spec.scaling.channels(channels);
+        for i in 0..spec.scaling.blocks(blocks_per_stage) {
             let stride = if i == 0 { stride } else { 1 };
             x = block(&mut g, &format!("layer{stage}.{i}"), x, channels, stride);
         }

@@ -262,6 +262,19 @@ fn init_is_passed_on_and_its_content_counts() {
 }
 
 #[test]
+fn growing_is_passed_on_and_counts() {
+    let sandbox = Sandbox::new();
+    fs::write(sandbox.0.path().join("resnet.th"), "one").expect("writable");
+    let arguments = ["--until", "pretrain", "--init", "resnet.th", "--grow", "resnet20"];
+    let train = "train --run-dir runs/digits --init resnet.th --grow";
+    assert_eq!(sandbox.calls(&arguments)[2], format!("{train} resnet20"));
+    assert_eq!(sandbox.calls(&arguments), [""; 0]);
+    assert_eq!(sandbox.calls(&arguments[..5]), [format!("{train} --restart")]);
+    let (code, said) = sandbox.fail(&["--grow"]);
+    assert!(code == 2 && said.contains("--init"), "{code}: {said}");
+}
+
+#[test]
 fn the_data_folder_is_passed_on_and_does_not_count() {
     let sandbox = Sandbox::new();
     let calls = sandbox.calls(&["--data-dir", "my data"]);

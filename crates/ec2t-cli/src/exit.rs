@@ -8,7 +8,7 @@ use ec2t_format::graph::GraphError;
 use ec2t_infer::LoadError;
 use ec2t_interop::InteropError;
 use ec2t_quant::QuantError;
-use ec2t_scale::ArchError;
+use ec2t_scale::{ArchError, GrowError};
 
 use crate::output::tell;
 
@@ -77,7 +77,11 @@ fn code(error: &(dyn std::error::Error + 'static)) -> Option<u8> {
     if let Some(error) = error.downcast_ref::<DataError>() {
         return Some(data_code(error));
     }
-    if error.is::<Usage>() || error.is::<ArchError>() || error.is::<GraphError>() {
+    let usage = error.is::<Usage>()
+        || error.is::<ArchError>()
+        || error.is::<GraphError>()
+        || error.is::<GrowError>();
+    if usage {
         return Some(USAGE);
     }
     let bad_file = error.is::<BadFile>()

@@ -9,6 +9,7 @@ mod commands;
 mod config;
 mod exit;
 mod fit;
+mod grow;
 mod new_run;
 mod output;
 mod precision;

@@ -9,6 +9,7 @@
 //! | [`registry`] | architectures by name, and what can be chosen about them |
 //! | [`scaling`] | EfficientNet's compound scaling: multipliers and their rounding |
 //! | [`grid`] | the combinations of multipliers that double a network's cost |
+//! | [`mod@grow`] | a trained network made wider and deeper without changing what it computes |
 //! | [`cost`] | parameters, multiply-accumulates and activations, layer by layer |
 //!
 //! ```
@@ -24,10 +25,12 @@
 mod arch;
 pub mod cost;
 pub mod grid;
+pub mod grow;
 pub mod registry;
 pub mod scaling;
 
 pub use cost::CostTable;
 pub use grid::Grid;
+pub use grow::{GrowError, grow};
 pub use registry::{ArchError, ArchOptions, build, names};
 pub use scaling::Scaling;

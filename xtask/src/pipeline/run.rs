@@ -45,6 +45,10 @@ pub(crate) struct Checkpoints {
     /// Start from this checkpoint instead of pretraining
     #[arg(long, value_name = "FILE")]
     init: Option<PathBuf>,
+    /// Train on from --init, the checkpoint of a smaller network; ARCH is its name or its
+    /// arch.json [default: that of the run which it is from]
+    #[arg(long, value_name = "ARCH", num_args = 0..=1, requires = "init")]
+    grow: Option<Option<String>>,
     /// Checkpoint of the teacher, where the settings give it a share of the loss
     /// [default: the run's float network]
     #[arg(long, value_name = "FILE")]
@@ -55,11 +59,19 @@ impl Checkpoints {
     /// Those that a stage takes, with their flags. What is not trained has no teacher.
     pub(crate) fn of(&self, stage: &Stage) -> impl Iterator<Item = (&'static str, &Path)> {
         let init = self.init.as_deref().filter(|_| stage.init);
-        let taught = stage.teacher && init.is_none();
+        let taught = stage.teacher && (init.is_none() || self.grow.is_some());
         let teacher = self.teacher.as_deref().filter(|_| taught);
         [("--init", init), ("--teacher", teacher)]
             .into_iter()
             .filter_map(|(flag, file)| Some((flag, file?)))
+    }
+
+    /// `--grow` and its value, for the stage that takes them.
+    pub(crate) fn growth(&self, stage: &Stage) -> Vec<&str> {
+        match &self.grow {
+            Some(arch) if stage.init => ["--grow"].into_iter().chain(arch.as_deref()).collect(),
+            _ => Vec::new(),
+        }
     }
 }
 
@@ -137,6 +149,7 @@ impl Run {
         for (flag, file) in self.checkpoints.of(stage) {
             words.extend([flag.into(), file.into()]);
         }
+        words.extend(self.checkpoints.growth(stage).iter().map(OsString::from));
         if stage.checkpoint.is_some() && matches!(state, State::Outdated { .. }) {
             words.push("--restart".into());
         }

@@ -73,6 +73,9 @@ impl Stage {
         for (flag, file) in files.of(self) {
             inputs.insert(flag.to_owned(), sha256(file)?);
         }
+        if let [flag, arch @ ..] = files.growth(self).as_slice() {
+            inputs.insert((*flag).to_owned(), arch.concat());
+        }
         Ok(inputs)
     }
 

@@ -11,6 +11,7 @@ use ec2t_quant::{Backend, Best, LoopOptions, Outcome, QuantError, Session};
 use serde::Serialize;
 
 use super::eval::describe_test;
+use crate::grow::GrowArgs;
 use crate::new_run::NewRunArgs;
 use crate::output::{print, remove_file, tell, write_json};
 use crate::progress::{TrainingProgress, stop_on_interrupt};
@@ -31,6 +32,8 @@ pub(crate) struct TrainArgs {
     /// nothing.
     #[arg(long, value_name = "FILE")]
     init: Option<PathBuf>,
+    #[command(flatten)]
+    grow: GrowArgs,
     #[command(flatten)]
     new: NewRunArgs,
 }
@@ -68,6 +71,9 @@ pub(crate) struct StageSummary {
     /// The checkpoint that was taken instead of training.
     #[serde(skip_serializing_if = "Option::is_none")]
     init: Option<String>,
+    /// The checkpoint of a smaller network that training began with.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    grown_from: Option<String>,
     pub(crate) best: Best,
     /// Share of zeros among all trained values, 0…1.
     pub(crate) sparsity: f64,
@@ -75,26 +81,44 @@ pub(crate) struct StageSummary {
     pub(crate) seconds: f64,
 }
 
+impl StageSummary {
+    fn write(&self, run: &RunDir) -> Result<()> {
+        write_json(&run.join(self.stage).join("summary.json"), self)
+    }
+}
+
 impl TrainArgs {
     pub(crate) fn run(self) -> Result<()> {
-        let run = self.new.open(self.run_dir, self.data_dir, self.how.restart)?;
+        let (run_dir, data_dir) = (self.run_dir.clone(), self.data_dir.clone());
+        let run = self.new.open(run_dir, data_dir, self.how.restart)?;
         let best = match &self.init {
-            Some(init) => take_checkpoint(&run, init)?,
-            None => {
-                let options = &run.config.pretrain;
-                let (how, stop) = (&self.how, stop_on_interrupt()?);
-                let teacher = how.teacher(&run, &options.common, || Ok(None))?;
-                let train = |session: &mut Session| {
-                    let initial = ec2t_quant::initialize(&run.graph()?, run.config.run.seed)?;
-                    Ok(ec2t_quant::pretrain(&initial, &run.splits()?, options, session)?)
-                };
-                how.run_stage(&run, "pretrain", teacher, &options.common, &stop, train)?.best
-            }
+            Some(init) if !self.grow.is_given() => take_checkpoint(&run, init)?,
+            _ => self.train(&run)?,
         };
         match self.new.arch {
             Some(_) => print_accuracy(&run, best),
             None => Ok(()),
         }
+    }
+
+    /// Trains the run's float network, from a smaller one if there is one.
+    fn train(&self, run: &RunDir) -> Result<Best> {
+        let options = &run.config.pretrain;
+        let (how, stop) = (&self.how, stop_on_interrupt()?);
+        let teacher = how.teacher(run, &options.common, || Ok(None))?;
+        let mut initial = ec2t_quant::initialize(&run.graph()?, run.config.run.seed)?;
+        if let Some(init) = &self.init {
+            initial = self.grow.grow(run, init, &initial)?;
+        }
+        let train = |session: &mut Session| {
+            Ok(ec2t_quant::pretrain(&initial, &run.splits()?, options, session)?)
+        };
+        let mut summary = how.run_stage(run, "pretrain", teacher, &options.common, &stop, train)?;
+        if let Some(init) = &self.init {
+            summary.grown_from = Some(file_name(init));
+            summary.write(run)?;
+        }
+        Ok(summary.best)
     }
 }
 
@@ -174,11 +198,12 @@ impl HowArgs {
             stage,
             epochs: Some(options.epochs),
             init: None,
+            grown_from: None,
             best: outcome.best,
             sparsity: network.sparsity(),
             seconds: outcome.seconds,
         };
-        write_json(&run.join(stage).join("summary.json"), &summary)?;
+        summary.write(run)?;
         Ok(summary)
     }
 }
@@ -201,17 +226,22 @@ fn take_checkpoint(run: &RunDir, init: &Path) -> Result<Best> {
     remove_file(&folder.join("last.safetensors"))?;
     ec2t_quant::save_network(&folder.join("best.safetensors"), &network)?;
     let best = Best { epoch: 0, top1 };
-    let name = init.file_name().unwrap_or(init.as_os_str()).to_string_lossy().into_owned();
     let summary = StageSummary {
         stage: "pretrain",
         epochs: None,
-        init: Some(name),
+        init: Some(file_name(init)),
+        grown_from: None,
         best,
         sparsity: network.sparsity(),
         seconds: started.elapsed().as_secs_f64(),
     };
-    write_json(&folder.join("summary.json"), &summary)?;
+    summary.write(run)?;
     Ok(best)
+}
+
+/// The last part of a path.
+fn file_name(path: &Path) -> String {
+    path.file_name().unwrap_or(path.as_os_str()).to_string_lossy().into_owned()
 }
 
 /// Accuracy on the validation split in percent: shows at once whether a

@@ -5,6 +5,7 @@ mod bad_input;
 mod cifar10;
 mod contract;
 mod digits;
+mod grow;
 mod interrupted;
 mod new_run;
 mod results;

@@ -1,5 +1,5 @@
 //! Developer tasks of the workspace: `cargo xtask pipeline`, `bench`, `ci`,
-//! `cross`, `cuda`, `fuzz`, `miri` and `tidy`.
+//! `cross`, `cuda`, `fuzz`, `miri`, `slurm` and `tidy`.
 //!
 //! One file per command; this one only chooses. Nothing here computes: every
 //! task runs other programs, prints each of them as it could be typed, and
@@ -21,6 +21,7 @@ mod fuzz;
 mod miri;
 mod pipeline;
 mod shell;
+mod slurm;
 mod tidy;
 mod venv;
 
@@ -39,6 +40,7 @@ enum Cli {
     Cuda(cuda::Args),
     Fuzz(fuzz::Args),
     Miri(miri::Args),
+    Slurm(slurm::Args),
     Tidy(tidy::Args),
 }
 
@@ -51,6 +53,7 @@ fn main() -> ExitCode {
         Cli::Cuda(args) => cuda::run(&args),
         Cli::Fuzz(args) => fuzz::run(&args),
         Cli::Miri(args) => miri::run(&args),
+        Cli::Slurm(args) => slurm::run(&args),
         Cli::Tidy(args) => tidy::run(&args),
     };
     outcome.unwrap_or_else(|error| {

@@ -20,6 +20,13 @@ pub(crate) struct Usage(pub(crate) String);
 #[derive(Debug)]
 pub(crate) struct BadFile(pub(crate) String);
 
+/// Other programs that ended badly, and what that makes our own exit code.
+#[derive(Debug)]
+pub(crate) struct Ended {
+    pub(crate) text: String,
+    pub(crate) code: u8,
+}
+
 impl std::fmt::Display for Usage {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.write_str(&self.0)
@@ -32,13 +39,20 @@ impl std::fmt::Display for BadFile {
     }
 }
 
+impl std::fmt::Display for Ended {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(&self.text)
+    }
+}
+
 impl std::error::Error for Usage {}
 impl std::error::Error for BadFile {}
+impl std::error::Error for Ended {}
 
 const CHECK_FAILED: u8 = 1;
 const USAGE: u8 = 2;
 const BAD_FILE: u8 = 3;
-const INTERRUPTED: u8 = 130;
+pub(crate) const INTERRUPTED: u8 = 130;
 
 /// Prints an error and gives its exit code. A reader of our output that has
 /// gone away is no error.
@@ -76,6 +90,9 @@ fn code(error: &(dyn std::error::Error + 'static)) -> Option<u8> {
     }
     if let Some(error) = error.downcast_ref::<DataError>() {
         return Some(data_code(error));
+    }
+    if let Some(Ended { code, .. }) = error.downcast_ref() {
+        return Some(*code);
     }
     let usage = error.is::<Usage>()
         || error.is::<ArchError>()

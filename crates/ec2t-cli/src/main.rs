@@ -7,6 +7,7 @@
 
 mod commands;
 mod config;
+mod engine;
 mod exit;
 mod fit;
 mod grow;
@@ -16,6 +17,7 @@ mod precision;
 mod progress;
 mod report;
 mod run_dir;
+mod search;
 mod sweep;
 
 use std::process::ExitCode;

@@ -59,6 +59,9 @@ pub(crate) struct NewRunArgs {
     /// Seed of everything random.
     #[arg(long, requires = "arch")]
     seed: Option<u32>,
+    /// Use so many of the training images, a fifth of them for validation.
+    #[arg(long, requires = "arch", value_name = "IMAGES", value_parser = clap::value_parser!(u32).range(5..))]
+    subset: Option<u32>,
 }
 
 impl NewRunArgs {
@@ -86,6 +89,11 @@ impl NewRunArgs {
         RunDir::open(&folder, data_dir)
     }
 
+    /// Names of the architecture and the dataset.
+    pub(crate) fn names(&self) -> (Option<&str>, Option<&str>) {
+        (self.arch.as_deref(), self.dataset.as_deref())
+    }
+
     /// The settings of the command line.
     fn given(&self) -> Vec<Setting> {
         let text = |value: &Option<String>| value.clone().map(Value::String);
@@ -102,6 +110,8 @@ impl NewRunArgs {
             ("pretrain", "weight_decay", real(self.weight_decay)),
             ("pretrain", "label_smoothing", real(self.label_smoothing)),
             ("run", "seed", whole(self.seed)),
+            ("data", "validation", whole(self.subset.map(|images| images / 5))),
+            ("data", "subset", whole(self.subset)),
         ];
         let setting = |(section, key, value): (_, _, Option<Value>)| {
             Some(Setting { section, key, value: value? })
@@ -138,8 +148,9 @@ impl NewRunArgs {
         let mut text = std::fs::read_to_string(file).with_context(name)?;
         let mut differences = Vec::new();
         for setting in self.given() {
-            let old = setting.replace_in(&mut text).map_err(Usage)?;
-            if !same(&old, &setting.value) {
+            let old = setting.put_in(&mut text).map_err(Usage)?;
+            if !old.as_ref().is_some_and(|old| same(old, &setting.value)) {
+                let old = old.map_or("none".to_owned(), |old| old.to_string());
                 differences.push(format!("{}: {old} → {}", setting.name(), setting.value));
             }
         }

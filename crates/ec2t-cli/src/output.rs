@@ -24,9 +24,30 @@ pub(crate) fn tell(text: impl Display) {
 
 /// Writes a value as JSON; the file is replaced whole or not at all.
 pub(crate) fn write_json(path: &Path, value: &impl Serialize) -> Result<()> {
-    let mut text = serde_json::to_string_pretty(value)?;
-    text.push('\n');
-    write_file(path, text.as_bytes())
+    write_file(path, &to_json(value)?)
+}
+
+/// The bytes of a file of JSON.
+pub(crate) fn to_json(value: &impl Serialize) -> Result<Vec<u8>> {
+    let mut text = serde_json::to_vec_pretty(value)?;
+    text.push(b'\n');
+    Ok(text)
+}
+
+/// Lines with a mark, a column that is flush left, and others that are flush right.
+pub(crate) fn columns<const N: usize>(lines: &[(&str, [String; N])]) -> String {
+    let width = |column: usize| {
+        lines.iter().map(|(_, cells)| cells[column].chars().count()).max().unwrap_or(0)
+    };
+    let widths: [usize; N] = std::array::from_fn(width);
+    let line = |(mark, cells): &(&str, [String; N])| {
+        let mut text = format!("{mark} {:width$}", cells[0], width = widths[0]);
+        for (cell, width) in cells.iter().zip(widths).skip(1) {
+            text += &format!("  {cell:>width$}");
+        }
+        text + "\n"
+    };
+    lines.iter().map(line).collect()
 }
 
 /// Writes a file; it is replaced whole or not at all. A device such as

@@ -17,14 +17,25 @@ const LINE_EVERY: Duration = Duration::from_secs(30);
 /// A flag that Ctrl-C sets. A second Ctrl-C ends the program at once.
 pub(crate) fn stop_on_interrupt() -> Result<Arc<AtomicBool>> {
     let stop = Arc::new(AtomicBool::new(false));
-    let flag = Arc::clone(&stop);
+    let (flag, pressed) = (Arc::clone(&stop), AtomicBool::new(false));
     ctrlc::set_handler(move || {
-        if flag.swap(true, Ordering::Relaxed) {
+        if pressed.swap(true, Ordering::Relaxed) {
             std::process::exit(130);
         }
+        flag.store(true, Ordering::Relaxed);
         tell("stopping after this step; once more to stop at once");
     })?;
     Ok(stop)
+}
+
+/// Sets a flag when stdin ends: whoever started the program wants it to stop, or is gone.
+pub(crate) fn stop_with_stdin(stop: &Arc<AtomicBool>) {
+    let flag = Arc::clone(stop);
+    std::thread::spawn(move || {
+        // What comes, and an error, mean nothing more than that it has ended.
+        let _ = std::io::copy(&mut std::io::stdin().lock(), &mut std::io::sink());
+        flag.store(true, Ordering::Relaxed);
+    });
 }
 
 /// Shows how far something has come.

@@ -50,11 +50,12 @@ impl RunDir {
         &self.path
     }
 
-    /// A run in a folder of this one, with the same images and threads.
-    pub(crate) fn open_within(&self, name: &Path) -> Result<Self> {
-        let path = self.join(name);
-        let config = Config::read(&path.join("config.toml"))?;
-        Ok(Self { path, data_dir: self.data_dir.clone(), config })
+    /// The words of a command that finds images where this run does.
+    pub(crate) fn with_data_dir(&self, mut words: Vec<String>) -> Vec<String> {
+        if let Some(folder) = &self.data_dir {
+            words.extend(["--data-dir".to_owned(), folder.to_string_lossy().into_owned()]);
+        }
+        words
     }
 
     /// A file or folder of the run.

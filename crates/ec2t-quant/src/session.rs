@@ -1,5 +1,6 @@
 //! What a run of training shares with its surroundings.
 
+use std::fmt;
 use std::path::PathBuf;
 use std::str::FromStr;
 use std::sync::atomic::AtomicBool;
@@ -30,6 +31,15 @@ impl FromStr for Backend {
             _ => text.strip_prefix("cuda:").and_then(cuda),
         }
         .ok_or_else(|| format!("unknown device `{text}`; expected cpu, cuda or cuda:NUMBER"))
+    }
+}
+
+impl fmt::Display for Backend {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Backend::Cpu => f.write_str("cpu"),
+            Backend::Cuda(number) => write!(f, "cuda:{number}"),
+        }
     }
 }
 

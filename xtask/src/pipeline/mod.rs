@@ -13,9 +13,9 @@
 //! | [`binary`] | finds or builds the `ec2t` program |
 //! | [`clock`] | writes the time |
 
-mod binary;
+pub(crate) mod binary;
 mod clock;
-mod config;
+pub(crate) mod config;
 mod lock;
 mod run;
 mod stage;

@@ -11,6 +11,7 @@ mod repack;
 mod report;
 mod run;
 pub(crate) mod scale;
+mod search;
 mod sweep;
 pub(crate) mod train;
 mod verify;

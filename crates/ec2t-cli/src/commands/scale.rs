@@ -3,13 +3,14 @@
 use std::path::PathBuf;
 
 use anyhow::Result;
-use clap::Args;
+use clap::{Args, Subcommand};
 use ec2t_data::Summary;
 use ec2t_format::Graph;
 use ec2t_format::graph::{Preprocess, Shape};
 use ec2t_scale::{ArchOptions, CostTable, Scaling};
 use serde::Serialize;
 
+use super::search::SearchArgs;
 use crate::config::{Arch, Preprocessing};
 use crate::exit::Usage;
 use crate::output::{print, print_json, write_json};
@@ -17,7 +18,10 @@ use crate::run_dir::RunArgs;
 
 /// Build an architecture and count its costs.
 #[derive(Args)]
+#[command(args_conflicts_with_subcommands = true, subcommand_negates_reqs = true)]
 pub(crate) struct ScaleArgs {
+    #[command(subcommand)]
+    command: Option<ScaleCommand>,
     /// Take the architecture from this run's settings and write arch.json there.
     #[arg(long, value_name = "DIR", conflicts_with_all = ["arch", "depth", "width", "resolution", "phi", "classes", "output"])]
     run_dir: Option<PathBuf>,
@@ -35,6 +39,17 @@ pub(crate) struct ScaleArgs {
     /// Print the cost table as JSON.
     #[arg(long)]
     json: bool,
+}
+
+#[derive(Subcommand)]
+enum ScaleCommand {
+    /// Find out how to scale an architecture, and how far.
+    ///
+    /// Trains every point of a grid of multipliers in a run of its own, RUN/search/POINT,
+    /// and then the best of them scaled by φ = 2, 3, …; the table is in
+    /// RUN/search/search.json too. Points are compared by validation accuracy; test images
+    /// are not looked at.
+    Search(Box<SearchArgs>),
 }
 
 /// How to scale an architecture.
@@ -72,6 +87,13 @@ struct Scaled {
 
 impl ScaleArgs {
     pub(crate) fn run(self) -> Result<()> {
+        match self.command {
+            Some(ScaleCommand::Search(search)) => search.run(),
+            None => self.count(),
+        }
+    }
+
+    fn count(&self) -> Result<()> {
         let (graph, scaling, output) = match &self.run_dir {
             Some(run_dir) => {
                 let args = RunArgs { run_dir: run_dir.clone(), data_dir: None };

@@ -13,6 +13,7 @@ use ec2t_quant::assigned_sparsity;
 use ec2t_quant::ec2t::Method;
 
 use super::train::{HowArgs, validation_top1};
+use crate::engine::EngineArgs;
 use crate::exit::Usage;
 use crate::output::{print, print_json, tell, write_json};
 use crate::progress::stop_on_interrupt;
@@ -60,6 +61,8 @@ pub(crate) struct SweepArgs {
     #[arg(long, default_value = "0.005", value_parser = share, value_name = "SHARE")]
     #[arg(requires = "goal")]
     tolerance: f64,
+    #[command(flatten)]
+    engine: EngineArgs,
     /// Print the result as JSON.
     #[arg(long)]
     json: bool,
@@ -170,13 +173,26 @@ impl SweepArgs {
     }
 
     fn grid(&self, run: &RunDir, points: &[Point], stop: &AtomicBool) -> Result<()> {
-        let mut rows = Vec::new();
-        for (point, number) in points.iter().zip(1..) {
-            tell(format_args!("point {number} of {}: {}", points.len(), point.name()));
-            rows.push(point.train(run, &self.how, stop)?);
-            write(run, &Sweep::new(&rows, None))?;
-        }
-        self.print(run, &Sweep::new(&rows, None))
+        self.train(run, points, stop, || write(run, &Sweep::new(&finished(run, points)?, None)))?;
+        let sweep = Sweep::new(&finished(run, points)?, None);
+        write(run, &sweep)?;
+        self.print(run, &sweep)
+    }
+
+    /// Trains what is missing of the points; `progress` is called whenever some more are
+    /// finished.
+    fn train(
+        &self,
+        run: &RunDir,
+        points: &[Point],
+        stop: &AtomicBool,
+        progress: impl FnMut() -> Result<()>,
+    ) -> Result<()> {
+        let place = run.join("sweep").join("slurm");
+        self.engine.settle(&place, stop)?;
+        let task = |point: &Point| point.task(run, &self.how, &self.engine);
+        let tasks = points.iter().map(task).collect::<Result<Vec<_>>>()?;
+        self.engine.run(&tasks, &place, stop, progress)
     }
 
     /// Trains points that differ from `first` in one setting until the goal is met.
@@ -198,8 +214,9 @@ impl SweepArgs {
         while let Some(at) = next {
             let point = Point { method: knob.set(first.method, at), ..first };
             let number = rows.len() + 1;
-            tell(format_args!("point {number} of at most {PROBES}: {}", point.name()));
-            let row = point.train(run, &self.how, stop)?;
+            tell(format_args!("step {number} of at most {PROBES}"));
+            self.train(run, &[point], stop, || Ok(()))?;
+            let row = point.row(run)?;
             bracket.record(at, goal.excess(&row));
             rows.push(row);
             write(run, &Sweep::new(&rows, None))?;
@@ -266,6 +283,11 @@ fn float_network(run: &RunDir) -> Result<Network> {
         .into());
     }
     run.network("pretrain", "train")
+}
+
+/// What came of the points that are finished.
+fn finished(run: &RunDir, points: &[Point]) -> Result<Vec<Row>> {
+    points.iter().filter(|point| point.is_finished(run)).map(|point| point.row(run)).collect()
 }
 
 fn write(run: &RunDir, sweep: &Sweep) -> Result<()> {

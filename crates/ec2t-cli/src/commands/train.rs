@@ -1,20 +1,23 @@
 //! `ec2t train`, `ternarize`, `finetune`: the stages that train.
 
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 
-use anyhow::Result;
+use anyhow::{Context, Result};
 use clap::Args;
 use ec2t_format::Network;
 use ec2t_infer::{Model, evaluate};
 use ec2t_quant::{Backend, Best, LoopOptions, Outcome, QuantError, Session};
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use super::eval::describe_test;
+use crate::engine::EngineArgs;
+use crate::exit::BadFile;
 use crate::grow::GrowArgs;
 use crate::new_run::NewRunArgs;
 use crate::output::{print, remove_file, tell, write_json};
-use crate::progress::{TrainingProgress, stop_on_interrupt};
+use crate::progress::{TrainingProgress, stop_on_interrupt, stop_with_stdin};
 use crate::run_dir::{RunArgs, RunDir};
 
 /// Train a network in floats, or take one from a checkpoint.
@@ -60,6 +63,9 @@ pub(crate) struct HowArgs {
     /// [default: the run's float network].
     #[arg(long, value_name = "FILE")]
     teacher: Option<PathBuf>,
+    /// Stop as after Ctrl-C when stdin ends.
+    #[arg(long, hide = true)]
+    attended: bool,
 }
 
 /// A stage's `summary.json`.
@@ -79,6 +85,24 @@ pub(crate) struct StageSummary {
     pub(crate) sparsity: f64,
     /// Time of training, over all sessions.
     pub(crate) seconds: f64,
+}
+
+/// What a point's stage has come to, as its `summary.json` says.
+#[derive(Deserialize)]
+pub(crate) struct Trained {
+    pub(crate) best: Best,
+    pub(crate) sparsity: f64,
+    pub(crate) seconds: f64,
+}
+
+impl Trained {
+    /// Reads the summary of a stage in the folder of a run.
+    pub(crate) fn read(run: &Path, stage: &str) -> Result<Self> {
+        let path = run.join(stage).join("summary.json");
+        let text = std::fs::read_to_string(&path).with_context(|| path.display().to_string())?;
+        let bad = |error| BadFile(format!("{}: {error}", path.display()));
+        Ok(serde_json::from_str(&text).map_err(bad)?)
+    }
 }
 
 impl StageSummary {
@@ -104,7 +128,7 @@ impl TrainArgs {
     /// Trains the run's float network, from a smaller one if there is one.
     fn train(&self, run: &RunDir) -> Result<Best> {
         let options = &run.config.pretrain;
-        let (how, stop) = (&self.how, stop_on_interrupt()?);
+        let (how, stop) = (&self.how, self.how.stop()?);
         let teacher = how.teacher(run, &options.common, || Ok(None))?;
         let mut initial = ec2t_quant::initialize(&run.graph()?, run.config.run.seed)?;
         if let Some(init) = &self.init {
@@ -124,17 +148,44 @@ impl TrainArgs {
 
 impl StageArgs {
     pub(crate) fn ternarize(self) -> Result<()> {
-        let stop = stop_on_interrupt()?;
+        let stop = self.how.stop()?;
         self.how.ternarize(&self.run.open()?, &stop).map(drop)
     }
 
     pub(crate) fn finetune(self) -> Result<()> {
-        let stop = stop_on_interrupt()?;
+        let stop = self.how.stop()?;
         self.how.finetune(&self.run.open()?, &stop).map(drop)
     }
 }
 
 impl HowArgs {
+    /// The command of a stage that trains a point in the same way.
+    pub(crate) fn command(&self, stage: &str, folder: &Path, engine: &EngineArgs) -> Vec<String> {
+        let path = |path: &Path| path.to_string_lossy().into_owned();
+        let mut words = vec![stage.to_owned(), "--run-dir".to_owned(), path(folder)];
+        words.push(format!("--device={}", self.device));
+        words.extend(self.restart.then(|| "--restart".to_owned()));
+        words.extend(engine.attends().then(|| "--attended".to_owned()));
+        if let Some(teacher) = &self.teacher {
+            words.extend(["--teacher".to_owned(), path(teacher)]);
+        }
+        words
+    }
+
+    /// Whether to begin again.
+    pub(crate) fn restarts(&self) -> bool {
+        self.restart
+    }
+
+    /// A flag that is set when training has to stop.
+    fn stop(&self) -> Result<Arc<AtomicBool>> {
+        let stop = stop_on_interrupt()?;
+        if self.attended {
+            stop_with_stdin(&stop);
+        }
+        Ok(stop)
+    }
+
     /// Ternarizes the run's float network, until the end or until `stop` is set.
     pub(crate) fn ternarize(&self, run: &RunDir, stop: &AtomicBool) -> Result<StageSummary> {
         let options = &run.config.ternarize;

@@ -9,18 +9,16 @@
 use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::sync::atomic::AtomicBool;
 
 use anyhow::{Context, Result};
 use ec2t_quant::ec2t::{Ec2tOptions, Method};
 use toml::Value;
 
 use super::results::Row;
-use crate::commands::export::export;
-use crate::commands::train::HowArgs;
+use crate::commands::train::{HowArgs, Trained};
 use crate::config::{Config, Setting};
+use crate::engine::{Content, EngineArgs, Task, are_there};
 use crate::exit::Usage;
-use crate::output::{remove_file, write_file};
 use crate::run_dir::RunDir;
 
 /// Files that a point has from its run, and whether the run may lack them.
@@ -30,6 +28,9 @@ const SHARED: [(&str, bool); 4] = [
     ("pretrain/best.safetensors", false),
     ("pretrain/summary.json", true),
 ];
+
+/// What the stages of a point write, the last one last.
+const OUTPUTS: [&str; 3] = ["ternarize/summary.json", "finetune/summary.json", "model.ec2t"];
 
 /// The settings of a point.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -103,61 +104,61 @@ impl Point {
         Ok(text)
     }
 
-    /// Trains the point's network and writes its file, as far as that has not been done.
+    /// What it takes to train the point, with all that its stages begin with in its folder.
     ///
     /// # Errors
-    /// Those of the stages, with the name of the point.
-    pub(crate) fn train(&self, run: &RunDir, how: &HowArgs, stop: &AtomicBool) -> Result<Row> {
-        let train = || -> Result<Row> {
-            let point = self.open(run)?;
-            let ternarized = how.ternarize(&point, stop)?;
-            let tuned = how.finetune(&point, stop)?;
-            export(&point)?;
-            let file = fs::read(point.join("model.ec2t"))?;
-            let entropy_bits = ec2t_format::read(&file)?.entropy_bits();
-            Ok(Row {
-                point: *self,
-                sparsity: tuned.sparsity,
-                validation_top1: tuned.best.top1,
-                entropy_bits: entropy_bits.context("the file has no ternary layer")?,
-                bytes: file.len(),
-                seconds: ternarized.seconds + tuned.seconds,
-            })
-        };
-        train().with_context(|| format!("point {}", self.name()))
-    }
-
-    /// The point's folder, with all that its stages begin with.
-    fn open(&self, run: &RunDir) -> Result<RunDir> {
-        let folder = self.folder();
+    /// Where a setting is out of range or a file can't be written.
+    pub(crate) fn task(&self, run: &RunDir, how: &HowArgs, engine: &EngineArgs) -> Result<Task> {
+        let folder = run.join(self.folder());
+        let export = ["export", "--run-dir", &folder.to_string_lossy()].map(str::to_owned).to_vec();
+        let stage = |stage| how.command(stage, &folder, engine);
+        let commands = [stage("ternarize"), stage("finetune"), export];
+        let commands = commands.map(|words| run.with_data_dir(words)).to_vec();
+        let task = Task { name: self.name(), folder: folder.clone(), commands, outputs: &OUTPUTS };
+        if how.restarts() {
+            task.reopen()?;
+        }
         for (file, optional) in SHARED {
-            let (from, to) = (run.join(file), run.join(&folder).join(file));
+            let from = run.join(file);
             if !optional || from.exists() {
-                share(&from, &to)?;
+                task.put(file, &Content::Same(from))?;
             }
         }
-        let path = run.join(&folder).join("config.toml");
-        write_file(&path, self.config(run)?.as_bytes())?;
-        run.open_within(&folder)
+        task.put("config.toml", &Content::Bytes(self.config(run)?.into_bytes()))?;
+        Ok(task)
+    }
+
+    /// Whether the point has been trained.
+    pub(crate) fn is_finished(&self, run: &RunDir) -> bool {
+        are_there(&run.join(self.folder()), &OUTPUTS)
+    }
+
+    /// What came of the point, once it is finished.
+    ///
+    /// # Errors
+    /// Where a file that its stages write can't be used.
+    pub(crate) fn row(&self, run: &RunDir) -> Result<Row> {
+        let folder = run.join(self.folder());
+        let [ternarized, tuned] =
+            ["ternarize", "finetune"].map(|stage| Trained::read(&folder, stage));
+        let (ternarized, tuned) = (ternarized?, tuned?);
+        let path = folder.join("model.ec2t");
+        let file = fs::read(&path).with_context(|| path.display().to_string())?;
+        let entropy_bits = ec2t_format::read(&file)?.entropy_bits();
+        Ok(Row {
+            point: *self,
+            sparsity: tuned.sparsity,
+            validation_top1: tuned.best.top1,
+            entropy_bits: entropy_bits.context("the file has no ternary layer")?,
+            bytes: file.len(),
+            seconds: ternarized.seconds + tuned.seconds,
+        })
     }
 
     /// The point's folder inside that of the run.
     pub(crate) fn folder(&self) -> PathBuf {
         Path::new("sweep").join(self.name())
     }
-}
-
-/// Gives a file a second place without writing its bytes again, where the file system
-/// can do that. Every program of ours replaces files whole, so neither changes the other.
-fn share(from: &Path, to: &Path) -> Result<()> {
-    remove_file(to)?;
-    let folder = to.parent().unwrap_or(Path::new("."));
-    fs::create_dir_all(folder).with_context(|| folder.display().to_string())?;
-    if fs::hard_link(from, to).is_ok() {
-        return Ok(());
-    }
-    let bytes = fs::read(from).with_context(|| format!("cannot read {}", from.display()))?;
-    write_file(to, &bytes)
 }
 
 #[cfg(test)]
@@ -179,21 +180,5 @@ mod tests {
         let keys = |point: Point| point.values().into_keys().collect::<Vec<_>>();
         assert_eq!(keys(point()), ["gamma", "init_scale", "method", "seed"]);
         assert_eq!(keys(ttq), ["method", "seed", "threshold"]);
-    }
-
-    #[test]
-    fn a_file_at_a_second_place_outlives_the_first() {
-        let folder = tempfile::tempdir().unwrap();
-        let [from, to] = ["a", "b/c"].map(|name| folder.path().join(name));
-        for text in ["old", "new"] {
-            write_file(&from, text.as_bytes()).unwrap();
-            share(&from, &to).unwrap();
-            share(&from, &to).unwrap();
-            assert_eq!(fs::read_to_string(&to).unwrap(), text);
-        }
-        write_file(&from, b"newer").unwrap();
-        assert_eq!(fs::read_to_string(&to).unwrap(), "new");
-        let error = share(&folder.path().join("none"), &to).unwrap_err().to_string();
-        assert!(error.contains("none"), "{error}");
     }
 }

@@ -13,7 +13,7 @@ use toml::Value;
 
 use super::goal::Goal;
 use super::point::Point;
-use crate::output::grouped;
+use crate::output::{columns, grouped};
 
 /// What came of one point.
 #[derive(Clone, Debug, PartialEq)]
@@ -164,18 +164,7 @@ impl Sweep {
         let mark = |entry: &Entry| if entry.pareto { "*" } else { " " };
         lines.extend(self.points.iter().map(|entry| (mark(entry), entry.cells())));
         lines.extend(self.seeds.iter().map(|seeds| (" ", seeds.cells())));
-        let width = |column: usize| {
-            lines.iter().map(|(_, cells)| cells[column].chars().count()).max().unwrap_or(0)
-        };
-        let widths: [usize; 6] = std::array::from_fn(width);
-        let line = |(mark, cells): &(&str, [String; 6])| {
-            let mut text = format!("{mark} {:width$}", cells[0], width = widths[0]);
-            for (cell, width) in cells.iter().zip(widths).skip(1) {
-                text += &format!("  {cell:>width$}");
-            }
-            text + "\n"
-        };
-        lines.iter().map(line).collect()
+        columns(&lines)
     }
 }
 

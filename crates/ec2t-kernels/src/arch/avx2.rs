@@ -307,10 +307,22 @@ impl Simd for Avx2 {
     }
 
     #[inline(always)]
+    fn blend_u16(self, mask: __m256i, a: __m256i, b: __m256i) -> __m256i {
+        registers!(_mm256_or_si256(_mm256_and_si256(mask, a), _mm256_andnot_si256(mask, b)))
+    }
+
+    #[inline(always)]
     fn load_pairs(self, from: &[u8]) -> __m256i {
         let from: &[u8; BYTES] = from.first_chunk().expect("a whole vector");
         // SAFETY: the reference spans BYTES bytes; the token proves AVX2.
         unsafe { _mm256_loadu_si256(from.as_ptr().cast()) }
+    }
+
+    #[inline(always)]
+    fn store_bytes(self, pairs: __m256i, to: &mut [u8]) {
+        let to: &mut [u8; BYTES] = to.first_chunk_mut().expect("place for a whole vector");
+        // SAFETY: the reference spans BYTES bytes; the token proves AVX2.
+        unsafe { _mm256_storeu_si256(to.as_mut_ptr().cast(), pairs) }
     }
 
     #[inline(always)]
@@ -328,11 +340,18 @@ impl Simd for Avx2 {
         let even = registers!(_mm256_and_si256(pairs, self.splat_u16(255)));
         let (low, high) =
             registers!((_mm256_castsi256_si128(even), _mm256_extracti128_si256::<1>(even)));
-        let mut bytes = [0; WORDS];
-        // SAFETY: the array spans WORDS bytes; SSE2 is part of x86-64.
-        unsafe { _mm_storeu_si128(bytes.as_mut_ptr().cast(), _mm_packus_epi16(low, high)) };
-        let count = to.len().min(WORDS);
-        to[..count].copy_from_slice(&bytes[..count]);
+        let store = |to: &mut [u8; WORDS]| {
+            // SAFETY: the reference spans WORDS bytes; SSE2 is part of x86-64.
+            unsafe { _mm_storeu_si128(to.as_mut_ptr().cast(), _mm_packus_epi16(low, high)) }
+        };
+        match to.first_chunk_mut() {
+            Some(to) => store(to),
+            None => {
+                let mut bytes = [0; WORDS];
+                store(&mut bytes);
+                to.copy_from_slice(&bytes[..to.len()]);
+            }
+        }
     }
 
     #[inline(always)]

@@ -266,10 +266,23 @@ impl Simd for Avx512 {
     }
 
     #[inline(always)]
+    fn blend_u16(self, mask: __m512i, a: __m512i, b: __m512i) -> __m512i {
+        // The table of `mask ? a : b`.
+        registers!(_mm512_ternarylogic_epi32::<0xCA>(mask, a, b))
+    }
+
+    #[inline(always)]
     fn load_pairs(self, from: &[u8]) -> __m512i {
         let from: &[u8; BYTES] = from.first_chunk().expect("a whole vector");
         // SAFETY: the reference spans BYTES bytes; the token proves AVX-512 F.
         unsafe { _mm512_loadu_si512(from.as_ptr().cast()) }
+    }
+
+    #[inline(always)]
+    fn store_bytes(self, pairs: __m512i, to: &mut [u8]) {
+        let to: &mut [u8; BYTES] = to.first_chunk_mut().expect("place for a whole vector");
+        // SAFETY: the reference spans BYTES bytes; the token proves AVX-512 F.
+        unsafe { _mm512_storeu_si512(to.as_mut_ptr().cast(), pairs) }
     }
 
     #[inline(always)]
@@ -284,8 +297,13 @@ impl Simd for Avx512 {
 
     #[inline(always)]
     fn store_even(self, pairs: __m512i, to: &mut [u8]) {
-        let lanes = ((1_u64 << to.len().min(WORDS)) - 1) as __mmask32;
         let bytes = registers!(_mm512_cvtepi16_epi8(pairs));
+        if let Some(to) = to.first_chunk_mut::<WORDS>() {
+            // SAFETY: the reference spans WORDS bytes; AVX is part of AVX-512.
+            unsafe { _mm256_storeu_si256(to.as_mut_ptr().cast(), bytes) };
+            return;
+        }
+        let lanes = ((1_u32 << to.len()) - 1) as __mmask32;
         // SAFETY: only bytes below the slice's length are written; the token proves AVX-512 BW
         // and VL.
         unsafe { _mm256_mask_storeu_epi8(to.as_mut_ptr().cast(), lanes, bytes) }

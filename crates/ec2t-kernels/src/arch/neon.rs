@@ -249,10 +249,22 @@ impl Simd for Neon {
     }
 
     #[inline(always)]
+    fn blend_u16(self, mask: uint16x8_t, a: uint16x8_t, b: uint16x8_t) -> uint16x8_t {
+        registers!(vbslq_u16(mask, a, b))
+    }
+
+    #[inline(always)]
     fn load_pairs(self, from: &[u8]) -> uint16x8_t {
         let from: &[u8; BYTES] = from.first_chunk().expect("a whole vector");
         // SAFETY: the reference spans BYTES bytes; the token proves NEON.
         unsafe { vreinterpretq_u16_u8(vld1q_u8(from.as_ptr())) }
+    }
+
+    #[inline(always)]
+    fn store_bytes(self, pairs: uint16x8_t, to: &mut [u8]) {
+        let to: &mut [u8; BYTES] = to.first_chunk_mut().expect("place for a whole vector");
+        // SAFETY: the reference spans BYTES bytes; the token proves NEON.
+        unsafe { vst1q_u8(to.as_mut_ptr(), vreinterpretq_u8_u16(pairs)) }
     }
 
     #[inline(always)]

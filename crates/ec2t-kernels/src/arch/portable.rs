@@ -232,9 +232,20 @@ impl Simd for Portable {
     }
 
     #[inline(always)]
+    fn blend_u16(self, mask: Words, a: Words, b: Words) -> Words {
+        mask.zip(a, |mask, a| mask & a).zip(mask.zip(b, |mask, b| !mask & b), |a, b| a | b)
+    }
+
+    #[inline(always)]
     fn load_pairs(self, from: &[u8]) -> Words {
         let from: &[u8; BYTES] = from.first_chunk().expect("a whole vector");
         Words(std::array::from_fn(|i| u16::from_le_bytes([from[2 * i], from[2 * i + 1]])))
+    }
+
+    #[inline(always)]
+    fn store_bytes(self, pairs: Words, to: &mut [u8]) {
+        let to: &mut [u8; BYTES] = to.first_chunk_mut().expect("place for a whole vector");
+        *to = std::array::from_fn(|i| pairs.0[i / 2].to_le_bytes()[i % 2]);
     }
 
     #[inline(always)]

@@ -147,12 +147,23 @@ pub trait Simd: Copy + Send + Sync + 'static + super::sealed::Sealed {
     /// `a + b` modulo 2¹⁶.
     fn add_u16(self, a: Self::U16, b: Self::U16) -> Self::U16;
 
+    /// The bits of `a` where the mask has ones, else those of `b`.
+    fn blend_u16(self, mask: Self::U16, a: Self::U16, b: Self::U16) -> Self::U16;
+
     /// The first `4 · LANES` bytes, two in each lane: the first in the lower half.
     ///
     /// # Panics
     ///
     /// If there are fewer.
     fn load_pairs(self, from: &[u8]) -> Self::U16;
+
+    /// Writes both bytes of each lane to the first `4 · LANES` places, as
+    /// [`load_pairs`](Self::load_pairs) reads them.
+    ///
+    /// # Panics
+    ///
+    /// If there are fewer.
+    fn store_bytes(self, pairs: Self::U16, to: &mut [u8]);
 
     /// The upper byte of each lane.
     fn odd_bytes(self, pairs: Self::U16) -> Self::U16;

@@ -255,6 +255,8 @@ fn whole_numbers_agree_with_scalars() {
                 assert!(expected.eq(found), "{what} on {}: {a:?}, {b:?}", simd.name());
             };
             check("add", simd.add_u16(x, y), u16::wrapping_add);
+            let mask = simd.splat_u16(0xF01F);
+            check("blend", simd.blend_u16(mask, x, y), |a, b| a & 0xF01F | b & 0x0FE0);
             check("odd bytes", simd.odd_bytes(x), |a, _| a / 256);
             let even: fn(u16, u16) -> u16 = |a, b| a.wrapping_sub(b.wrapping_mul(256));
             check("even bytes", simd.even_bytes(x, y), even);
@@ -271,6 +273,10 @@ fn bytes_are_loaded_in_pairs() {
             let pairs = bytes[first..].as_chunks().0.iter().map(|pair| u16::from_le_bytes(*pair));
             let found = stored_words(simd, simd.load_pairs(&bytes[first..]));
             assert!(pairs.take(2 * S::LANES).eq(found), "{}", simd.name());
+            let mut places = vec![7; 4 * S::LANES + 1];
+            simd.store_bytes(simd.load_pairs(&bytes[first..]), &mut places);
+            assert_eq!(places[..4 * S::LANES], bytes[first..][..4 * S::LANES], "{}", simd.name());
+            assert_eq!(places.last(), Some(&7), "{}", simd.name());
         }
         let even = bytes.iter().step_by(2);
         for count in 0..=2 * S::LANES + 1 {
@@ -325,6 +331,7 @@ fn short_slices_are_refused() {
         assert!(panics(|| simd.store_u16(simd.splat_u16(0), &mut short)));
         let mut short = vec![0u8; 4 * S::LANES - 1];
         assert!(panics(|| _ = simd.load_pairs(&short)));
+        assert!(panics(|| simd.store_bytes(simd.splat_u16(0), &mut short)));
         assert!(panics(|| simd.store_pairs(
             [simd.splat(0.0); 2],
             [simd.splat(0.0); 2],

@@ -224,10 +224,22 @@ impl Simd for Simd128 {
     }
 
     #[inline(always)]
+    fn blend_u16(self, mask: v128, a: v128, b: v128) -> v128 {
+        v128_bitselect(a, b, mask)
+    }
+
+    #[inline(always)]
     fn load_pairs(self, from: &[u8]) -> v128 {
         let from: &[u8; BYTES] = from.first_chunk().expect("a whole vector");
         // SAFETY: the reference spans BYTES bytes; any alignment will do.
         unsafe { v128_load(from.as_ptr().cast()) }
+    }
+
+    #[inline(always)]
+    fn store_bytes(self, pairs: v128, to: &mut [u8]) {
+        let to: &mut [u8; BYTES] = to.first_chunk_mut().expect("place for a whole vector");
+        // SAFETY: the reference spans BYTES bytes; any alignment will do.
+        unsafe { v128_store(to.as_mut_ptr().cast(), pairs) }
     }
 
     #[inline(always)]

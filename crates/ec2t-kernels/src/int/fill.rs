@@ -2,8 +2,9 @@
 
 use std::ops::Range;
 
+use super::MAX_LANES;
 use super::layout::{Layout, Tile};
-use crate::arch::{Operation, Simd};
+use crate::arch::{Operation, Simd, strided};
 
 /// Copies some channels of the input for a tile.
 pub(super) struct Fill<'a> {
@@ -23,165 +24,192 @@ impl Operation for Fill<'_> {
     fn eval<S: Simd>(self, simd: S) {
         let Self { layout, tile, channels, input, padding, copy } = self;
         let plane = layout.shape.input_plane();
-        let [tap_rows, tap_columns] = layout.copies();
-        for tap in 0..tap_columns {
-            let columns = Columns::new(layout, tile, tap);
-            for tap_row in 0..tap_rows {
+        let [row_copies, column_copies] = layout.copies();
+        for tap in 0..column_copies {
+            let columns = Columns {
+                first: layout.source_column(tile.start[1], tap),
+                count: tile.size[1],
+                inside: layout.inside(tile.start[1], tap, tile.size[1]),
+            };
+            for row_copy in 0..row_copies {
                 let rows = Rows {
-                    first: layout.source_row(tile.start[0], tap_row),
-                    count: layout.copy_rows(tile.size[0]),
+                    simd,
+                    layout,
+                    first: layout.source_row(tile.start[0], row_copy),
+                    count: layout.copy_rows(row_copy, tile.size[0]),
                     padding,
                 };
-                let start = (tap_row * tap_columns + tap) * layout.copy_len();
+                let start = (row_copy * column_copies + tap) * layout.copy_len();
                 let copies = copy[start..].chunks_mut(layout.channel_len());
-                for (channel, copy) in channels.clone().zip(copies) {
-                    let source = Source { input, start: channel * plane };
-                    match columns.are_whole {
-                        true => rows.shift(layout, source, &columns, copy),
-                        false => rows.copy(simd, layout, source, &columns, copy),
+                let Some(border) = layout.border(rows.first, tap) else {
+                    for (channel, copy) in channels.clone().zip(copies) {
+                        rows.copy(&input[channel * plane..], &columns, copy);
                     }
+                    continue;
+                };
+                let len = (rows.count * layout.pitch()).next_multiple_of(4 * S::LANES);
+                let border = &border[..len];
+                let width = layout.pitch() as isize;
+                let mut start =
+                    (channels.start * plane) as isize + rows.first * width + columns.first;
+                for copy in copies.take(channels.len()) {
+                    shift(simd, Shifted { input, start, border, padding }, &mut copy[..len]);
+                    start += plane as isize;
                 }
             }
         }
     }
 }
 
-/// A channel of the input.
-#[derive(Clone, Copy)]
-struct Source<'a> {
-    input: &'a [u8],
-    /// Where it starts.
-    start: usize,
-}
-
 /// What a column of taps reads of each row.
 struct Columns {
     /// Source column of the first pixel, which may be in the padding.
     first: isize,
-    stride: usize,
     /// Pixels of the tile's rows.
     count: usize,
     /// Those that are not in the padding.
     inside: Range<usize>,
-    /// Whether rows of the tile and of the input have the same length, and a row lies one
-    /// step of the copy below the other.
-    are_whole: bool,
-}
-
-impl Columns {
-    #[inline(always)]
-    fn new(layout: &Layout, tile: Tile, tap: usize) -> Self {
-        let [row_stride, stride] = layout.shape.stride;
-        let width = layout.shape.input[1];
-        let (first, count) = (layout.source_column(tile.start[1], tap), tile.size[1]);
-        let start = ((-first).max(0) as usize).div_ceil(stride).min(count);
-        let end = ((width as isize - first).max(0) as usize).div_ceil(stride);
-        let is_shifted = first.unsigned_abs() < width;
-        let is_dense = row_stride == 1 && stride == 1 && count == width;
-        Self {
-            first,
-            stride,
-            count,
-            inside: start..end.clamp(start, count),
-            are_whole: is_dense && is_shifted && count == layout.pitch(),
-        }
-    }
 }
 
 /// Rows of a copy.
 #[derive(Clone, Copy)]
-struct Rows {
+struct Rows<'a, S> {
+    simd: S,
+    layout: &'a Layout,
     /// Source row of the first one, which may be in the padding.
     first: isize,
     count: usize,
     padding: u8,
 }
 
-impl Rows {
-    /// All rows of a channel at once: the plane, shifted, and then the padding on one side.
+impl<S: Simd> Rows<'_, S> {
+    /// Row by row. A row may be written beyond its end, before the next one is.
     #[inline(always)]
-    fn shift(self, layout: &Layout, source: Source<'_>, columns: &Columns, copy: &mut [u8]) {
-        let [height, width] = layout.shape.input;
-        let copy = &mut copy[..self.count * width];
-        let above = ((-self.first).max(0) as usize).min(self.count);
-        let first = self.first.max(0) as usize;
-        let inside = height.saturating_sub(first).min(self.count - above);
-        copy[..above * width].fill(self.padding);
-        copy[(above + inside) * width..].fill(self.padding);
-        let rows = &mut copy[above * width..][..inside * width];
-        if inside == 0 {
-            return;
+    fn copy(self, source: &[u8], columns: &Columns, copy: &mut [u8]) {
+        let Self { simd, layout, .. } = self;
+        let pitch = layout.pitch();
+        let copy = &mut copy[..self.count * pitch];
+        let ([height, width], [row_stride, stride]) = (layout.shape.input, layout.shape.stride);
+        let inside = columns.inside.clone();
+        let above = ((-self.first).max(0) as usize).div_ceil(row_stride).min(self.count);
+        let end = ((height as isize - self.first).max(0) as usize).div_ceil(row_stride);
+        let end = end.clamp(above, self.count);
+        copy[..above * pitch].fill(self.padding);
+        if above < end && !inside.is_empty() {
+            // In the image, where a pixel is inside of it.
+            let row = (self.first + (above * row_stride) as isize) as usize;
+            let first = (columns.first + (inside.start * stride) as isize) as usize;
+            let from = &source[row * width + first..];
+            let to = &mut copy[above * pitch + inside.start..];
+            let rows = end - above;
+            let steps = [row_stride * width, pitch];
+            match stride {
+                1 => each_row(from, to, rows, steps, |from, to| {
+                    to[..inside.len()].copy_from_slice(&from[..inside.len()]);
+                }),
+                2 => thin(simd, from, to, [rows, inside.len()], steps),
+                stride => each_row(from, to, rows, steps, |from, to| {
+                    pick(from, stride, &mut to[..inside.len()]);
+                }),
+            }
         }
-        // In the first and last channel the shift may lead beyond the input.
-        let start = (source.start + first * width) as isize + columns.first;
-        let before = (-start).max(0) as usize;
-        let from = &source.input[start.max(0) as usize..];
-        let len = from.len().min(rows.len() - before);
-        rows[before..before + len].copy_from_slice(&from[..len]);
-        self.pad(columns, width, rows);
+        copy[end * pitch..].fill(self.padding);
+        self.pad(columns, copy);
     }
 
     /// Puts the padding into the columns outside of the image: mostly one, so that a fill of
     /// each row would take longer.
     #[inline(always)]
-    fn pad(self, columns: &Columns, pitch: usize, rows: &mut [u8]) {
+    fn pad(self, columns: &Columns, copy: &mut [u8]) {
         let Columns { inside, count, .. } = columns;
         for column in (0..inside.start).chain(inside.end..*count) {
-            for pixel in rows[column..].iter_mut().step_by(pitch).take(self.count) {
+            for pixel in copy[column..].iter_mut().step_by(self.layout.pitch()).take(self.count) {
                 *pixel = self.padding;
-            }
-        }
-    }
-
-    /// Row by row.
-    #[inline(always)]
-    fn copy<S: Simd>(
-        self,
-        simd: S,
-        layout: &Layout,
-        source: Source<'_>,
-        columns: &Columns,
-        copy: &mut [u8],
-    ) {
-        let [height, width] = layout.shape.input;
-        let stride = layout.shape.stride[0];
-        let Columns { inside, count, .. } = columns;
-        self.pad(columns, layout.pitch(), copy);
-        for (row, pixels) in copy.chunks_mut(layout.pitch()).take(self.count).enumerate() {
-            let pixels = &mut pixels[..*count];
-            let row = self.first + (row * stride) as isize;
-            let row = usize::try_from(row).ok().filter(|row| *row < height && !inside.is_empty());
-            let Some(row) = row else {
-                pixels.fill(self.padding);
-                continue;
-            };
-            // In the image, where a pixel is inside of it.
-            let first = (columns.first + (inside.start * columns.stride) as isize) as usize;
-            let from = &source.input[source.start + row * width + first..];
-            let pixels = &mut pixels[inside.clone()];
-            match columns.stride {
-                1 => pixels.copy_from_slice(&from[..inside.len()]),
-                2 => thin(simd, from, pixels),
-                stride => pick(from, stride, pixels),
             }
         }
     }
 }
 
-/// Every second byte.
+/// A part of a plane with the padding around it.
+struct Shifted<'a> {
+    input: &'a [u8],
+    /// Where it begins; in the first and last channel this may lead beyond the input.
+    start: isize,
+    /// 0 in the padding, 255 elsewhere; whole vectors.
+    border: &'a [u8],
+    padding: u8,
+}
+
+/// Copies a part of a plane, vector by vector.
 #[inline(always)]
-fn thin<S: Simd>(simd: S, mut from: &[u8], to: &mut [u8]) {
-    for to in to.chunks_mut(2 * S::LANES) {
-        // At the end of the image a vector may lead beyond it.
-        match from.split_at_checked(4 * S::LANES) {
-            Some((pairs, rest)) => {
-                simd.store_even(simd.load_pairs(pairs), to);
-                from = rest;
+fn shift<S: Simd>(simd: S, from: Shifted<'_>, copy: &mut [u8]) {
+    let Shifted { input, start, border, padding } = from;
+    let lanes = 4 * S::LANES;
+    let padding = simd.splat_u16(u16::from_ne_bytes([padding; 2]));
+    let places = border.chunks_exact(lanes).zip(copy.chunks_exact_mut(lanes));
+    let inside = usize::try_from(start).ok();
+    match inside.and_then(|start| input.get(start..start + border.len())) {
+        Some(input) => {
+            for ((border, place), pixels) in places.zip(input.chunks_exact(lanes)) {
+                let [border, pixels] = [simd.load_pairs(border), simd.load_pairs(pixels)];
+                simd.store_bytes(simd.blend_u16(border, pixels, padding), place);
             }
-            None => {
-                pick(from, 2, to);
-                from = from.get(2 * to.len()..).unwrap_or_default();
+        }
+        None => {
+            for (first, (border, place)) in (start..).step_by(lanes).zip(places) {
+                let pixels = simd.load_pairs(&vector_at(input, first, lanes));
+                simd.store_bytes(simd.blend_u16(simd.load_pairs(border), pixels, padding), place);
             }
+        }
+    }
+}
+
+/// So many bytes from a place on that may lie outside; anything where there are none.
+#[inline(always)]
+fn vector_at(input: &[u8], first: isize, lanes: usize) -> [u8; MAX_LANES] {
+    let mut bytes = [0; MAX_LANES];
+    let skipped = ((-first).max(0) as usize).min(lanes);
+    let from = input.get(first.max(0) as usize..).unwrap_or_default();
+    let len = from.len().min(lanes - skipped);
+    bytes[skipped..skipped + len].copy_from_slice(&from[..len]);
+    bytes
+}
+
+/// Calls a function for rows that lie so far apart in the source and in the copy.
+#[inline(always)]
+fn each_row(
+    from: &[u8],
+    to: &mut [u8],
+    rows: usize,
+    steps: [usize; 2],
+    copy: impl Fn(&[u8], &mut [u8]),
+) {
+    for row in 0..rows {
+        copy(&from[row * steps[0]..], &mut to[row * steps[1]..]);
+    }
+}
+
+/// Copies every second byte of rows, `columns` of each. The last vector of a row may reach
+/// into the next row, so it goes first.
+#[inline(always)]
+fn thin<S: Simd>(
+    simd: S,
+    from: &[u8],
+    to: &mut [u8],
+    [rows, columns]: [usize; 2],
+    steps: [usize; 2],
+) {
+    let lanes = 4 * S::LANES;
+    for column in (0..columns).step_by(lanes / 2).rev() {
+        let (from, to) = (&from[2 * column..], &mut to[column..]);
+        // At the end of the input a vector may lead beyond it.
+        let whole = from.len().checked_sub(lanes).map_or(0, |room| room / steps[0] + 1).min(rows);
+        for (row, pixels) in strided(from, steps[0], lanes, whole).enumerate() {
+            simd.store_even(simd.load_pairs(pixels), &mut to[row * steps[1]..]);
+        }
+        for row in whole..rows {
+            let left = (columns - column).min(lanes / 2);
+            pick(&from[row * steps[0]..], 2, &mut to[row * steps[1]..][..left]);
         }
     }
 }

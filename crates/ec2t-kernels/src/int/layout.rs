@@ -8,8 +8,8 @@
 //!
 //! * A kernel of `KW` columns gives `KW` copies of each channel, each shifted by the column
 //!   of its tap and thinned by the stride, with padding where that leaves the row.
-//! * Where stride and dilation of the rows are 1, tap row `i` is the copy from row `i` on.
-//!   Else each tap row has copies of its own.
+//! * Tap rows share copies, unless they are dilated: with stride `s`, tap row `i` is copy
+//!   `i mod s`, of every `s`-th row, from row `i ∕ s` on.
 //!
 //! So a tap is one offset in bytes, the same for all pixels of all tiles. Loads are not
 //! aligned, as they are in [`conv`](crate::conv): each takes three additions and shifts,
@@ -18,14 +18,18 @@
 //! A convolution of single pixels (1×1, stride 1, no padding) has no rows: its
 //! image counts as one long row.
 
+use std::ops::Range;
+
 use crate::arch::Isa;
 use crate::blocks::{Blocks, even_length};
 use crate::shape::{ConvShape, TooLarge};
+use crate::weights::TernaryWeights;
 
 /// Bytes of the copy of one block of channels: about the smallest first-level cache.
 const BLOCK_BYTES: usize = 31 << 10;
 
-/// Taps of a block for each output. So many bytes of 255 add up to less than 2¹⁶.
+/// Taps of one sign that an output may have in a block. So many bytes of 255 add up to less
+/// than 2¹⁶.
 pub(super) const MAX_TAPS: usize = 257;
 
 /// Output channels that share a copy: so many partial sums wait in the cache.
@@ -69,16 +73,21 @@ pub(super) struct Layout {
     pub(super) lanes: usize,
     /// Rows and columns of a whole tile.
     tile: [usize; 2],
-    /// Whether tap rows share copies.
-    pub(super) shares_rows: bool,
     /// Input channels of a block, but for the last one of a group.
     block: usize,
+    /// Where rows of the copy are whole rows of the input, for each column of taps: what
+    /// it reads of a plane with the padding around it, 255 in the image and 0 elsewhere.
+    borders: Vec<Vec<u8>>,
 }
 
 impl Layout {
     /// # Errors
     /// Where a kernel has more taps than a block may have.
-    pub(super) fn new(shape: ConvShape, isa: Isa) -> Result<Self, TooLarge> {
+    pub(super) fn new(
+        shape: ConvShape,
+        isa: Isa,
+        weights: TernaryWeights<'_>,
+    ) -> Result<Self, TooLarge> {
         let [rows, columns] = shape.kernel;
         if rows.saturating_mul(columns) > MAX_TAPS {
             return Err(TooLarge { kernel: shape.kernel });
@@ -90,14 +99,21 @@ impl Layout {
             // Two sums for each sign of each vector.
             _ => (isa.registers() / 4).min(MAX_VECTORS),
         };
-        let shares_rows = shape.stride[0] == 1 && shape.dilation[0] == 1;
         let tile = tile_of(shape.output, most * lanes);
-        let mut layout = Self { shape, isa, lanes, tile, shares_rows, block: 1 };
+        let mut layout = Self { shape, isa, lanes, tile, block: 1, borders: Vec::new() };
         while layout.channel_len() > REACH / 2 {
             most /= 2;
             layout.tile = tile_of(shape.output, most * lanes);
         }
-        layout.block = even_length(&shape, layout.most_channels());
+        let most = (BLOCK_BYTES / layout.channel_len()).max(1);
+        layout.block = even_length(&shape, most);
+        if layout.longest_list(weights) > MAX_TAPS {
+            layout.block = even_length(&shape, most.min(MAX_TAPS / (rows * columns)));
+        }
+        let width = shape.input[1];
+        if shape.stride == [1, 1] && layout.tile[1] == width && shape.output[1] == width {
+            layout.borders = (0..columns).map(|tap| layout.border_of(tap)).collect();
+        }
         Ok(layout)
     }
 
@@ -106,10 +122,19 @@ impl Layout {
         Blocks { shape: &self.shape, length: self.block, chunk: CHUNK }
     }
 
-    /// As many channels as the cache holds and sums may have.
-    fn most_channels(&self) -> usize {
-        let [rows, columns] = self.shape.kernel;
-        (BLOCK_BYTES / self.channel_len()).clamp(1, MAX_TAPS / (rows * columns))
+    /// The most taps of one sign that an output has in a block.
+    fn longest_list(&self, weights: TernaryWeights<'_>) -> usize {
+        let taps_of = |codes: &[i8], list| {
+            codes.iter().filter(|code| weights.list(**code) == Some(list)).count()
+        };
+        let longest = |block| {
+            let taps = self.blocks().taps(block).count();
+            let outputs = 0..self.shape.out_channels;
+            let codes =
+                outputs.map(|o| &weights.codes[self.blocks().first_weight(o, block)..][..taps]);
+            codes.flat_map(|codes| [0, 1].map(|list| taps_of(codes, list))).max().unwrap_or(0)
+        };
+        (0..self.blocks().count()).map(longest).max().unwrap_or(0)
     }
 
     /// All tiles of an image.
@@ -135,19 +160,34 @@ impl Layout {
     }
 
     /// Rows of a copy that a tile of so many rows reads.
-    pub(super) fn copy_rows(&self, rows: usize) -> usize {
-        if self.shares_rows { rows + self.shape.kernel[0] - 1 } else { rows }
+    pub(super) fn copy_rows(&self, copy: usize, rows: usize) -> usize {
+        let ConvShape { kernel, stride, .. } = self.shape;
+        match self.shares_rows() {
+            true => rows + (kernel[0] - 1 - copy) / stride[0],
+            false => rows,
+        }
     }
 
-    /// Copies of each channel, `[rows, columns]`, of taps that have their own.
+    /// Copies of each channel, `[rows, columns]`.
     pub(super) fn copies(&self) -> [usize; 2] {
         let [rows, columns] = self.shape.kernel;
-        [if self.shares_rows { 1 } else { rows }, columns]
+        [if self.shares_rows() { rows.min(self.shape.stride[0]) } else { rows }, columns]
     }
 
-    /// Bytes of one copy.
+    /// Whether tap rows share copies.
+    fn shares_rows(&self) -> bool {
+        self.shape.dilation[0] == 1
+    }
+
+    /// The copy that a tap row reads, and its first row in it.
+    fn place_of_row(&self, row: usize) -> [usize; 2] {
+        let stride = self.shape.stride[0];
+        if self.shares_rows() { [row % stride, row / stride] } else { [row, 0] }
+    }
+
+    /// Bytes of one copy, whole vectors.
     pub(super) fn copy_len(&self) -> usize {
-        self.copy_rows(self.tile[0]) * self.pitch()
+        (self.copy_rows(0, self.tile[0]) * self.pitch()).next_multiple_of(self.lanes)
     }
 
     /// Bytes of all copies of a channel.
@@ -160,11 +200,9 @@ impl Layout {
     pub(super) fn offsets(&self, block: usize) -> Vec<u16> {
         let columns = self.shape.kernel[1];
         let offset = |[channel, row, column]: [usize; 3]| {
-            let copy = match self.shares_rows {
-                true => column * self.copy_len() + row * self.pitch(),
-                false => (row * columns + column) * self.copy_len(),
-            };
-            narrow(channel * self.channel_len() + copy)
+            let [copy, first_row] = self.place_of_row(row);
+            let start = (copy * columns + column) * self.copy_len() + first_row * self.pitch();
+            narrow(channel * self.channel_len() + start)
         };
         self.blocks().taps(block).map(offset).collect()
     }
@@ -187,15 +225,43 @@ impl Layout {
     }
 
     /// Source row, which may be in the padding, of the first row of a copy.
-    pub(super) fn source_row(&self, first_row: usize, tap: usize) -> isize {
+    pub(super) fn source_row(&self, first_row: usize, copy: usize) -> isize {
         let ConvShape { stride, dilation, padding, .. } = self.shape;
-        (first_row * stride[0] + tap * dilation[0]) as isize - padding[0] as isize
+        (first_row * stride[0] + copy * dilation[0]) as isize - padding[0] as isize
     }
 
     /// Source column, which may be in the padding, that a tap column reads first.
     pub(super) fn source_column(&self, first_column: usize, tap: usize) -> isize {
         let ConvShape { stride, dilation, padding, .. } = self.shape;
         (first_column * stride[1] + tap * dilation[1]) as isize - padding[1] as isize
+    }
+
+    /// Of `count` columns those that a tap column reads inside of the image.
+    pub(super) fn inside(&self, first_column: usize, tap: usize, count: usize) -> Range<usize> {
+        let first = self.source_column(first_column, tap);
+        let stride = self.shape.stride[1];
+        let start = ((-first).max(0) as usize).div_ceil(stride).min(count);
+        let end = ((self.shape.input[1] as isize - first).max(0) as usize).div_ceil(stride);
+        start..end.clamp(start, count)
+    }
+
+    /// The border that a copy from a source row on has for a column of taps, if its rows are
+    /// whole rows of the input.
+    pub(super) fn border(&self, source_row: isize, tap: usize) -> Option<&[u8]> {
+        let first = source_row + self.shape.padding[0] as isize;
+        self.borders.get(tap).map(|border| &border[first as usize * self.pitch()..])
+    }
+
+    fn border_of(&self, tap: usize) -> Vec<u8> {
+        let ConvShape { kernel, dilation, padding, input: [height, width], output, .. } =
+            self.shape;
+        let columns = self.inside(0, tap, width);
+        let rows = padding[0]..padding[0] + height;
+        let all_rows = output[0] + (kernel[0] - 1) * dilation[0];
+        let is_inside =
+            |place| rows.contains(&(place / width)) && columns.contains(&(place % width));
+        let byte = |place| if is_inside(place) { 255 } else { 0 };
+        (0..all_rows * width + self.copy_len()).map(byte).collect()
     }
 }
 

@@ -1,7 +1,7 @@
 //! Ternary weights as lists of taps, and the sums of bytes over them.
 //!
 //! Each output channel has, for each block of input channels, the taps with code +1 and
-//! then those with code −1, and a sum of each. A block has at most [`MAX_TAPS`] taps, whose
+//! then those with code −1, and a sum of each. A list has at most [`MAX_TAPS`] taps, whose
 //! bytes add up to less than 2¹⁶; where the taps of several blocks may add up to more, sums
 //! are *flushed* between them, to floats that hold whole numbers up to 2²⁴.
 //!

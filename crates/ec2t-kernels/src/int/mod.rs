@@ -113,7 +113,7 @@ impl IntConv {
     ) -> Result<Self, TooLarge> {
         assert_eq!(weights.codes.len(), shape.weight_len(), "one code per weight");
         assert_eq!(epilogue.outputs(), shape.out_channels, "outputs of the epilogue");
-        let layout = Layout::new(shape, isa)?;
+        let layout = Layout::new(shape, isa, weights)?;
         Ok(Self {
             lists: Lists::new(&layout, weights)?,
             requantize: Requantize::new(weights, grids, &epilogue),

@@ -31,10 +31,12 @@ impl Operation for Fill<'_> {
 
     #[inline(always)]
     fn eval<S: Simd>(self, simd: S) {
-        match (self.layout.is_centered(S::LANES), self.layout.phases) {
-            (false, _) => self.lines(simd),
-            (true, 1) => self.centered::<S, 1>(simd),
-            (true, _) => self.centered::<S, 2>(simd),
+        let Layout { shape, phases, .. } = self.layout;
+        match (self.layout.is_centered(S::LANES), shape.stride, phases) {
+            (true, [1, 1], 1) => self.centered::<S, 1>(simd),
+            (true, [1, 1], _) => self.centered::<S, 2>(simd),
+            (true, [_, 2], _) => self.halved(simd),
+            _ => self.lines(simd),
         }
     }
 }
@@ -63,7 +65,7 @@ impl Fill<'_> {
             };
             for group in 0..layout.row_groups() {
                 let first_row = layout.source_row(tile.start[0], group);
-                let count = layout.group_rows(tile.size[0]);
+                let count = layout.group_rows(group, tile.size[0]);
                 let rows = inside(first_row, row_stride, height, count);
                 let copy = &mut copy[layout.copy_row(tap, group) * layout.tile[1]..];
                 lines.zero(0..rows.start, copy);
@@ -96,7 +98,7 @@ impl Fill<'_> {
         let [height, width] = layout.shape.input;
         let plane = height * width;
         let first_row = layout.source_row(tile.start[0], 0);
-        let count = layout.group_rows(tile.size[0]);
+        let count = layout.group_rows(0, tile.size[0]);
         let rows = inside(first_row, 1, height, count);
         // Negative where all rows are in the padding: then none is read.
         let first_inside = usize::try_from(first_row + rows.start as isize).unwrap_or(0);
@@ -123,6 +125,44 @@ impl Fill<'_> {
             let fourth = fourth.get_mut(skipped..).unwrap_or_default().chunks_exact_mut(S::LANES);
             let lines = source.chunks_exact(P * S::LANES).zip(next.chunks_exact(P * S::LANES));
             shift_rows::<S, P>(simd, lines, first.zip(second).zip(third), fourth);
+        }
+    }
+
+    /// The same where every second column counts, and rows are two vectors: tap columns
+    /// read the odd ones shifted, the even and the odd ones.
+    #[inline(always)]
+    fn halved<S: Simd>(self, simd: S) {
+        let Self { layout, tile, channels, input, copy } = self;
+        let ([height, width], stride) = (layout.shape.input, layout.shape.stride[0]);
+        let planes = input.chunks_exact(height * width).skip(channels.start).take(channels.len());
+        for (plane, copy) in planes.zip(copy.chunks_exact_mut(layout.channel_len())) {
+            let (first, rest) = copy.split_at_mut(copy.len() / 3);
+            let (second, third) = rest.split_at_mut(rest.len() / 2);
+            for group in 0..layout.row_groups() {
+                let first_row = layout.source_row(tile.start[0], group);
+                let count = layout.group_rows(group, tile.size[0]);
+                let rows = inside(first_row, stride, height, count);
+                let start = layout.copy_row(0, group) * S::LANES;
+                let (begin, end) = (start + rows.start * S::LANES, start + rows.end * S::LANES);
+                for copy in [&mut *first, &mut *second, &mut *third] {
+                    zero_vectors(simd, &mut copy[start..begin]);
+                    zero_vectors(simd, &mut copy[end..start + count * S::LANES]);
+                }
+                // Negative where all rows are in the padding: then none is read.
+                let row = first_row + (rows.start * stride) as isize;
+                let source = &plane[usize::try_from(row).unwrap_or(0).min(height) * width..];
+                let first = first[begin..end].chunks_exact_mut(S::LANES);
+                let second = second[begin..end].chunks_exact_mut(S::LANES);
+                let third = third[begin..end].chunks_exact_mut(S::LANES);
+                let lines = strided(source, stride * width, 2 * S::LANES, rows.len());
+                for (line, ((first, second), third)) in lines.zip(first.zip(second).zip(third)) {
+                    let [low, high] = [simd.load(line), simd.load(&line[S::LANES..])];
+                    let [even, odd] = simd.deinterleave(low, high);
+                    simd.store(simd.shift_up(odd), first);
+                    simd.store(even, second);
+                    simd.store(odd, third);
+                }
+            }
         }
     }
 }

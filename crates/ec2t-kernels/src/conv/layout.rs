@@ -11,9 +11,9 @@
 //!   the odd columns: two *phases*. What tap column `j` reads for the odd columns is
 //!   then what `j + 1` reads for the even ones, so there are `KW + 1` copies of half a
 //!   row instead of `KW` of a whole one.
-//! * Rows are shared between taps where stride and dilation of the rows are 1: tap
-//!   row `i` of output row `y` is row `y + i` of the copy. Else each tap row has
-//!   rows of its own.
+//! * Tap rows share rows, unless they are dilated: with stride `s` there are `s` groups of
+//!   every `s`-th row, and tap row `i` of output row `y` is row `y + i ∕ s` of group
+//!   `i mod s`. Dilated tap rows have rows of their own.
 //!
 //! So a copy is `[channels of the block][copies][rows][columns]`, and a tap is one
 //! offset, the same for all pixels of all tiles. Offsets count granules of
@@ -70,7 +70,7 @@ pub(super) struct Layout {
     pub(super) tile: [usize; 2],
     /// 2 where even and odd columns are apart, else 1.
     pub(super) phases: usize,
-    /// Whether tap rows share the rows of a copy.
+    /// Whether a tap row reads the rows below those of the tap row above it.
     pub(super) shares_rows: bool,
     /// Input channels of a block, but for the last one of a group.
     block: usize,
@@ -133,7 +133,7 @@ impl Layout {
         let nominal = if kernel == [1, 1] { POINTWISE_TILE } else { NOMINAL_TILE };
         let columns = width.next_multiple_of(8).min(nominal);
         let tile_rows = (nominal / columns).clamp(1, height);
-        let rows = self.row_groups() * self.group_rows(tile_rows);
+        let rows = self.row_groups() * self.group_rows(0, tile_rows);
         let columns = match has_phases(&self.shape, NOMINAL_LANES) {
             true => columns / 2 * (kernel[1] + 1),
             false => columns * kernel[1],
@@ -165,16 +165,17 @@ impl Layout {
 
     /// Rows of the copy of one channel for one column of taps.
     fn copy_rows(&self) -> usize {
-        self.row_groups() * self.group_rows(self.tile[0])
+        self.row_groups() * self.group_rows(0, self.tile[0])
     }
 
-    /// Whether a kernel is three columns wide, and each row of the image one vector of each
-    /// phase: the usual case, which [`Fill`](super::fill::Fill) is quicker with.
+    /// Whether a kernel is three columns wide, and each row of the output one vector of each
+    /// phase, from as many columns times the stride: the usual case, which
+    /// [`Fill`](super::fill::Fill) is quicker with.
     pub(super) fn is_centered(&self, lanes: usize) -> bool {
         let ConvShape { kernel, stride, dilation, padding, input, output, .. } = self.shape;
-        let is_dense = self.shares_rows && stride[1] == 1 && dilation[1] == 1;
         let is_one_vector = self.tile[1] == lanes && output[1] == lanes * self.phases;
-        is_dense && is_one_vector && kernel[1] == 3 && padding[1] == 1 && input[1] == output[1]
+        let is_whole = stride[1] <= 2 && input[1] == stride[1] * output[1];
+        is_one_vector && is_whole && dilation == [1, 1] && kernel[1] == 3 && padding[1] == 1
     }
 
     /// Values of the copy of one channel.
@@ -214,26 +215,38 @@ impl Layout {
     /// Where the taps of a block start in the copy, in granules: `[channels, KH, KW]`.
     pub(super) fn offsets(&self, block: usize) -> Vec<u16> {
         let offset = |[channel, row, column]: [usize; 3]| {
-            let first_row = if self.shares_rows { row } else { row * self.tile[0] };
-            let line = (channel * self.copies() + column) * self.copy_rows() + first_row;
+            let stride = self.shape.stride[0];
+            let [group, below] = match self.has_groups() {
+                true => [row % stride, row / stride],
+                false => [row, 0],
+            };
+            let line = channel * self.copies() * self.copy_rows() + self.copy_row(column, group);
+            let line = line + below;
             u16::try_from(line * self.row_step()).expect("checked when the layout was made")
         };
         self.blocks().taps(block).map(offset).collect()
     }
 
-    /// Groups of rows in a copy: one, or one for each tap row.
-    pub(super) fn row_groups(&self) -> usize {
-        if self.shares_rows { 1 } else { self.shape.kernel[0] }
+    /// Whether tap rows share groups of rows.
+    fn has_groups(&self) -> bool {
+        self.shape.dilation[0] == 1
     }
 
-    /// Rows of a group that a tile of so many rows reads.
-    pub(super) fn group_rows(&self, tile_rows: usize) -> usize {
-        if self.shares_rows { tile_rows + self.shape.kernel[0] - 1 } else { tile_rows }
+    /// Groups of rows in a copy.
+    pub(super) fn row_groups(&self) -> usize {
+        let (rows, stride) = (self.shape.kernel[0], self.shape.stride[0]);
+        if self.has_groups() { rows.min(stride) } else { rows }
+    }
+
+    /// Rows of a group that a tile of so many rows reads; the first group has the most.
+    pub(super) fn group_rows(&self, group: usize, tile_rows: usize) -> usize {
+        let (rows, stride) = (self.shape.kernel[0], self.shape.stride[0]);
+        tile_rows + if self.has_groups() { (rows - 1 - group) / stride } else { 0 }
     }
 
     /// First row of a group in the copy of a channel.
     pub(super) fn copy_row(&self, column: usize, group: usize) -> usize {
-        column * self.copy_rows() + group * self.tile[0]
+        column * self.copy_rows() + group * self.group_rows(0, self.tile[0])
     }
 
     /// Source row, which may be in the padding, that a group of rows reads first.

@@ -64,12 +64,12 @@ impl Avx2 {
 }
 
 impl Avx2 {
-    /// Values rounded to whole numbers from 0 to 255, in the lanes that
+    /// Values rounded to signed whole numbers, in the lanes that
     /// [`to_floats`](Simd::to_floats) has them from.
     #[inline(always)]
     fn to_words(self, [low, high]: [__m256; 2]) -> __m256i {
         let (low, high) = registers!((_mm256_cvtps_epi32(low), _mm256_cvtps_epi32(high)));
-        registers!(_mm256_min_epu16(_mm256_packus_epi32(low, high), self.splat_u16(255)))
+        registers!(_mm256_packs_epi32(low, high))
     }
 }
 
@@ -368,7 +368,10 @@ impl Simd for Avx2 {
     fn store_pairs(self, even: [__m256; 2], odd: [__m256; 2], to: &mut [u8]) {
         let to: &mut [u8; BYTES] = to.first_chunk_mut().expect("place for a whole vector");
         let (even, odd) = (self.to_words(even), self.to_words(odd));
-        let bytes = registers!(_mm256_or_si256(even, _mm256_slli_epi16::<8>(odd)));
+        // Eight even and eight odd ones in each half, then in turn.
+        let bytes = registers!(_mm256_packus_epi16(even, odd));
+        let turns = registers!(_mm_setr_epi8(0, 8, 1, 9, 2, 10, 3, 11, 4, 12, 5, 13, 6, 14, 7, 15));
+        let bytes = registers!(_mm256_shuffle_epi8(bytes, _mm256_broadcastsi128_si256(turns)));
         // SAFETY: the reference spans BYTES bytes; the token proves AVX2.
         unsafe { _mm256_storeu_si256(to.as_mut_ptr().cast(), bytes) }
     }

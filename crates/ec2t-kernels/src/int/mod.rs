@@ -348,9 +348,36 @@ impl<const N: usize> Loop<'_, N> {
     #[inline(always)]
     fn finish<S: Simd>(&mut self, simd: S, o: usize, sums: &[Sums<S, N>; 2]) {
         let channel = self.tiles.conv.requantize.channel(simd, o);
-        for i in 0..N {
-            self.write(simd, o, &channel, i, floats(simd, sums, i));
+        let lanes = 4 * S::LANES;
+        if self.outputs.tile.pixels() != N * lanes {
+            for i in 0..N {
+                self.write(simd, o, &channel, i, floats(simd, sums, i));
+            }
+            return;
         }
+        // Whole vectors, the usual case, for one check of the bounds.
+        let first = self.first_pixel(o);
+        let output = &mut self.tiles.output[first..][..N * lanes];
+        let residual = self.tiles.residual.map(
+            #[inline(always)]
+            |residual| &residual[first..][..N * lanes],
+        );
+        for (i, output) in output.chunks_exact_mut(lanes).enumerate() {
+            let residual = residual.map(
+                #[inline(always)]
+                |residual| simd.load_pairs(&residual[i * lanes..]),
+            );
+            let [even, odd] = channel.places(floats(simd, sums, i), residual);
+            simd.store_pairs(even, odd, output);
+        }
+    }
+
+    /// Place of the tile's first pixel in the output.
+    #[inline(always)]
+    fn first_pixel(&self, o: usize) -> usize {
+        let [height, width] = self.tiles.conv.layout.shape.output;
+        let [row, column] = self.outputs.tile.start;
+        (o * height + row) * width + column
     }
 
     /// The same with those that have been flushed.
@@ -405,10 +432,8 @@ impl<const N: usize> Loop<'_, N> {
         [plus, minus]: [[[S::F32; 2]; 2]; 2],
     ) {
         let lanes = 4 * S::LANES;
-        let Tiles { conv, residual, ref mut output, .. } = self.tiles;
-        let Tile { start: [row, column], .. } = self.outputs.tile;
-        let [height, width] = conv.layout.shape.output;
-        let first = (o * height + row) * width + column + i * lanes;
+        let first = self.first_pixel(o) + i * lanes;
+        let Tiles { residual, ref mut output, .. } = self.tiles;
         let count = self.outputs.tile.pixels().saturating_sub(i * lanes);
         if count >= lanes {
             let residual = residual.map(

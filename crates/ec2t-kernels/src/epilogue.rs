@@ -117,6 +117,12 @@ impl Epilogue {
         }
     }
 
+    /// Whether [`activate_vectors`](Self::activate_vectors) leaves the activation out.
+    #[inline(always)]
+    pub(crate) fn is_exponential(&self) -> bool {
+        matches!(self.activation, Some(Activation::Swish | Activation::Sigmoid))
+    }
+
     /// The activations that [`activate_vectors`](Self::activate_vectors) leaves out.
     #[inline(always)]
     pub(crate) fn activate_exponential(&self, values: &mut [f32]) {

@@ -52,14 +52,26 @@ fn window(shape: &PoolShape, axis: usize, position: usize) -> std::ops::Range<us
     inside(start)..inside(end)
 }
 
+/// Channels whose means are taken at the same time.
+const SIDE_BY_SIDE: usize = 8;
+
 /// Mean over all pixels of each channel, `[C, H, W]` → `[C]`.
 ///
 /// # Panics
 /// Where `input` is not `output.len()` channels of `plane` pixels.
 pub fn global_avg_pool(plane: usize, input: &[f32], output: &mut [f32]) {
     assert_eq!(input.len(), plane * output.len(), "length of the input");
-    for (value, channel) in output.iter_mut().zip(input.chunks_exact(plane)) {
-        *value = channel.iter().sum::<f32>() / plane as f32;
+    // Channels side by side, because each addition of a sum waits for the one before.
+    for (values, channels) in
+        output.chunks_mut(SIDE_BY_SIDE).zip(input.chunks(SIDE_BY_SIDE * plane))
+    {
+        let mut planes: [&[f32]; SIDE_BY_SIDE] = [&channels[..plane]; SIDE_BY_SIDE];
+        planes.iter_mut().zip(channels.chunks_exact(plane)).for_each(|(to, from)| *to = from);
+        let mut sums = [0.0; SIDE_BY_SIDE];
+        for pixel in 0..plane {
+            sums.iter_mut().zip(planes).for_each(|(sum, channel)| *sum += channel[pixel]);
+        }
+        values.iter_mut().zip(sums).for_each(|(value, sum)| *value = sum / plane as f32);
     }
 }
 

@@ -68,8 +68,12 @@ impl<'a> Finish<'a> {
         mut values: [S::F32; N],
     ) {
         let output = self.part.values.channel(o - self.part.outputs.start);
+        // One check of the bounds for all vectors, where their places are known.
+        let len = (N / destination.vectors - 1) * destination.pitch + destination.columns;
+        let output = &mut output[destination.first..][..len];
         if let Some(residual) = self.residual {
-            let residual = &residual[o * self.plane + self.first_pixel..][..output.len()];
+            let first = o * self.plane + self.first_pixel + destination.first;
+            let residual = &residual[first..][..len];
             for (i, value) in values.iter_mut().enumerate() {
                 let residual = &residual[destination.vector::<S>(i)];
                 let residual = match residual.len() == S::LANES {
@@ -86,7 +90,11 @@ impl<'a> Finish<'a> {
                 true => simd.store(*value, output),
                 false => simd.store_partial(*value, output),
             }
-            self.epilogue.activate_exponential(output);
+        }
+        if self.epilogue.is_exponential() {
+            for i in 0..N {
+                self.epilogue.activate_exponential(&mut output[destination.vector::<S>(i)]);
+            }
         }
     }
 }
@@ -104,11 +112,12 @@ pub(super) struct Destination {
 }
 
 impl Destination {
-    /// Places of the pixels of a vector, which may be only a part of it, or none.
+    /// Places of the pixels of a vector, which may be only a part of it, or none, from the
+    /// first pixel on.
     #[inline(always)]
     fn vector<S: Simd>(self, i: usize) -> Range<usize> {
         let (row, column) = (i / self.vectors, i % self.vectors * S::LANES);
-        let line = self.first + row * self.pitch;
+        let line = row * self.pitch;
         line + column.min(self.columns)..line + (column + S::LANES).min(self.columns)
     }
 }

@@ -139,9 +139,11 @@ impl<'a, T: Taps> Convolve<'a, T> {
         // Once, before the loops for both cases: else compilers keep the values in memory.
         self.finish.scale(simd, o, &mut values);
         let destination = self.finish.destination(tile.start, tile.size[1], V * P);
-        // Whole rows, the usual case, have loops of their own, whose length is known.
-        if tile.size[1] == V * P * S::LANES {
-            let destination = Destination { columns: V * P * S::LANES, ..destination };
+        // Whole rows, the usual case, have loops of their own, whose length is known: several
+        // rows of a tile are those of an image that is no wider.
+        let columns = V * P * S::LANES;
+        if tile.size[1] == columns {
+            let destination = Destination { columns, pitch: columns, ..destination };
             self.finish.write::<S, N>(simd, o, destination, values);
         } else {
             self.finish.write::<S, N>(simd, o, destination, values);

@@ -292,6 +292,23 @@ fn uneven_windows_and_paddings() {
 }
 
 #[test]
+fn strides_over_rows_of_whole_vectors() {
+    let mut values = Values(9);
+    for width in [4, 8, 16, 32] {
+        for stride in [[2, 2], [1, 2], [2, 1], [3, 2], [5, 2]] {
+            for (rows, above, below) in [(1, 0, 0), (2, 1, 0), (3, 1, 1), (4, 0, 2), (3, 14, 9)] {
+                let input = [1 + (width + rows) % 13, width * stride[1]];
+                let padding = [above, 1, below, 1];
+                let shape = shape([3, 2], 1, input, [rows, 3], stride, [1, 1], padding);
+                let Some(shape) = shape else { continue };
+                let codes = values.codes(shape.weight_len(), 0.4);
+                check_conv(shape, &codes, &mut values);
+            }
+        }
+    }
+}
+
+#[test]
 fn rows_of_padding_beyond_the_kernel() {
     let mut values = Values(7);
     for width in [4, 8, 16, 32, 5] {

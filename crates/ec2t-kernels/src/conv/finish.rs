@@ -97,6 +97,64 @@ impl<'a> Finish<'a> {
             }
         }
     }
+
+    /// As [`write`](Self::write), to some columns of the only row of an image, of which the
+    /// last vector may have less than its lanes.
+    #[inline(always)]
+    pub(super) fn write_row<S: Simd, const N: usize>(
+        &mut self,
+        simd: S,
+        o: usize,
+        columns: Range<usize>,
+        mut values: [S::F32; N],
+    ) {
+        if let Some(residual) = self.residual {
+            let residual = &residual[o * self.plane..][columns.clone()];
+            for (value, x) in values.iter_mut().zip(load_row::<S, N>(simd, residual)) {
+                *value = simd.add(*value, x);
+            }
+        }
+        self.epilogue.activate_vectors(simd, &mut values);
+        let first = columns.start - self.first_pixel;
+        let output = self.part.values.channel(o - self.part.outputs.start);
+        let output = &mut output[first..][..columns.len()];
+        store_row(simd, values, output);
+        self.epilogue.activate_exponential(output);
+    }
+}
+
+/// Vectors of a row of values, of which the last may be short: zeros fill it.
+///
+/// # Panics
+/// Where the row does not reach the last vector or goes beyond it.
+#[inline(always)]
+pub(super) fn load_row<S: Simd, const N: usize>(simd: S, row: &[f32]) -> [S::F32; N] {
+    let (whole, last) = row.split_at((N - 1) * S::LANES);
+    let mut vectors = [simd.splat(0.0); N];
+    for (vector, values) in vectors.iter_mut().zip(whole.chunks_exact(S::LANES)) {
+        *vector = simd.load(values);
+    }
+    vectors[N - 1] = match last.len() == S::LANES {
+        true => simd.load(last),
+        false => simd.load_partial(last),
+    };
+    vectors
+}
+
+/// Writes vectors to a row of values, of the last one as much as there is room for.
+///
+/// # Panics
+/// As [`load_row`].
+#[inline(always)]
+pub(super) fn store_row<S: Simd, const N: usize>(simd: S, vectors: [S::F32; N], row: &mut [f32]) {
+    let (whole, last) = row.split_at_mut((N - 1) * S::LANES);
+    for (vector, values) in vectors.iter().zip(whole.chunks_exact_mut(S::LANES)) {
+        simd.store(*vector, values);
+    }
+    match last.len() == S::LANES {
+        true => simd.store(vectors[N - 1], last),
+        false => simd.store_partial(vectors[N - 1], last),
+    }
 }
 
 /// Rows of a channel of a part that a tile is written to.

@@ -33,12 +33,6 @@ pub(super) const GRANULE: usize = 4;
 /// (Fewer give more blocks to begin and end; with 40 KB loops wait for memory.)
 const BLOCK_BYTES: usize = 31 << 10;
 
-/// Values of a line of the cache, the sets that its lines belong to by their addresses, and
-/// the lines that a set holds: those of a small first-level cache.
-const LINE: usize = 64 / size_of::<f32>();
-const CACHE_SETS: usize = 64;
-const CACHE_WAYS: usize = 8;
-
 /// Output pixels of a tile that the size of a block is reckoned with. It does not
 /// depend on the instruction set, because the order of additions must not.
 const NOMINAL_TILE: usize = 128;
@@ -103,23 +97,6 @@ impl Layout {
     /// Whether it is a convolution of single pixels, in one row.
     pub(super) fn is_pointwise(&self) -> bool {
         self.shape.is_pointwise()
-    }
-
-    /// Whether the sums of single pixels can be taken from the input itself: its channels
-    /// are whole lines of the cache, and those of a block find room in it together.
-    pub(super) fn reads_input(&self) -> bool {
-        let plane = self.shape.input_plane();
-        if !self.is_pointwise() || !plane.is_multiple_of(LINE) {
-            return false;
-        }
-        let lines = self.tile[1].div_ceil(LINE);
-        let apart = (1 << (plane / LINE).trailing_zeros()).clamp(lines, CACHE_SETS);
-        self.block <= CACHE_SETS / apart * CACHE_WAYS
-    }
-
-    /// Position of a channel's pixel in the input of single pixels.
-    pub(super) fn first_pixel(&self, channel: usize, column: usize) -> usize {
-        channel * self.shape.input_plane() + column
     }
 
     /// Its blocks and chunks.

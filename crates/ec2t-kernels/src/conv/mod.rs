@@ -6,14 +6,13 @@
 //!         for each block of input channels
 //!             copy what the tile reads              // fill.rs, layout.rs
 //!             for each output channel
-//!                 sums in registers += taps         // lists.rs, pointwise.rs, dense.rs
+//!                 sums in registers += taps         // lists.rs, dense.rs
 //!         scale, bias, residual, activation         // finish.rs, then the output
 //! ```
 //!
 //! Sums are kept in registers while they run over a block, and wait in memory, which the
-//! caches hold, for the next one; the copy stays in the first-level cache. Ternary 1×1
-//! convolutions read the input itself where it lies as well as a copy would; depthwise ones
-//! have loops of their own (depthwise.rs). The order of the additions of a pixel depends on
+//! caches hold, for the next one; the copy stays in the first-level cache. Ternary 1×1 and
+//! depthwise convolutions have loops of their own (pointwise.rs, depthwise.rs). The order of the additions of a pixel depends on
 //! the shape and the weights alone, so results are the same bits with any instruction set,
 //! tile or number of threads. These may compute parts of the output side by side (part.rs).
 
@@ -45,12 +44,6 @@ trait Taps {
     /// A position in the weights.
     type Cursor: Copy;
 
-    /// Whether they read the input itself, from the tile's first pixel of the block's first
-    /// channel on, and need no copy.
-    fn reads_input(&self) -> bool {
-        false
-    }
-
     /// Where the weights of a chunk of outputs for a block of channels start.
     fn start(&self, block: usize, chunk: usize) -> Self::Cursor;
 
@@ -75,6 +68,13 @@ fn workspace_len(layout: &Layout) -> usize {
     ALIGNMENT + layout.copy_len() + layout.partial_len()
 }
 
+/// The copy of a block, which starts at a cache line, and the sums that wait.
+fn workspace_parts<'w>(layout: &Layout, workspace: &'w mut [f32]) -> [&'w mut [f32]; 2] {
+    let skipped = workspace.as_ptr().align_offset(64).min(ALIGNMENT);
+    let (copy, rest) = workspace[skipped..].split_at_mut(layout.copy_len());
+    [copy, &mut rest[..layout.partial_len()]]
+}
+
 /// One image on its way through a convolution, or a part of it.
 struct Convolve<'a, T> {
     layout: &'a Layout,
@@ -89,12 +89,9 @@ impl<'a, T: Taps> Convolve<'a, T> {
     /// # Panics
     /// Where `input` has the wrong length or `workspace` is too short.
     fn run(self, workspace: &mut [f32]) {
-        let Layout { shape, isa, .. } = self.layout;
-        assert_eq!(self.input.len(), shape.input_len(), "length of the input");
-        let skipped = workspace.as_ptr().align_offset(64).min(ALIGNMENT);
-        let (copy, rest) = workspace[skipped..].split_at_mut(self.layout.copy_len());
-        let partial = &mut rest[..self.layout.partial_len()];
-        isa.run(Tiles { convolve: self, copy, partial });
+        assert_eq!(self.input.len(), self.layout.shape.input_len(), "length of the input");
+        let [copy, partial] = workspace_parts(self.layout, workspace);
+        self.layout.isa.run(Tiles { convolve: self, copy, partial });
     }
 
     /// Computes some outputs of a tile from a block of channels.
@@ -102,7 +99,7 @@ impl<'a, T: Taps> Convolve<'a, T> {
     fn part<S: Simd, const N: usize, const V: usize, const P: usize>(
         &mut self,
         simd: S,
-        part: Part<'a, T::Cursor>,
+        part: Part<T::Cursor>,
         copy: &[f32],
         partial: &mut [f32],
     ) {
@@ -208,16 +205,9 @@ impl<'a, T: Taps> Tiles<'a, T> {
             for block in 0..blocks {
                 let channels = layout.blocks().channels(group, block);
                 let input = self.convolve.input;
-                let source = match taps.reads_input() {
-                    true => Some(&input[layout.first_pixel(channels.start, tile.start[1])..]),
-                    false => {
-                        simd.outline(Fill { layout, tile, channels, input, copy: self.copy });
-                        None
-                    }
-                };
+                simd.outline(Fill { layout, tile, channels, input, copy: self.copy });
                 let part = Part {
                     tile,
-                    source,
                     outputs: outputs.clone(),
                     cursor: taps.skip(taps.start(block, chunk), skipped),
                     is_first: block == 0,
@@ -230,7 +220,7 @@ impl<'a, T: Taps> Tiles<'a, T> {
 
     /// Picks the loop for the rows and the vectors of a row of a tile.
     #[inline(always)]
-    fn part<S: Simd>(&mut self, simd: S, part: Part<'a, T::Cursor>) {
+    fn part<S: Simd>(&mut self, simd: S, part: Part<T::Cursor>) {
         let [rows, vectors, phases] =
             [part.tile.size[0], part.tile.vectors, self.convolve.layout.phases];
         match [phases, rows, vectors] {
@@ -260,7 +250,7 @@ impl<'a, T: Taps> Tiles<'a, T> {
     fn outline<S: Simd, const N: usize, const V: usize, const P: usize>(
         &mut self,
         simd: S,
-        part: Part<'a, T::Cursor>,
+        part: Part<T::Cursor>,
     ) {
         let Self { convolve, copy, partial } = self;
         simd.outline(Outputs::<T, N, V, P> { convolve, part, copy, partial });
@@ -268,10 +258,8 @@ impl<'a, T: Taps> Tiles<'a, T> {
 }
 
 /// Outputs that are computed for a tile from one block of channels.
-struct Part<'a, C> {
+struct Part<C> {
     tile: Tile,
-    /// What is read in place of the copy.
-    source: Option<&'a [f32]>,
     outputs: Range<usize>,
     cursor: C,
     is_first: bool,
@@ -281,7 +269,7 @@ struct Part<'a, C> {
 /// A part in a function of its own: its loops fill all registers.
 struct Outputs<'c, 'a, T: Taps, const N: usize, const V: usize, const P: usize> {
     convolve: &'c mut Convolve<'a, T>,
-    part: Part<'a, T::Cursor>,
+    part: Part<T::Cursor>,
     copy: &'c [f32],
     partial: &'c mut [f32],
 }
@@ -293,7 +281,6 @@ impl<T: Taps, const N: usize, const V: usize, const P: usize> Operation
 
     #[inline(always)]
     fn eval<S: Simd>(self, simd: S) {
-        let source = self.part.source.unwrap_or(self.copy);
-        self.convolve.part::<S, N, V, P>(simd, self.part, source, self.partial);
+        self.convolve.part::<S, N, V, P>(simd, self.part, self.copy, self.partial);
     }
 }

@@ -1,13 +1,30 @@
-//! Ternary weights of convolutions of single pixels, as lists of channels.
+//! Ternary convolutions of single pixels.
 //!
-//! As in [`lists`](super::lists), the channels with code +1 and those with code −1 of each
-//! output and block, and `sum = ratio · Σ₊x − Σ₋x`. With one tap for each channel there
-//! are no runs and few additions, so what an output costs besides them counts: its lists
-//! are two numbers and the channels.
+//! Weights are lists of channels: those with code +1 and those with code −1 of each output
+//! and block, and `sum = ratio · Σ₊x − Σ₋x` as in [`lists`](super::lists). With one tap for
+//! each channel there are no runs and few additions, so what an output costs besides them
+//! counts. So there are loops of their own:
+//!
+//! ```text
+//! for each tile of N vectors of pixels
+//!     for each chunk of output channels             // of one group
+//!         for each block of input channels
+//!             copy the tile, N whole vectors of each channel
+//!             for each output channel
+//!                 sums in registers += channels of its lists
+//!                 add what waits in memory
+//!             scale, bias, residual, activation     // after the last block
+//! ```
+//!
+//! A channel of the copy is `[vector; N]`, which the loops know, so that finding one in a
+//! list takes a single check.
 
-use super::Taps;
-use super::layout::{GRANULE, Layout};
-use crate::arch::Simd;
+use std::ops::Range;
+
+use super::finish::{Finish, load_row, store_row};
+use super::layout::Layout;
+use super::workspace_parts;
+use crate::arch::{Operation, Simd};
 use crate::weights::TernaryWeights;
 
 /// The channels of all outputs.
@@ -19,46 +36,28 @@ pub(super) struct Channels {
     /// Numbers of both, of each block and output.
     counts: Vec<[u16; 2]>,
     /// Of each block and chunk of outputs, where it starts in both.
-    starts: Vec<Cursor>,
+    starts: Vec<[usize; 2]>,
     chunks: usize,
-    /// Whether the input is read without a copy.
-    reads_input: bool,
-    /// Granules between channels of what is read.
-    pitch: usize,
     ratio: f32,
-}
-
-/// A place in the lists.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct Cursor {
-    channel: usize,
-    output: usize,
 }
 
 impl Channels {
     /// Sorts the codes `[O, C / groups]` of a convolution into lists.
     pub(super) fn new(layout: &Layout, weights: TernaryWeights<'_>) -> Self {
-        let reads_input = layout.reads_input();
-        let pitch = if reads_input { layout.shape.input_plane() } else { layout.channel_len() };
         let mut lists = Self {
             channels: Vec::with_capacity(weights.codes.iter().filter(|code| **code != 0).count()),
             counts: Vec::with_capacity(layout.blocks().count() * layout.shape.out_channels),
             starts: Vec::new(),
             chunks: layout.blocks().chunks().count(),
-            reads_input,
-            pitch: pitch / GRANULE,
             ratio: weights.ratio(),
         };
         for block in 0..layout.blocks().count() {
             let length = layout.blocks().channels(0, block).len();
             for (_, outputs) in layout.blocks().chunks() {
-                let [channel, output] = [lists.channels.len(), lists.counts.len()];
-                lists.starts.push(Cursor { channel, output });
+                lists.starts.push([lists.channels.len(), lists.counts.len()]);
                 for o in outputs {
-                    lists.push(
-                        weights,
-                        &weights.codes[layout.blocks().first_weight(o, block)..][..length],
-                    );
+                    let first = layout.blocks().first_weight(o, block);
+                    lists.push(weights, &weights.codes[first..][..length]);
                 }
             }
         }
@@ -82,61 +81,182 @@ impl Channels {
             + size_of_val(&self.counts[..])
             + size_of_val(&self.starts[..])
     }
+
+    /// The lists of some outputs of a chunk for a block, `skipped` ones after its first.
+    #[inline(always)]
+    fn lists(&self, block: usize, chunk: usize, outputs: usize, skipped: usize) -> Lists<'_> {
+        let [channel, output] = self.starts[block * self.chunks + chunk];
+        let (before, counts) = self.counts[output..][..skipped + outputs].split_at(skipped);
+        let before = before.as_flattened().iter().map(|count| usize::from(*count));
+        let channels = &self.channels[channel + before.sum::<usize>()..];
+        Lists { counts, channels, ratio: self.ratio }
+    }
 }
 
-impl Taps for Channels {
-    type Cursor = Cursor;
+/// The lists of some outputs for a block.
+struct Lists<'a> {
+    counts: &'a [[u16; 2]],
+    channels: &'a [u16],
+    ratio: f32,
+}
 
-    #[inline(always)]
-    fn reads_input(&self) -> bool {
-        self.reads_input
+/// One image on its way through a convolution, or a part of it.
+pub(super) struct Pixels<'a> {
+    pub(super) layout: &'a Layout,
+    pub(super) channels: &'a Channels,
+    pub(super) input: &'a [f32],
+    pub(super) finish: Finish<'a>,
+}
+
+impl Pixels<'_> {
+    /// Convolves.
+    ///
+    /// # Panics
+    /// Where `input` has the wrong length or `workspace` is too short.
+    pub(super) fn run(self, workspace: &mut [f32]) {
+        assert_eq!(self.input.len(), self.layout.shape.input_len(), "length of the input");
+        let [copy, partial] = workspace_parts(self.layout, workspace);
+        self.layout.isa.run(Tiles { pixels: self, copy, partial });
     }
+}
+
+/// All tiles of a part.
+struct Tiles<'a> {
+    pixels: Pixels<'a>,
+    /// A tile of a block of channels.
+    copy: &'a mut [f32],
+    /// Sums that wait for the next block.
+    partial: &'a mut [f32],
+}
+
+impl Operation for Tiles<'_> {
+    type Output = ();
 
     #[inline(always)]
-    fn start(&self, block: usize, chunk: usize) -> Cursor {
-        self.starts[block * self.chunks + chunk]
+    fn eval<S: Simd>(mut self, simd: S) {
+        let columns = self.pixels.finish.part.columns.clone();
+        for (first, vectors) in self.pixels.layout.row_tiles(columns.len()) {
+            let first = columns.start + first;
+            let columns = first..columns.end.min(first + vectors * S::LANES);
+            self.tile(simd, columns, vectors);
+        }
     }
+}
 
+impl Tiles<'_> {
+    /// All output channels of a tile that the part has.
     #[inline(always)]
-    fn skip(&self, cursor: Cursor, outputs: usize) -> Cursor {
-        let counts = self.counts[cursor.output..][..outputs].as_flattened().iter();
-        let channel = cursor.channel + counts.map(|count| usize::from(*count)).sum::<usize>();
-        Cursor { channel, output: cursor.output + outputs }
-    }
-
-    #[inline(always)]
-    fn sum<S: Simd, const N: usize, const V: usize, const P: usize>(
-        &self,
-        simd: S,
-        cursor: &mut Cursor,
-        copy: &[[f32; GRANULE]],
-    ) -> [S::F32; N] {
-        let [positive, negative] = self.counts[cursor.output].map(usize::from);
-        let lists = &self.channels[cursor.channel..][..positive + negative];
-        let (positive, negative) = lists.split_at(positive);
-        let pixels = |channel: u16| {
-            let first = usize::from(channel) * self.pitch;
-            copy[first..][..N * S::LANES / GRANULE].as_flattened()
-        };
-        let mut sums = [simd.splat(0.0); N];
-        for &channel in positive {
-            let pixels = pixels(channel);
-            for (i, sum) in sums.iter_mut().enumerate() {
-                *sum = simd.add(*sum, simd.load(&pixels[i * S::LANES..]));
+    fn tile<S: Simd>(&mut self, simd: S, columns: Range<usize>, vectors: usize) {
+        let Pixels { layout, channels, .. } = self.pixels;
+        let blocks = layout.blocks().count();
+        for (chunk, (group, outputs)) in layout.blocks().chunks().enumerate() {
+            let wanted = &self.pixels.finish.part.outputs;
+            let skipped = wanted.start.saturating_sub(outputs.start);
+            let outputs = outputs.start + skipped..outputs.end.min(wanted.end);
+            if outputs.is_empty() {
+                continue;
+            }
+            for block in 0..blocks {
+                let step = Step {
+                    columns: columns.clone(),
+                    inputs: layout.blocks().channels(group, block),
+                    first_output: outputs.start,
+                    lists: channels.lists(block, chunk, outputs.len(), skipped),
+                    is_first: block == 0,
+                    is_last: block + 1 == blocks,
+                };
+                match vectors {
+                    1 => simd.outline(SizedStep::<1>(self, step)),
+                    2 => simd.outline(SizedStep::<2>(self, step)),
+                    3 => simd.outline(SizedStep::<3>(self, step)),
+                    4 => simd.outline(SizedStep::<4>(self, step)),
+                    5 => simd.outline(SizedStep::<5>(self, step)),
+                    6 => simd.outline(SizedStep::<6>(self, step)),
+                    7 => simd.outline(SizedStep::<7>(self, step)),
+                    8 => simd.outline(SizedStep::<8>(self, step)),
+                    _ => unreachable!("no tile has {vectors} vectors"),
+                }
             }
         }
-        let ratio = simd.splat(self.ratio);
-        for sum in &mut sums {
-            *sum = simd.mul(ratio, *sum);
+    }
+}
+
+/// Outputs that are computed for a tile from one block of channels.
+struct Step<'a> {
+    columns: Range<usize>,
+    inputs: Range<usize>,
+    first_output: usize,
+    lists: Lists<'a>,
+    is_first: bool,
+    is_last: bool,
+}
+
+/// A step for a tile of `N` vectors in a function of its own: its loops fill all registers.
+struct SizedStep<'t, 'a, const N: usize>(&'t mut Tiles<'a>, Step<'a>);
+
+impl<const N: usize> Operation for SizedStep<'_, '_, N> {
+    type Output = ();
+
+    #[inline(always)]
+    fn eval<S: Simd>(self, simd: S) {
+        let Self(tiles, step) = self;
+        let plane = tiles.pixels.layout.shape.input_plane();
+        let input = tiles.pixels.input[step.inputs.start * plane..].chunks_exact(plane);
+        let copies = tiles.copy.chunks_exact_mut(N * S::LANES);
+        for (copy, channel) in copies.zip(input.take(step.inputs.len())) {
+            let pixels = load_row::<S, N>(simd, &channel[step.columns.clone()]);
+            store_row(simd, pixels, copy);
         }
-        for &channel in negative {
-            let pixels = pixels(channel);
-            for (i, sum) in sums.iter_mut().enumerate() {
-                *sum = simd.sub(*sum, simd.load(&pixels[i * S::LANES..]));
+        let copy = simd.as_vectors(tiles.copy).as_chunks().0;
+        let partial = tiles.partial.chunks_exact_mut(N * S::LANES);
+        let mut channels = step.lists.channels;
+        for ((o, partial), counts) in (step.first_output..).zip(partial).zip(step.lists.counts) {
+            let [positive, negative] = counts.map(|count| {
+                let (list, rest) = channels.split_at(count.into());
+                channels = rest;
+                list
+            });
+            let mut sums: [S::F32; N] = sum(simd, step.lists.ratio, positive, negative, copy);
+            if !step.is_first {
+                for (sum, before) in sums.iter_mut().zip(partial.chunks_exact(S::LANES)) {
+                    *sum = simd.add(simd.load(before), *sum);
+                }
+            }
+            match step.is_last {
+                true => {
+                    let finish = &mut tiles.pixels.finish;
+                    finish.scale(simd, o, &mut sums);
+                    finish.write_row(simd, o, step.columns.clone(), sums);
+                }
+                false => store_row(simd, sums, partial),
             }
         }
-        cursor.channel += lists.len();
-        cursor.output += 1;
-        sums
     }
+}
+
+/// The sums of an output over a block.
+#[inline(always)]
+fn sum<S: Simd, const N: usize>(
+    simd: S,
+    ratio: f32,
+    positive: &[u16],
+    negative: &[u16],
+    copy: &[[S::F32; N]],
+) -> [S::F32; N] {
+    let mut sums = [simd.splat(0.0); N];
+    for channel in positive {
+        for (sum, x) in sums.iter_mut().zip(&copy[usize::from(*channel)]) {
+            *sum = simd.add(*sum, *x);
+        }
+    }
+    let ratio = simd.splat(ratio);
+    for sum in &mut sums {
+        *sum = simd.mul(ratio, *sum);
+    }
+    for channel in negative {
+        for (sum, x) in sums.iter_mut().zip(&copy[usize::from(*channel)]) {
+            *sum = simd.sub(*sum, *x);
+        }
+    }
+    sums
 }

@@ -3,7 +3,7 @@
 use super::finish::Finish;
 use super::layout::Layout;
 use super::lists::Lists;
-use super::pointwise::Channels;
+use super::pointwise::{Channels, Pixels};
 use super::{ConvPart, Convolve, workspace_len};
 use crate::arch::{Isa, isa};
 use crate::epilogue::Epilogue;
@@ -154,7 +154,9 @@ impl TernaryConv {
         let Self { layout, lists, epilogue, .. } = self;
         let finish = Finish::new(&layout.shape, epilogue, residual, part);
         match lists {
-            AnyLists::Channels(taps) => Convolve { layout, taps, input, finish }.run(workspace),
+            AnyLists::Channels(channels) => {
+                Pixels { layout, channels, input, finish }.run(workspace);
+            }
             AnyLists::Taps(taps) => Convolve { layout, taps, input, finish }.run(workspace),
         }
     }

@@ -31,9 +31,7 @@ impl ConvWork {
     /// # Errors
     /// [`TooLarge`] where a kernel has too many taps.
     pub fn ternary(shape: ConvShape, isa: Isa) -> Result<Self, TooLarge> {
-        let layout = Layout::new(shape, isa)?;
-        let copies = !layout.reads_input();
-        Ok(Self::of_tiles(&layout, copies))
+        Ok(Self::of_tiles(&Layout::new(shape, isa)?))
     }
 
     /// The work of [`DenseConv`](super::DenseConv).
@@ -43,25 +41,23 @@ impl ConvWork {
     pub fn dense(shape: ConvShape, isa: Isa) -> Result<Self, TooLarge> {
         match Depthwise::new(isa, shape, &[]) {
             Some(depthwise) => Ok(depthwise.work()),
-            None => Ok(Self::of_tiles(&Layout::new(shape, isa)?, true)),
+            None => Ok(Self::of_tiles(&Layout::new(shape, isa)?)),
         }
     }
 
-    fn of_tiles(layout: &Layout, copies: bool) -> Self {
+    fn of_tiles(layout: &Layout) -> Self {
         let shape = &layout.shape;
         let lanes = layout.isa.lanes();
         let [rows, columns] = layout.tile;
         let [height, width] = shape.output;
         let tiles = height.div_ceil(rows) * width.div_ceil(columns * layout.phases);
         let vectors = tiles * rows * (columns / lanes) * layout.phases;
-        let copied_tiles = if copies { tiles } else { 0 };
         let chunks_of_group = layout.blocks().chunks().count() / shape.groups;
         Self {
             lanes,
             vectors,
-            fills: copied_tiles * layout.blocks().chunks().count() * layout.blocks().count(),
-            copied: copied_tiles * chunks_of_group * shape.in_channels * layout.channel_len()
-                / lanes,
+            fills: tiles * layout.blocks().chunks().count() * layout.blocks().count(),
+            copied: tiles * chunks_of_group * shape.in_channels * layout.channel_len() / lanes,
             visits: tiles * layout.blocks().count() * shape.out_channels,
         }
     }

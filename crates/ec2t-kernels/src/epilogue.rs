@@ -123,11 +123,12 @@ impl Epilogue {
         matches!(self.activation, Some(Activation::Swish | Activation::Sigmoid))
     }
 
-    /// The activations that [`activate_vectors`](Self::activate_vectors) leaves out.
-    #[inline(always)]
+    /// The activations that [`activate_vectors`](Self::activate_vectors) leaves out, in a
+    /// function of its own, so that loops around it stay short.
+    #[inline(never)]
     pub(crate) fn activate_exponential(&self, values: &mut [f32]) {
-        if let Some(function @ (Activation::Swish | Activation::Sigmoid)) = self.activation {
-            outlined(values, function);
+        if let Some(function) = self.activation {
+            activate(values, function);
         }
     }
 
@@ -154,10 +155,4 @@ impl Epilogue {
 #[inline(always)]
 fn relu6_vector<S: Simd>(simd: S, x: S::F32) -> S::F32 {
     simd.min(simd.splat(6.0), simd.max(simd.splat(0.0), x))
-}
-
-/// Activates values in a function of its own, so that loops around it stay short.
-#[inline(never)]
-fn outlined(values: &mut [f32], function: Activation) {
-    activate(values, function);
 }

@@ -23,7 +23,7 @@
 use std::iter;
 use std::ops::Range;
 
-use super::finish::Finish;
+use super::finish::{Destination, Finish};
 use super::layout::{MAX_VECTORS, best_isa, pieces, rows_of};
 use super::{ALIGNMENT, ConvPart, ConvWork};
 use crate::arch::{Isa, Operation, Simd, strided};
@@ -313,20 +313,39 @@ impl Operation for CopyPart<'_> {
 /// Copies a row in whole vectors, zeros behind it.
 #[inline(always)]
 fn copy_row<S: Simd>(simd: S, source: &[f32], copy: &mut [f32]) {
-    for (values, copy) in source.chunks(S::LANES).zip(copy.chunks_exact_mut(S::LANES)) {
-        simd.store(simd.load_partial(values), copy);
+    let whole = source.len() / S::LANES * S::LANES;
+    let (copies, rest) = copy.split_at_mut(whole);
+    for (values, copy) in source.chunks_exact(S::LANES).zip(copies.chunks_exact_mut(S::LANES)) {
+        simd.store(simd.load(values), copy);
+    }
+    if whole < source.len() {
+        simd.store(simd.load_partial(&source[whole..]), rest);
     }
 }
 
 /// Copies even and odd columns of a row apart, zeros behind them.
 #[inline(always)]
 fn split_row<S: Simd>(simd: S, rows: Rows, source: &[f32], line: &mut [f32]) {
-    let [even, odd] = [0, 1].map(|column| rows.place::<2>(rows.left + column));
-    for (vector, values) in source.chunks(2 * S::LANES).enumerate() {
-        let (low, high) = values.split_at(values.len().min(S::LANES));
-        let [evens, odds] = simd.deinterleave(simd.load_partial(low), simd.load_partial(high));
-        simd.store(evens, &mut line[even + vector * S::LANES..]);
-        simd.store(odds, &mut line[odd + vector * S::LANES..]);
+    let places = [0, 1].map(|column| rows.place::<2>(rows.left + column));
+    let pairs = source.chunks_exact(2 * S::LANES);
+    let (whole, rest) = (pairs.len(), pairs.remainder());
+    for (pair, values) in pairs.enumerate() {
+        let (low, high) = values.split_at(S::LANES);
+        let places = places.map(|place| place + pair * S::LANES);
+        split_pair(simd, [simd.load(low), simd.load(high)], line, places);
+    }
+    if !rest.is_empty() {
+        let (low, high) = rest.split_at(rest.len().min(S::LANES));
+        let places = places.map(|place| place + whole * S::LANES);
+        split_pair(simd, [simd.load_partial(low), simd.load_partial(high)], line, places);
+    }
+}
+
+/// Writes the even and the odd values of two vectors to two places of a line.
+#[inline(always)]
+fn split_pair<S: Simd>(simd: S, [low, high]: [S::F32; 2], line: &mut [f32], places: [usize; 2]) {
+    for (values, place) in simd.deinterleave(low, high).into_iter().zip(places) {
+        simd.store(values, &mut line[place..]);
     }
 }
 
@@ -366,10 +385,16 @@ impl<const KH: usize, const STRIDE: usize, const R: usize> Operation
                     let copy = &copy[conv.rows.place::<STRIDE>(tap) + column..];
                     add::<S, KH, STRIDE, R>(simd, &mut sums, weights, copy, conv.rows.len());
                 }
+                finish.scale(simd, o, &mut sums);
+                // Whole vectors, the usual case, have loops of their own.
                 let columns = S::LANES.min(width - column);
                 let destination = finish.destination([row, column], columns, 1);
-                finish.scale(simd, o, &mut sums);
-                finish.write(simd, o, destination, sums);
+                if columns == S::LANES {
+                    let destination = Destination { columns: S::LANES, ..destination };
+                    finish.write(simd, o, destination, sums);
+                } else {
+                    finish.write(simd, o, destination, sums);
+                }
             }
         }
     }

@@ -119,7 +119,9 @@ impl<'a> Finish<'a> {
         let output = self.part.values.channel(o - self.part.outputs.start);
         let output = &mut output[first..][..columns.len()];
         store_row(simd, values, output);
-        self.epilogue.activate_exponential(output);
+        if self.epilogue.is_exponential() {
+            self.epilogue.activate_exponential(output);
+        }
     }
 }
 

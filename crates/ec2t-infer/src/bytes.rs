@@ -13,7 +13,7 @@ use crate::layout::Form;
 pub(crate) enum ByteKernel {
     Quantize(Grid),
     Dequantize(Grid),
-    Conv(IntConv),
+    Conv(Box<IntConv>),
     MaxPool(PoolShape),
     PadShortcut { input: [usize; 2], stride: usize, zero: u8 },
     GlobalAvgPool { grid: Grid, plane: usize },
@@ -36,7 +36,7 @@ impl ByteKernel {
         grids: Grids,
     ) -> Result<Option<Self>, TooLarge> {
         let params = Params { network, layer: &node.name, fused };
-        Ok(params.int_conv(&node.op, input, grids)?.map(ByteKernel::Conv))
+        Ok(params.int_conv(&node.op, input, grids)?.map(|conv| ByteKernel::Conv(Box::new(conv))))
     }
 
     /// The kernel of a node whose input is in bytes and stays on its grid, or is a mean of

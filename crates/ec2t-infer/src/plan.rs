@@ -69,7 +69,7 @@ pub(crate) struct Step {
 #[derive(Debug)]
 pub(crate) enum StepKernel {
     /// From floats to floats.
-    Floats(Kernel),
+    Floats(Box<Kernel>),
     /// From or to bytes.
     Bytes(ByteKernel),
 }
@@ -200,7 +200,7 @@ impl Planning<'_> {
     fn add(&mut self, group: &Group) -> Result<(), LoadError> {
         let kernel = match self.in_bytes(group) {
             Some(kernel) => StepKernel::Bytes(kernel),
-            None => StepKernel::Floats(self.in_floats(group)?),
+            None => StepKernel::Floats(Box::new(self.in_floats(group)?)),
         };
         let forms = kernel.forms();
         for value in group.reads() {

@@ -116,7 +116,7 @@ impl fmt::Display for CostTable {
 }
 
 /// Digits in groups of three: `1234567` → `1,234,567`.
-fn group_digits(value: u64) -> String {
+pub(crate) fn group_digits(value: u64) -> String {
     let digits = value.to_string();
     let mut grouped = String::with_capacity(digits.len() + digits.len() / 3);
     for (i, digit) in digits.chars().enumerate() {

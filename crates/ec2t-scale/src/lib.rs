@@ -11,6 +11,7 @@
 //! | [`grid`] | the combinations of multipliers that double a network's cost |
 //! | [`mod@grow`] | a trained network made wider and deeper without changing what it computes |
 //! | [`cost`] | parameters, multiply-accumulates and activations, layer by layer |
+//! | [`score`] | stored bits, operations and energy of sparse and ternary networks |
 //!
 //! ```
 //! use ec2t_scale::{ArchOptions, CostTable, build};
@@ -28,9 +29,11 @@ pub mod grid;
 pub mod grow;
 pub mod registry;
 pub mod scaling;
+pub mod score;
 
 pub use cost::CostTable;
 pub use grid::Grid;
 pub use grow::{GrowError, grow};
 pub use registry::{ArchError, ArchOptions, build, names};
 pub use scaling::Scaling;
+pub use score::Score;

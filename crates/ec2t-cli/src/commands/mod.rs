@@ -11,6 +11,7 @@ mod repack;
 mod report;
 mod run;
 pub(crate) mod scale;
+mod score;
 mod search;
 mod sweep;
 pub(crate) mod train;
@@ -52,6 +53,8 @@ pub(crate) enum Command {
     Run(run::RunArgs),
     /// Show what a model file holds, to the byte.
     Inspect(inspect::InspectArgs),
+    /// Count parameters, operations and energy by the rules of the MicroNet challenge.
+    Score(score::ScoreArgs),
     /// Show how a model file is run, step by step, and time each step.
     Explain(explain::ExplainArgs),
     /// Check model files in every way there is.
@@ -77,6 +80,7 @@ impl Command {
             Command::Eval(args) => args.run(),
             Command::Run(args) => args.run(),
             Command::Inspect(args) => args.run(),
+            Command::Score(args) => args.run(),
             Command::Explain(args) => args.run(),
             Command::Verify(args) => args.run(),
             Command::Repack(args) => args.run(),

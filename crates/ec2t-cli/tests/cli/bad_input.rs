@@ -9,9 +9,10 @@ const BAD_FILE: i32 = 3;
 const USAGE: i32 = 2;
 
 /// Every command that reads a model file; there is a picture beside it.
-const READERS: [&str; 7] = [
+const READERS: [&str; 8] = [
     "inspect bad.ec2t",
     "inspect bad.ec2t --json",
+    "score bad.ec2t --json",
     "explain bad.ec2t --json",
     "verify bad.ec2t",
     "eval bad.ec2t --dataset digits --json",

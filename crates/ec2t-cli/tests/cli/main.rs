@@ -10,6 +10,7 @@ mod interrupted;
 mod new_run;
 mod results;
 mod run_dir;
+mod score;
 mod search;
 mod streams;
 mod sweep;

@@ -12,6 +12,7 @@
 //! | [`mod@grow`] | a trained network made wider and deeper without changing what it computes |
 //! | [`cost`] | parameters, multiply-accumulates and activations, layer by layer |
 //! | [`score`] | stored bits, operations and energy of sparse and ternary networks |
+//! | [`mod@thin`] | channels that do nothing, taken out of a network |
 //!
 //! ```
 //! use ec2t_scale::{ArchOptions, CostTable, build};
@@ -30,6 +31,7 @@ pub mod grow;
 pub mod registry;
 pub mod scaling;
 pub mod score;
+pub mod thin;
 
 pub use cost::CostTable;
 pub use grid::Grid;
@@ -37,3 +39,4 @@ pub use grow::{GrowError, grow};
 pub use registry::{ArchError, ArchOptions, build, names};
 pub use scaling::Scaling;
 pub use score::Score;
+pub use thin::thin;

@@ -14,6 +14,7 @@ pub(crate) mod scale;
 mod score;
 mod search;
 mod sweep;
+mod thin;
 pub(crate) mod train;
 mod verify;
 
@@ -61,6 +62,8 @@ pub(crate) enum Command {
     Verify(verify::VerifyArgs),
     /// Write a model file anew: in the current version, or smaller.
     Repack(repack::RepackArgs),
+    /// Take channels out of a model file that do nothing.
+    Thin(thin::ThinArgs),
     /// Write a run's report.
     Report(report::ReportArgs),
 }
@@ -84,6 +87,7 @@ impl Command {
             Command::Explain(args) => args.run(),
             Command::Verify(args) => args.run(),
             Command::Repack(args) => args.run(),
+            Command::Thin(args) => args.run(),
             Command::Report(args) => args.run(),
         }
     }

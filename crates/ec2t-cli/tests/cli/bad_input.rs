@@ -9,7 +9,7 @@ const BAD_FILE: i32 = 3;
 const USAGE: i32 = 2;
 
 /// Every command that reads a model file; there is a picture beside it.
-const READERS: [&str; 8] = [
+const READERS: [&str; 9] = [
     "inspect bad.ec2t",
     "inspect bad.ec2t --json",
     "score bad.ec2t --json",
@@ -18,6 +18,7 @@ const READERS: [&str; 8] = [
     "eval bad.ec2t --dataset digits --json",
     "run bad.ec2t picture.png --json",
     "calibrate bad.ec2t --dataset digits -o good.ec2t",
+    "thin bad.ec2t -o good.ec2t",
 ];
 
 /// Asserts that every command refuses `bad.ec2t` with these words.

@@ -14,4 +14,5 @@ mod score;
 mod search;
 mod streams;
 mod sweep;
+mod thin;
 mod util;

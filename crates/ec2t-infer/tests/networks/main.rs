@@ -7,3 +7,4 @@ mod explained;
 mod integers;
 mod not_finite;
 mod random;
+mod thinned;

@@ -133,7 +133,7 @@ mod tests {
     fn fixed_architectures_refuse_multipliers() {
         let scaling = Scaling { width: 1.2, ..Scaling::default() };
         let options = ArchOptions { scaling, ..ArchOptions::default() };
-        for name in ["digits-cnn", "lenet5", "resnet50"] {
+        for name in ["digits-cnn", "resnet18", "resnet50"] {
             assert_eq!(build(name, &options), Err(ArchError::NotScalable { name, scaling }));
         }
     }

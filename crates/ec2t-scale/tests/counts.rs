@@ -79,6 +79,43 @@ fn efficientnets_are_the_first_one_scaled() {
 }
 
 #[test]
+fn a_lenet_grows_in_channels_units_and_convolutions() {
+    let lenet = |depth, width| {
+        let scaling = Scaling { depth, width, phi: 1.0 };
+        build("lenet5", &ArchOptions { scaling, ..ArchOptions::default() }).unwrap()
+    };
+    assert_eq!(lenet(1.0, 1.0), graph("lenet5", 10));
+    // Weights and biases of two convolutions and three linear layers.
+    let wide = 12 * 26 + 32 * (25 * 12 + 1) + 240 * (800 + 1) + 168 * 241 + 10 * 169;
+    assert_eq!(lenet(1.0, 2.0).parameter_count(), wide);
+    // One convolution more in each stage, of as many inputs as outputs.
+    let deep = 61_706 + 6 * (25 * 6 + 1) + 16 * (25 * 16 + 1);
+    assert_eq!(lenet(1.5, 1.0).parameter_count(), deep);
+    assert_eq!(lenet(2.0, 1.0).parameter_count(), deep);
+    let narrow = lenet(1.0, 0.01);
+    assert_eq!(narrow.parameter_count(), 26 + 26 + 26 + 2 + 10 * 2);
+}
+
+#[test]
+fn the_micronet_for_larger_images_has_the_stages_of_efficientnet() {
+    // Stem and head with their normalisations, classifier.
+    let mut params = 27 * 32 + 2 * 32 + 320 * 1280 + 2 * 1280 + 1280 * 1000 + 1000;
+    let mut input = 32;
+    let stages = [(16, 1), (24, 2), (40, 2), (80, 3), (112, 3), (192, 4), (320, 1)];
+    for (channels, blocks) in stages {
+        for _ in 0..blocks {
+            params += 9 * channels * (input + channels) + 2 * input + 4 * channels;
+            params += if input == channels { 0 } else { (input + 2) * channels };
+            input = channels;
+        }
+    }
+    let graph = graph("image-micronet", 1000);
+    assert_eq!(graph.parameter_count(), params);
+    let (last, _) = graph.find("layer7.0.add").unwrap();
+    assert_eq!(graph.shapes().unwrap()[last.index()].height, 7);
+}
+
+#[test]
 fn micronet_has_its_published_parameters() {
     // Depth, width, phi; blocks per stage, channels; parameters for 10 and 100 classes.
     let cases = [

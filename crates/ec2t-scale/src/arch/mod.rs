@@ -42,7 +42,7 @@ const CIFAR: Shape = Shape::new(3, 32, 32);
 /// Every architecture that has a name.
 pub(crate) static ARCHITECTURES: &[Architecture] = &[
     fixed("digits-cnn", DIGITS, digits::build),
-    fixed("lenet5", MNIST, lenet5::build),
+    scalable("lenet5", MNIST, lenet5::build),
     scalable("resnet20", CIFAR, |spec| resnet::build(spec, 3)),
     scalable("resnet32", CIFAR, |spec| resnet::build(spec, 5)),
     scalable("resnet44", CIFAR, |spec| resnet::build(spec, 7)),
@@ -51,6 +51,7 @@ pub(crate) static ARCHITECTURES: &[Architecture] = &[
     fixed("resnet34", square(224), |spec| resnet_imagenet::basic(spec, [3, 4, 6, 3])),
     fixed("resnet50", square(224), |spec| resnet_imagenet::bottleneck(spec, [3, 4, 6, 3])),
     scalable("micronet", CIFAR, micronet::build),
+    scalable("image-micronet", square(224), micronet::build_image),
     scalable("efficientnet_b0", square(224), |spec| efficientnet::build(spec, &B[0])),
     scalable("efficientnet_b1", square(240), |spec| efficientnet::build(spec, &B[1])),
     scalable("efficientnet_b2", square(288), |spec| efficientnet::build(spec, &B[2])),

@@ -7,6 +7,7 @@ use ec2t_format::{DenseTensor, Graph, Network, Tensor, TernaryTensor};
 
 use crate::error::InteropError;
 use crate::keymap::MatchReport;
+use crate::rename::rename;
 use crate::state_dict::StateDict;
 
 /// An imported network.
@@ -38,7 +39,7 @@ pub struct Imported {
 /// tensors that the graph names.
 pub fn import(path: impl AsRef<Path>, graph: Graph) -> Result<Imported, InteropError> {
     let path = path.as_ref();
-    let state = StateDict::open(path)?;
+    let state = rename(&graph, StateDict::open(path)?);
     let report = MatchReport::new(&graph, &state);
     if !report.is_exact() {
         return Err(InteropError::Mismatch {

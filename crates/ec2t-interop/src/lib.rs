@@ -10,6 +10,7 @@
 //! | `torch` | PyTorch checkpoints: legacy streams and zip archives |
 //! | `safetensors` | safetensors files |
 //! | [`keymap`] | checkpoint names against graph names, as a strict report |
+//! | `rename` | other names of layers that a graph has too |
 //! | [`import`](mod@import) | both together: a file and a graph make a network |
 //! | [`error`] | every way in which a checkpoint can be malformed |
 //!
@@ -21,6 +22,7 @@ mod dtype;
 pub mod error;
 pub mod import;
 pub mod keymap;
+mod rename;
 mod safetensors;
 pub mod state_dict;
 mod torch;

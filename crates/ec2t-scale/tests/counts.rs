@@ -79,6 +79,23 @@ fn efficientnets_are_the_first_one_scaled() {
 }
 
 #[test]
+fn original_efficientnets_have_the_tensors_of_torchvisions() {
+    for i in 0..8 {
+        let [original, torchvision] =
+            ["tf_efficientnet_b", "efficientnet_b"].map(|name| graph(&format!("{name}{i}"), 1000));
+        assert_eq!(original.params(), torchvision.params(), "B{i}");
+    }
+    // At 240 pixels the last depthwise convolution of stride 2 reads an odd map.
+    let graph = graph("tf_efficientnet_b1", 1000);
+    let (id, node) = graph.find("features.6.0.block.1.0").unwrap();
+    let ec2t_format::Op::Conv2d(conv) = &node.op else { panic!("{node:?}") };
+    let shapes = graph.shapes().unwrap();
+    let read = shapes[node.inputs[0].index()];
+    assert_eq!((read.height, shapes[id.index()].height, conv.kernel), (15, 8, [5, 5]));
+    assert_eq!(conv.geometry([read.height, read.width]).unwrap().padding, [2; 4]);
+}
+
+#[test]
 fn a_lenet_grows_in_channels_units_and_convolutions() {
     let lenet = |depth, width| {
         let scaling = Scaling { depth, width, phi: 1.0 };

@@ -4,7 +4,9 @@
 //! excitation; swish throughout. B1 to B7 are B0 with other multipliers of
 //! width and depth, and all can be scaled further. Names are torchvision's:
 //! `features.0.0`, `features.1.0.block.0.0` … `classifier.1`, and so is the
-//! padding of half the kernel, where the original has TensorFlow's "same".
+//! padding of half the kernel, where the original has TensorFlow's "same". Those of
+//! `tf_` have that, at every size of the image, and TensorFlow's numbers of batch
+//! normalisation: the networks that lukemelas' EfficientNet-PyTorch has.
 //!
 //! Stochastic depth is left out: it has no parameters and does nothing once a
 //! network is trained.
@@ -37,27 +39,58 @@ pub(super) struct Variant {
     width: f64,
     depth: f64,
     dropout: f32,
+    same_padding: bool,
     norm: Norm,
+}
+
+impl Variant {
+    const fn pytorch(width: f64, depth: f64, dropout: f32) -> Self {
+        Self { width, depth, dropout, same_padding: false, norm: Norm::PYTORCH }
+    }
+
+    /// With TensorFlow's numbers of batch normalisation.
+    const fn converted(width: f64, depth: f64, dropout: f32) -> Self {
+        Self { norm: TENSORFLOW, ..Self::pytorch(width, depth, dropout) }
+    }
+
+    /// With TensorFlow's padding too.
+    const fn original(&self) -> Self {
+        let Self { width, depth, dropout, .. } = *self;
+        Self { same_padding: true, ..Self::converted(width, depth, dropout) }
+    }
 }
 
 /// B0 to B7. Torchvision's B5, B6 and B7 come from TensorFlow, and keep the
 /// numbers of its batch normalisation.
-pub(super) static B: [Variant; 8] = [
-    Variant { width: 1.0, depth: 1.0, dropout: 0.2, norm: Norm::PYTORCH },
-    Variant { width: 1.0, depth: 1.1, dropout: 0.2, norm: Norm::PYTORCH },
-    Variant { width: 1.1, depth: 1.2, dropout: 0.3, norm: Norm::PYTORCH },
-    Variant { width: 1.2, depth: 1.4, dropout: 0.3, norm: Norm::PYTORCH },
-    Variant { width: 1.4, depth: 1.8, dropout: 0.4, norm: Norm::PYTORCH },
-    Variant { width: 1.6, depth: 2.2, dropout: 0.4, norm: TENSORFLOW },
-    Variant { width: 1.8, depth: 2.6, dropout: 0.5, norm: TENSORFLOW },
-    Variant { width: 2.0, depth: 3.1, dropout: 0.5, norm: TENSORFLOW },
+pub(super) const B: [Variant; 8] = [
+    Variant::pytorch(1.0, 1.0, 0.2),
+    Variant::pytorch(1.0, 1.1, 0.2),
+    Variant::pytorch(1.1, 1.2, 0.3),
+    Variant::pytorch(1.2, 1.4, 0.3),
+    Variant::pytorch(1.4, 1.8, 0.4),
+    Variant::converted(1.6, 2.2, 0.4),
+    Variant::converted(1.8, 2.6, 0.5),
+    Variant::converted(2.0, 3.1, 0.5),
+];
+
+/// The original B0 to B7.
+pub(super) static TF_B: [Variant; 8] = [
+    B[0].original(),
+    B[1].original(),
+    B[2].original(),
+    B[3].original(),
+    B[4].original(),
+    B[5].original(),
+    B[6].original(),
+    B[7].original(),
 ];
 
 const TENSORFLOW: Norm = Norm { eps: 1e-3, momentum: 0.01 };
 
 pub(super) fn build(spec: &Spec, variant: &Variant) -> Result<Graph, GraphError> {
     let scaling = spec.scaling.times(variant.depth, variant.width);
-    let style = Style { activation: Activation::Swish, same_padding: false, norm: variant.norm };
+    let Variant { same_padding, norm, .. } = *variant;
+    let style = Style { activation: Activation::Swish, same_padding, norm };
     let mut net = Layers { g: GraphBuilder::new(spec.name, spec.input), style };
     let mut channels = scaling.channels(STEM);
     let mut x = net.unit("features.0", NodeId::INPUT, Filter::stem(channels));

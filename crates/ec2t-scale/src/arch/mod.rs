@@ -14,7 +14,7 @@ use ec2t_format::Graph;
 use ec2t_format::graph::{GraphError, Shape};
 
 use crate::scaling::Scaling;
-use efficientnet::B;
+use efficientnet::{B, TF_B};
 use efficientnet_lite::LITE;
 
 /// One row of the registry.
@@ -60,6 +60,14 @@ pub(crate) static ARCHITECTURES: &[Architecture] = &[
     scalable("efficientnet_b5", square(456), |spec| efficientnet::build(spec, &B[5])),
     scalable("efficientnet_b6", square(528), |spec| efficientnet::build(spec, &B[6])),
     scalable("efficientnet_b7", square(600), |spec| efficientnet::build(spec, &B[7])),
+    scalable("tf_efficientnet_b0", square(224), |spec| efficientnet::build(spec, &TF_B[0])),
+    scalable("tf_efficientnet_b1", square(240), |spec| efficientnet::build(spec, &TF_B[1])),
+    scalable("tf_efficientnet_b2", square(260), |spec| efficientnet::build(spec, &TF_B[2])),
+    scalable("tf_efficientnet_b3", square(300), |spec| efficientnet::build(spec, &TF_B[3])),
+    scalable("tf_efficientnet_b4", square(380), |spec| efficientnet::build(spec, &TF_B[4])),
+    scalable("tf_efficientnet_b5", square(456), |spec| efficientnet::build(spec, &TF_B[5])),
+    scalable("tf_efficientnet_b6", square(528), |spec| efficientnet::build(spec, &TF_B[6])),
+    scalable("tf_efficientnet_b7", square(600), |spec| efficientnet::build(spec, &TF_B[7])),
     scalable("efficientnet_lite0", square(224), |spec| efficientnet_lite::build(spec, &LITE[0])),
     scalable("efficientnet_lite1", square(240), |spec| efficientnet_lite::build(spec, &LITE[1])),
     scalable("efficientnet_lite2", square(260), |spec| efficientnet_lite::build(spec, &LITE[2])),

@@ -4,7 +4,7 @@
 //! Those of ternary networks need their checkpoints, which `EC2T_MODELS_DIR` has.
 
 use ec2t_format::Graph;
-use ec2t_format::graph::Shape;
+use ec2t_format::graph::{GraphBuilder, Shape};
 use ec2t_scale::score::{Mode, Operations, Rules, Score};
 use ec2t_scale::{ArchOptions, CostTable, Scaling, build};
 
@@ -80,6 +80,18 @@ fn convolutions_have_the_products_of_the_cost_table() {
         let products: u64 =
             ["conv2d", "linear"].map(|op| sum_of(&score, op).multiplications).iter().sum();
         assert_eq!(products, CostTable::of(&graph).unwrap().total.macs, "{name}");
+    }
+}
+
+#[test]
+fn a_network_beyond_all_reason_is_counted_without_overflow() {
+    let mut g = GraphBuilder::new("huge", Shape::new(1, 1 << 15, 1 << 15));
+    let x = g.conv("conv", g.input(), 1, (1 << 15) - 1, 1);
+    g.conv("wide", x, 2, 1, 1);
+    let graph = g.finish().unwrap();
+    for mode in [Mode::Reference, Mode::Strict] {
+        let operations = dense(mode, &graph).total.operations;
+        assert_eq!(operations.addition_bits, u64::MAX, "{mode:?}");
     }
 }
 

@@ -10,7 +10,7 @@ use serde::Serialize;
 
 use super::rules::{ADD_BITS, UNIT_BITS};
 
-/// Counts for one image.
+/// Counts for one image; those of a network beyond all reason end at the largest number.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
 pub struct Operations {
     /// Multiplications, comparisons, divisions, exponentials.
@@ -24,7 +24,7 @@ pub struct Operations {
 impl Operations {
     /// Additions of 32 bits, besides multiplications.
     pub(super) fn new(multiplications: u64, additions: u64) -> Self {
-        Self { multiplications, additions, addition_bits: ADD_BITS * additions }
+        Self { multiplications, additions, addition_bits: ADD_BITS.saturating_mul(additions) }
     }
 
     /// Additions in units of 32 bits.
@@ -35,9 +35,9 @@ impl Operations {
     /// So many times the same.
     pub(super) fn times(self, count: u64) -> Self {
         Self {
-            multiplications: self.multiplications * count,
-            additions: self.additions * count,
-            addition_bits: self.addition_bits * count,
+            multiplications: self.multiplications.saturating_mul(count),
+            additions: self.additions.saturating_mul(count),
+            addition_bits: self.addition_bits.saturating_mul(count),
         }
     }
 
@@ -91,9 +91,9 @@ impl std::ops::Add for Operations {
 
     fn add(self, other: Self) -> Self {
         Self {
-            multiplications: self.multiplications + other.multiplications,
-            additions: self.additions + other.additions,
-            addition_bits: self.addition_bits + other.addition_bits,
+            multiplications: self.multiplications.saturating_add(other.multiplications),
+            additions: self.additions.saturating_add(other.additions),
+            addition_bits: self.addition_bits.saturating_add(other.addition_bits),
         }
     }
 }

@@ -202,7 +202,7 @@ impl<'a> Counting<'a> {
         Operations {
             multiplications: 2 * values,
             additions,
-            addition_bits: mean_tree_bits(length, self.rules.bits) * values,
+            addition_bits: mean_tree_bits(length, self.rules.bits).saturating_mul(values),
         }
     }
 

@@ -45,6 +45,6 @@ impl Rules {
 
     /// Multiplications in units of 32 bits.
     pub(super) fn scored_multiplications(&self, operations: &Operations) -> f64 {
-        (operations.multiplications * self.bits) as f64 / UNIT_BITS as f64
+        operations.multiplications as f64 * self.bits as f64 / UNIT_BITS as f64
     }
 }

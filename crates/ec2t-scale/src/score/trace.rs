@@ -21,8 +21,10 @@ pub(super) struct Trace<'a> {
 /// Weights of a layer, `[outputs, inputs, taps]`, by which are zero.
 pub(super) struct Weights {
     pub(super) is_ternary: bool,
-    /// Nonzero weights between each output and input, row by row.
-    nonzero: Vec<u64>,
+    /// Nonzero weights between each output and input, row by row; all where it is
+    /// `None`, so that a graph alone takes no memory.
+    nonzero: Option<Vec<u64>>,
+    outputs: usize,
     /// Inputs of each output.
     pub(super) inputs: usize,
     /// Weights between an output and an input.
@@ -77,42 +79,49 @@ impl<'a> Trace<'a> {
 impl Weights {
     fn new(shape: &[usize], tensor: Option<&Tensor>) -> Self {
         let taps: usize = shape[2..].iter().product();
-        let count = |zero: &dyn Fn(usize) -> bool| {
-            let kernels = (0..shape[0] * shape[1]).map(|kernel| kernel * taps);
-            kernels
-                .map(|first| {
-                    (first..first + taps).filter(|position| !zero(*position)).count() as u64
-                })
-                .collect()
-        };
-        let nonzero = match tensor {
-            Some(Tensor::Ternary(ternary)) => count(&|position| ternary.codes()[position] == 0),
-            Some(Tensor::Dense(dense)) => count(&|position| dense.data()[position] == 0.0),
-            None => count(&|_| false),
-        };
+        let nonzero = tensor.map(|tensor| match tensor {
+            Tensor::Ternary(ternary) => count(ternary.codes(), taps, |code| *code != 0),
+            Tensor::Dense(dense) => count(dense.data(), taps, |value| *value != 0.0),
+        });
         let is_ternary = matches!(tensor, Some(Tensor::Ternary(_)));
-        Self { is_ternary, nonzero, inputs: shape[1], taps: taps as u64 }
+        Self { is_ternary, nonzero, outputs: shape[0], inputs: shape[1], taps: taps as u64 }
+    }
+
+    /// Nonzero weights between an output and an input.
+    fn at(&self, output: usize, input: usize) -> u64 {
+        let kernel = output * self.inputs + input;
+        self.nonzero.as_ref().map_or(self.taps, |nonzero| nonzero[kernel])
     }
 
     /// Nonzero weights of each output.
     pub(super) fn of_outputs(&self) -> impl Iterator<Item = u64> {
-        self.nonzero.chunks_exact(self.inputs).map(|row| row.iter().sum())
+        let of_output = |output| (0..self.inputs).map(|input| self.at(output, input)).sum();
+        (0..self.outputs).map(of_output)
     }
 
     /// Nonzero weights of each input.
     pub(super) fn of_inputs(&self) -> impl Iterator<Item = u64> {
-        (0..self.inputs).map(|input| self.nonzero.iter().skip(input).step_by(self.inputs).sum())
+        let of_input = |input| (0..self.outputs).map(|output| self.at(output, input)).sum();
+        (0..self.inputs).map(of_input)
     }
 
     /// What is stored of the outputs and inputs that are kept.
     pub(super) fn stored(&self, outputs: &[bool], inputs: &[bool]) -> Stored {
-        let kept = |flags: &[bool]| flags.iter().filter(|kept| **kept).count() as u64;
-        let rows = self.nonzero.chunks_exact(self.inputs).zip(outputs).filter(|(_, kept)| **kept);
-        let nonzero = rows.flat_map(|(row, _)| row.iter().zip(inputs));
+        let places = |flags: &[bool]| -> Vec<usize> {
+            (0..flags.len()).filter(|place| flags[*place]).collect()
+        };
+        let [outputs, inputs] = [places(outputs), places(inputs)];
+        let of_output = |output| inputs.iter().map(|input| self.at(output, *input)).sum::<u64>();
         Stored {
-            rows: kept(outputs),
-            count: kept(outputs) * kept(inputs) * self.taps,
-            nonzero: nonzero.filter(|(_, kept)| **kept).map(|(count, _)| count).sum(),
+            rows: outputs.len() as u64,
+            count: (outputs.len() * inputs.len()) as u64 * self.taps,
+            nonzero: outputs.iter().map(|output| of_output(*output)).sum(),
         }
     }
+}
+
+/// How many of each so many values fulfil a condition.
+fn count<T>(values: &[T], taps: usize, counts: impl Fn(&T) -> bool) -> Vec<u64> {
+    let kernels = values.chunks_exact(taps);
+    kernels.map(|kernel| kernel.iter().filter(|value| counts(value)).count() as u64).collect()
 }

@@ -14,9 +14,10 @@
 //! std::thread::scope(|scope| {
 //!     let mut loader = Loader::start(scope, batches, 1);
 //!     assert_eq!(loader.next_batch()?.labels.len(), 32);
-//!     Ok(())
-//! }) // the other batches are not wanted: the thread ends
-//! # .map_err(|error: ec2t_data::DataError| error)
+//!     // The other batches are not wanted: the thread ends.
+//!     Ok::<(), ec2t_data::DataError>(())
+//! })?;
+//! # Ok::<(), ec2t_data::DataError>(())
 //! ```
 
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};

@@ -98,7 +98,7 @@ fn original_efficientnets_have_the_tensors_of_torchvisions() {
 #[test]
 fn a_lenet_grows_in_channels_units_and_convolutions() {
     let lenet = |depth, width| {
-        let scaling = Scaling { depth, width, phi: 1.0 };
+        let scaling = Scaling { depth, width, phi: 1.0, ..Scaling::default() };
         build("lenet5", &ArchOptions { scaling, ..ArchOptions::default() }).unwrap()
     };
     assert_eq!(lenet(1.0, 1.0), graph("lenet5", 10));

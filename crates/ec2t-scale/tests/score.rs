@@ -13,7 +13,7 @@ fn graph(name: &str, classes: usize) -> Graph {
 }
 
 fn micronet() -> Graph {
-    let scaling = Scaling { depth: 1.4, width: 1.2, phi: 3.5 };
+    let scaling = Scaling { depth: 1.4, width: 1.2, phi: 3.5, ..Scaling::default() };
     build("micronet", &ArchOptions { classes: 100, scaling, ..ArchOptions::default() }).unwrap()
 }
 

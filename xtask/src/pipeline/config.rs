@@ -246,8 +246,11 @@ epochs = 2
 
     #[test]
     fn presets_have_the_same_keys_of_the_same_types_and_all_that_stages_need() {
+        // Of pictures in files alone.
+        const LEFT_OUT: [&str; 3] = ["image_size", "crop", "resized_crop"];
         let schema = |config: &Config| -> Vec<String> {
-            config.entries().map(|(s, k, v)| format!("{s}.{k}: {}", v.type_str())).collect()
+            let entries = config.entries().filter(|(_, key, _)| !LEFT_OUT.contains(&key.as_str()));
+            entries.map(|(s, k, v)| format!("{s}.{k}: {}", v.type_str())).collect()
         };
         let configs: Vec<_> =
             presets().unwrap().iter().map(|file| Config::read(file).unwrap()).collect();

@@ -213,6 +213,14 @@ fn layers_of_small_networks() {
 }
 
 #[test]
+fn images_of_more_rows_than_are_masked() {
+    let mut values = Values(10);
+    let shape = shape([2, 2], 1, [300, 300], [3; 2], [1; 2], [1; 2], [1; 4]).unwrap();
+    let codes = values.codes(shape.weight_len(), 0.5);
+    check(shape, codes, &mut values);
+}
+
+#[test]
 fn several_blocks_of_inputs_and_chunks_of_outputs() {
     let mut values = Values(6);
     for (channels, groups, input, kernel) in [

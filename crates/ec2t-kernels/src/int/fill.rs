@@ -41,20 +41,14 @@ impl Operation for Fill<'_> {
                 };
                 let start = (row_copy * column_copies + tap) * layout.copy_len();
                 let copies = copy[start..].chunks_mut(layout.channel_len());
-                let Some(border) = layout.border(rows.first, tap) else {
-                    for (channel, copy) in channels.clone().zip(copies) {
-                        rows.copy(&input[channel * plane..], &columns, copy);
+                let copies = channels.clone().map(|channel| channel * plane).zip(copies);
+                match layout.border(rows.first, tap) {
+                    Some(border) => rows.shift(input, columns.first, border, copies),
+                    None => {
+                        for (start, copy) in copies {
+                            rows.copy(&input[start..], &columns, copy);
+                        }
                     }
-                    continue;
-                };
-                let len = (rows.count * layout.pitch()).next_multiple_of(4 * S::LANES);
-                let border = &border[..len];
-                let width = layout.pitch() as isize;
-                let mut start =
-                    (channels.start * plane) as isize + rows.first * width + columns.first;
-                for copy in copies.take(channels.len()) {
-                    shift(simd, Shifted { input, start, border, padding }, &mut copy[..len]);
-                    start += plane as isize;
                 }
             }
         }
@@ -83,6 +77,26 @@ struct Rows<'a, S> {
 }
 
 impl<S: Simd> Rows<'_, S> {
+    /// All rows in whole vectors, for planes from some places on.
+    #[inline(always)]
+    fn shift<'c>(
+        self,
+        input: &[u8],
+        first_column: isize,
+        border: &[u8],
+        copies: impl Iterator<Item = (usize, &'c mut [u8])>,
+    ) {
+        let pitch = self.layout.pitch();
+        let len = (self.count * pitch).next_multiple_of(4 * S::LANES);
+        let border = &border[..len];
+        let first = self.first * pitch as isize + first_column;
+        for (plane, copy) in copies {
+            let start = plane as isize + first;
+            let from = Shifted { input, start, border, padding: self.padding };
+            shift(self.simd, from, &mut copy[..len]);
+        }
+    }
+
     /// Row by row. A row may be written beyond its end, before the next one is.
     #[inline(always)]
     fn copy(self, source: &[u8], columns: &Columns, copy: &mut [u8]) {

@@ -45,6 +45,10 @@ pub(super) const MAX_VECTORS: usize = 8;
 /// and block, so blocks are long and tiles small.
 const POINTWISE_VECTORS: usize = 2;
 
+/// Bytes of the borders of a layer, at most: three columns of taps on an image of 224² take
+/// less.
+const MAX_BORDERS: usize = 256 << 10;
+
 /// Bytes that 16-bit offsets reach.
 const REACH: usize = 1 << 16;
 
@@ -77,6 +81,7 @@ pub(super) struct Layout {
     block: usize,
     /// Where rows of the copy are whole rows of the input, for each column of taps: what
     /// it reads of a plane with the padding around it, 255 in the image and 0 elsewhere.
+    /// None for very large images.
     borders: Vec<Vec<u8>>,
 }
 
@@ -105,13 +110,13 @@ impl Layout {
             most /= 2;
             layout.tile = tile_of(shape.output, most * lanes);
         }
+        // As many channels as the cache holds, unless sums can't.
         let most = (BLOCK_BYTES / layout.channel_len()).max(1);
         layout.block = even_length(&shape, most);
         if layout.longest_list(weights) > MAX_TAPS {
             layout.block = even_length(&shape, most.min(MAX_TAPS / (rows * columns)));
         }
-        let width = shape.input[1];
-        if shape.stride == [1, 1] && layout.tile[1] == width && shape.output[1] == width {
+        if layout.has_borders() {
             layout.borders = (0..columns).map(|tap| layout.border_of(tap)).collect();
         }
         Ok(layout)
@@ -252,16 +257,29 @@ impl Layout {
         self.borders.get(tap).map(|border| &border[first as usize * self.pitch()..])
     }
 
+    /// Whether rows of the copy are whole rows of the input, and borders are not too large.
+    fn has_borders(&self) -> bool {
+        let ConvShape { kernel, stride, input, output, .. } = self.shape;
+        let is_whole = stride == [1, 1] && self.tile[1] == input[1] && output[1] == input[1];
+        is_whole && kernel[1].saturating_mul(self.border_len()) <= MAX_BORDERS
+    }
+
+    /// Bytes of all rows that are read of a plane, and of a copy, so that the last one, which
+    /// is whole vectors, finds as many.
+    fn border_len(&self) -> usize {
+        let ConvShape { kernel, dilation, output: [height, width], .. } = self.shape;
+        let rows = height.saturating_add((kernel[0] - 1).saturating_mul(dilation[0]));
+        rows.saturating_mul(width).saturating_add(self.copy_len())
+    }
+
     fn border_of(&self, tap: usize) -> Vec<u8> {
-        let ConvShape { kernel, dilation, padding, input: [height, width], output, .. } =
-            self.shape;
+        let ConvShape { padding, input: [height, width], .. } = self.shape;
         let columns = self.inside(0, tap, width);
         let rows = padding[0]..padding[0] + height;
-        let all_rows = output[0] + (kernel[0] - 1) * dilation[0];
         let is_inside =
             |place| rows.contains(&(place / width)) && columns.contains(&(place % width));
         let byte = |place| if is_inside(place) { 255 } else { 0 };
-        (0..all_rows * width + self.copy_len()).map(byte).collect()
+        (0..self.border_len()).map(byte).collect()
     }
 }
 

@@ -180,7 +180,10 @@ fn unknown_presets_are_refused_and_files_accepted() {
     };
     let refused = pipeline("digit");
     assert_eq!(code(&refused), 2);
-    assert!(stderr(&refused).contains("no preset `digit`; there are cifar10, cifar100, digits, "));
+    assert!(
+        stderr(&refused)
+            .contains("no preset `digit`; there are cifar10, cifar100, digits, fashion-mnist, ")
+    );
 
     fs::copy("pipelines/digits.toml", sandbox.0.path().join("mine.toml")).expect("a copy");
     let accepted = pipeline("mine.toml");

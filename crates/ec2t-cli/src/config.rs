@@ -268,6 +268,7 @@ mod tests {
             DIGITS,
             include_str!("../../../xtask/pipelines/cifar10.toml"),
             include_str!("../../../xtask/pipelines/cifar100.toml"),
+            include_str!("../../../xtask/pipelines/fashion-mnist.toml"),
             include_str!("../../../xtask/pipelines/imagenet-efficientnet-b1.toml"),
         ];
         for preset in presets {
@@ -275,6 +276,19 @@ mod tests {
             config.pretrain.validate().unwrap();
             config.load_options(None).unwrap();
         }
+    }
+
+    /// What a run that knows less has left out is off.
+    #[test]
+    fn settings_of_earlier_runs_are_understood() {
+        let earlier = include_str!("../../../docs/results/configs/resnet20-64-s1.toml");
+        let Config { pretrain, ternarize, finetune, .. } = Config::parse(earlier).unwrap();
+        for common in [pretrain.common, ternarize.common, finetune.common] {
+            assert_eq!(common.bn_batches, 0);
+        }
+        assert_eq!(finetune.average, 0.0);
+        assert_eq!(ternarize.ec2t.extreme_quantile, 1.0);
+        assert_eq!(ternarize.ec2t.share_smoothing, 0.0);
     }
 
     #[test]

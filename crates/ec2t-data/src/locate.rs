@@ -3,7 +3,8 @@
 //! A data folder holds one folder per dataset, under the name that its
 //! publisher gave it, such as `cifar-10-batches-bin`. The data folder is the
 //! one that the caller names, and no other; else that of the environment
-//! variable [`DATA_DIR_VAR`]; else `datasets` in the working directory.
+//! variable [`DATA_DIR_VAR`]; else `datasets` in the working directory; else the
+//! one that Debian's packages of datasets share.
 
 use std::env;
 use std::ffi::OsString;
@@ -17,6 +18,9 @@ pub const DATA_DIR_VAR: &str = "EC2T_DATA_DIR";
 
 /// The data folder where nothing names another one.
 const DEFAULT_DIR: &str = "datasets";
+
+/// The data folder of Debian's packages, such as `dataset-fashion-mnist`.
+const DEBIAN_DIR: &str = "/usr/share/datasets";
 
 /// Finds the folder that holds the files of a published dataset.
 ///
@@ -41,7 +45,8 @@ fn data_dirs(data_dir: Option<&Path>, variable: Option<OsString>) -> Vec<PathBuf
         Some(dir) => vec![dir.to_owned()],
         None => {
             let variable = variable.filter(|dir| !dir.is_empty()).map(PathBuf::from);
-            variable.into_iter().chain([PathBuf::from(DEFAULT_DIR)]).collect()
+            let defaults = [DEFAULT_DIR, DEBIAN_DIR].map(PathBuf::from);
+            variable.into_iter().chain(defaults).collect()
         }
     }
 }
@@ -68,9 +73,10 @@ mod tests {
             data_dirs(dir.map(Path::new), variable.map(OsString::from))
         };
         assert_eq!(dirs(Some("a"), Some("b")), [Path::new("a")]);
-        assert_eq!(dirs(None, Some("b")), [Path::new("b"), Path::new("datasets")]);
-        assert_eq!(dirs(None, None), [Path::new("datasets")]);
-        assert_eq!(dirs(None, Some("")), [Path::new("datasets")]);
+        let defaults = [Path::new("datasets"), Path::new("/usr/share/datasets")];
+        assert_eq!(dirs(None, Some("b")), [Path::new("b"), defaults[0], defaults[1]]);
+        assert_eq!(dirs(None, None), defaults);
+        assert_eq!(dirs(None, Some("")), defaults);
     }
 
     #[test]

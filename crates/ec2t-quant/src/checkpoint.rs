@@ -53,6 +53,7 @@ pub struct Best {
 #[derive(Clone, Debug, PartialEq)]
 enum Entry {
     F32(Vec<f32>),
+    F64(Vec<f64>),
     I8(Vec<i8>),
     U64(u64),
 }
@@ -76,6 +77,11 @@ impl Checkpoint {
         self.entries.insert(name.to_owned(), Entry::F32(values.to_vec()));
     }
 
+    /// Stores floats of double precision.
+    pub(crate) fn put_doubles(&mut self, name: &str, values: &[f64]) {
+        self.entries.insert(name.to_owned(), Entry::F64(values.to_vec()));
+    }
+
     /// Stores codes of a ternary layer.
     pub(crate) fn put_codes(&mut self, name: &str, codes: &[i8]) {
         self.entries.insert(name.to_owned(), Entry::I8(codes.to_vec()));
@@ -95,6 +101,16 @@ impl Checkpoint {
             }
             found => Err(self.mismatch(name, &format!("{} floats", values.len()), found)),
         }
+    }
+
+    /// The stored floats of double precision, of which there must be so many.
+    pub(crate) fn doubles<const N: usize>(&self, name: &str) -> Result<[f64; N], QuantError> {
+        let found = self.entries.get(name);
+        let values = match found {
+            Some(Entry::F64(values)) => values.as_slice().try_into().ok(),
+            _ => None,
+        };
+        values.ok_or_else(|| self.mismatch(name, &format!("{N} doubles"), found))
     }
 
     /// The stored codes, which must be `len` of −1, 0 or +1.
@@ -121,6 +137,7 @@ impl Checkpoint {
         let found = match found {
             None => "nothing".to_owned(),
             Some(Entry::F32(values)) => format!("{} floats", values.len()),
+            Some(Entry::F64(values)) => format!("{} doubles", values.len()),
             Some(Entry::I8(codes)) => format!("{} bytes", codes.len()),
             Some(Entry::U64(_)) => "a counter".to_owned(),
         };
@@ -189,6 +206,9 @@ impl Entry {
     fn to_bytes(&self) -> (Dtype, Vec<u8>) {
         match self {
             Entry::F32(values) => (Dtype::F32, to_le_bytes(values)),
+            Entry::F64(values) => {
+                (Dtype::F64, values.iter().flat_map(|value| value.to_le_bytes()).collect())
+            }
             Entry::I8(codes) => (Dtype::I8, codes.iter().map(|code| *code as u8).collect()),
             Entry::U64(count) => (Dtype::U64, count.to_le_bytes().to_vec()),
         }
@@ -199,6 +219,10 @@ impl Entry {
             Dtype::F32 => {
                 let (words, _) = bytes.as_chunks::<4>();
                 Entry::F32(words.iter().map(|word| f32::from_le_bytes(*word)).collect())
+            }
+            Dtype::F64 => {
+                let (words, _) = bytes.as_chunks::<8>();
+                Entry::F64(words.iter().map(|word| f64::from_le_bytes(*word)).collect())
             }
             Dtype::I8 => Entry::I8(bytes.iter().map(|byte| *byte as i8).collect()),
             Dtype::U64 => Entry::U64(u64::from_le_bytes(bytes.try_into().ok()?)),
@@ -265,6 +289,7 @@ mod tests {
             ..Progress::default()
         });
         checkpoint.put("w", &[1.5, -0.0, f32::MIN_POSITIVE]);
+        checkpoint.put_doubles("d", &[0.1, f64::MAX]);
         checkpoint.put_codes("c", &[-1, 0, 1]);
         checkpoint.put_count("n", u64::MAX);
         checkpoint
@@ -279,6 +304,7 @@ mod tests {
         assert_eq!(read.progress, checkpoint().progress);
         assert_eq!(read.entries, checkpoint().entries);
         assert_eq!(read.codes("c", 3).unwrap(), [-1, 0, 1]);
+        assert_eq!(read.doubles("d").unwrap(), [0.1, f64::MAX]);
         let first = std::fs::read(&path).unwrap();
         read.write(&path).unwrap();
         assert_eq!(std::fs::read(&path).unwrap(), first);
@@ -297,6 +323,8 @@ mod tests {
 
         let error = checkpoint().load("w", &mut [0.0; 2]).unwrap_err().to_string();
         assert!(error.contains("`w`: expected 2 floats, found 3 floats"), "{error}");
+        let error = checkpoint().doubles::<3>("d").unwrap_err().to_string();
+        assert!(error.contains("`d`: expected 3 doubles, found 2 doubles"), "{error}");
         assert!(checkpoint().count("w").is_err());
     }
 

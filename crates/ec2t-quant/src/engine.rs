@@ -77,11 +77,12 @@ impl Kind {
         weights: &mut Weights,
         images: &[f32],
         batch: usize,
+        share: Option<f32>,
         rng: &mut ChaCha8Rng,
     ) -> Result<&[f32], QuantError> {
         match self {
-            Kind::Cpu(engine) => Ok(engine.forward(weights, images, batch, rng)),
-            Kind::Candle(engine) => engine.forward(weights, images, batch, rng),
+            Kind::Cpu(engine) => Ok(engine.forward(weights, images, batch, share, rng)),
+            Kind::Candle(engine) => engine.forward(weights, images, batch, share, rng),
         }
     }
 
@@ -153,7 +154,7 @@ impl Engine {
             return Err(QuantError::Data(reason));
         }
         in_pool(|| {
-            let outputs = self.kind.forward(weights, images, labels.len(), rng)?;
+            let outputs = self.kind.forward(weights, images, labels.len(), None, rng)?;
             self.gradient.resize(outputs.len(), 0.0);
             let loss = cross_entropy(outputs, target, &mut self.gradient);
             self.kind.backward(weights, &self.gradient)?;
@@ -176,7 +177,22 @@ impl Engine {
         rng: &mut ChaCha8Rng,
     ) -> Result<&[f32], QuantError> {
         self.check(images, batch)?;
-        in_pool(|| self.kind.forward(weights, images, batch, rng))
+        in_pool(|| self.kind.forward(weights, images, batch, None, rng))
+    }
+
+    /// Runs N images forward in training form, for the sake of the running statistics
+    /// of batch normalisation: those of the batch get this share, from 0 to 1, in them,
+    /// whatever the graph says.
+    pub(crate) fn measure(
+        &mut self,
+        weights: &mut Weights,
+        images: &[f32],
+        batch: usize,
+        share: f32,
+        rng: &mut ChaCha8Rng,
+    ) -> Result<(), QuantError> {
+        self.check(images, batch)?;
+        in_pool(|| self.kind.forward(weights, images, batch, Some(share), rng)).map(drop)
     }
 
     /// Computes the gradients of all parameters from that of the answers which

@@ -23,6 +23,7 @@
 //! [`Network`]: ec2t_format::Network
 #![forbid(unsafe_code)]
 
+mod average;
 mod candle;
 mod checkpoint;
 mod cpu;
@@ -35,6 +36,7 @@ mod init;
 mod optim;
 mod options;
 mod pretrain;
+mod running;
 mod session;
 mod teacher;
 mod ternarize;

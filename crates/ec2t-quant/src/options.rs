@@ -31,6 +31,10 @@ pub struct LoopOptions {
     pub augment: AugmentOptions,
     /// Which epoch's network is kept.
     pub keep: Keep,
+    /// Training batches on which the running statistics of batch normalisation are
+    /// measured anew before each validation; 0 leaves them as training has moved them.
+    #[serde(default)]
+    pub bn_batches: usize,
     /// Steps between two checkpoints inside an epoch; 0 for none but at its end.
     pub checkpoint_steps: usize,
     /// Steps between two lines of `steps.jsonl`, which tell γ, λ, cluster shares,
@@ -166,6 +170,11 @@ pub struct FinetuneOptions {
     pub centroid_lr: f32,
     /// L2 penalty on the parameters that stay floats.
     pub weight_decay: f32,
+    /// Decay of the mean of the weights over the steps, which is validated and kept in
+    /// their place: each step counts so much less than the next one, at 1 as much. 0
+    /// keeps the weights themselves.
+    #[serde(default)]
+    pub average: f32,
 }
 
 impl PretrainOptions {
@@ -206,6 +215,7 @@ impl FinetuneOptions {
     pub fn validate(&self) -> Result<(), QuantError> {
         self.common.validate()?;
         not_negative("centroid_lr", self.centroid_lr)?;
+        check("average", self.average, (0.0..=1.0).contains(&self.average), "from 0 to 1")?;
         not_negative("weight_decay", self.weight_decay)
     }
 }
@@ -259,6 +269,7 @@ mod tests {
             distillation: DistillOptions::default(),
             augment,
             keep: Keep::Best,
+            bn_batches: 0,
             checkpoint_steps: 0,
             log_steps: 0,
         };

@@ -1,8 +1,8 @@
 //! The training loop that all stages share.
 //!
 //! A stage is a [`Phase`]: it owns the weights and knows what to do with a
-//! gradient. The loop does the rest: batches, schedule, validation, choice of
-//! the best epoch, checkpoints, log.
+//! gradient. The loop does the rest: batches, schedule, running statistics,
+//! validation, choice of the best epoch, checkpoints, log.
 //!
 //! Everything random is drawn from (seed, epoch, step), so a run that was cut
 //! off anywhere and continued ends with the same bytes. An epoch is complete
@@ -26,12 +26,15 @@ use crate::error::QuantError;
 use crate::events;
 use crate::fingerprint::fingerprint;
 use crate::options::{Keep, LoopOptions};
+use crate::running;
 use crate::session::{EpochReport, LayerReport, Outcome, Session, StepEvent, StepReport};
 use crate::teacher::TeacherNetwork;
 use crate::weights::Weights;
 
 /// Images per step of evaluation; bounds memory, does not change results.
 const EVAL_BATCH: usize = 100;
+/// Where the weights are in a checkpoint.
+const WEIGHTS: &str = "weights";
 /// First stream of dropout's random numbers, one for each step. Initial weights
 /// use the streams from 0.
 const DROPOUT_STREAMS: u64 = 1 << 32;
@@ -47,6 +50,17 @@ pub(crate) trait Phase: Send {
     /// The values that the network computes with.
     fn weights_mut(&mut self) -> &mut Weights;
 
+    /// The values that are validated and kept: those that the network computes with,
+    /// or others that are made of them.
+    fn judged(&self) -> &Weights {
+        self.weights()
+    }
+
+    /// As [`judged`](Self::judged), for running statistics to be set.
+    fn judged_mut(&mut self) -> &mut Weights {
+        self.weights_mut()
+    }
+
     /// Uses the gradients of one step; `factor` is the schedule's. Fails where
     /// a value is no longer finite.
     fn update(&mut self, gradients: &mut Gradients, factor: f32) -> Result<(), QuantError>;
@@ -57,7 +71,7 @@ pub(crate) trait Phase: Send {
     /// Takes back what [`save`](Self::save) added; the weights are there.
     fn load(&mut self, checkpoint: &Checkpoint) -> Result<(), QuantError>;
 
-    /// The network as it is now.
+    /// The network as it is judged now.
     fn network(&self, graph: &Graph) -> Result<Network, QuantError>;
 
     /// State of the ternarized layers.
@@ -115,7 +129,7 @@ impl<'a, P: Phase> Trainer<'a, '_, P> {
         let (done, total) = (self.steps_done(), self.total_steps());
         self.session.observer.begin(self.phase.stage(), done, total);
         if self.progress.epoch < self.common.epochs {
-            let batches = self.batches()?;
+            let batches = self.batches()?.starting_at(self.progress.step);
             let epochs = self.common.epochs - self.progress.epoch;
             std::thread::scope(|scope| self.train_epochs(Loader::start(scope, batches, epochs)))?;
         }
@@ -176,7 +190,7 @@ impl<'a, P: Phase> Trainer<'a, '_, P> {
 
     fn take_up(&mut self, checkpoint: Checkpoint) -> Result<(), QuantError> {
         checkpoint.check_settings(&self.progress)?;
-        self.phase.weights_mut().load(&checkpoint)?;
+        self.phase.weights_mut().load(&checkpoint, WEIGHTS)?;
         self.phase.load(&checkpoint)?;
         self.progress = checkpoint.progress;
         self.earlier = self.progress.seconds;
@@ -192,7 +206,7 @@ impl<'a, P: Phase> Trainer<'a, '_, P> {
         Ok(())
     }
 
-    /// The batches from the current step on.
+    /// The batches of the current epoch, and of those after it.
     fn batches(&self) -> Result<Batches<'a>, QuantError> {
         let (data, prep) = (&self.data.train, &self.graph.preprocess);
         let options = BatchOptions {
@@ -201,9 +215,8 @@ impl<'a, P: Phase> Trainer<'a, '_, P> {
             seed: self.session.seed,
             augment: self.common.augment.clone(),
         };
-        let Progress { epoch, step, .. } = self.progress;
-        let batches = Batches::train(data, &prep.mean, &prep.std, &options, epoch as u64)?;
-        Ok(batches.starting_at(step))
+        let epoch = self.progress.epoch as u64;
+        Ok(Batches::train(data, &prep.mean, &prep.std, &options, epoch)?)
     }
 
     /// Trains to the end. The loader ends with this function, however it ends.
@@ -306,6 +319,7 @@ impl<'a, P: Phase> Trainer<'a, '_, P> {
 
     /// Validates, keeps the network if it is the best so far, logs, saves.
     fn finish_epoch(&mut self, wait: Duration) -> Result<(), QuantError> {
+        self.measure_statistics()?;
         let validation_top1 = self.validate()?;
         let epoch = self.progress.epoch + 1;
         let network = self.phase.network(self.graph)?;
@@ -354,6 +368,19 @@ impl<'a, P: Phase> Trainer<'a, '_, P> {
         }
     }
 
+    /// Measures running statistics anew, where the settings say so: on the first
+    /// batches of the epoch, but for one that is not full.
+    fn measure_statistics(&mut self) -> Result<(), QuantError> {
+        let full = (self.data.train.len() / self.common.batch).max(1);
+        let count = self.common.bn_batches.min(full);
+        if count == 0 || !self.phase.judged().has_running_statistics() {
+            return Ok(());
+        }
+        let (batches, mut rng) = (self.batches()?, self.dropout_rng());
+        let (engine, weights) = (&mut self.engine, self.phase.judged_mut());
+        running::measure(engine, weights, batches, count, &mut rng)
+    }
+
     /// Accuracy on the validation split in percent.
     fn validate(&mut self) -> Result<f64, QuantError> {
         let prep = &self.graph.preprocess;
@@ -363,7 +390,7 @@ impl<'a, P: Phase> Trainer<'a, '_, P> {
         let mut batch = batches.room();
         while batches.fill(&mut batch)? {
             let Batch { images, labels } = &batch;
-            let logits = self.engine.logits(self.phase.weights(), images, labels.len())?;
+            let logits = self.engine.logits(self.phase.judged(), images, labels.len())?;
             right += correct(logits, labels);
         }
         Ok(percent(right, data.len()))
@@ -376,7 +403,7 @@ impl<'a, P: Phase> Trainer<'a, '_, P> {
     fn save(&mut self) -> Result<(), QuantError> {
         self.progress.seconds = self.seconds();
         let mut checkpoint = Checkpoint::new(self.progress.clone());
-        self.phase.weights().save(&mut checkpoint);
+        self.phase.weights().save(&mut checkpoint, WEIGHTS);
         self.phase.save(&mut checkpoint);
         checkpoint.write(&self.last())
     }

@@ -89,17 +89,22 @@ impl Weights {
         self.iter().find(|(_, values)| bad(values)).map(|(param, _)| param.name.as_str())
     }
 
-    /// Adds all values to a checkpoint.
-    pub(crate) fn save(&self, checkpoint: &mut Checkpoint) {
+    /// Whether there are running statistics, of a batch normalisation.
+    pub(crate) fn has_running_statistics(&self) -> bool {
+        self.params.iter().any(|param| param.kind == ParamKind::RunningMean)
+    }
+
+    /// Adds all values to a checkpoint, under names that begin with `prefix`.
+    pub(crate) fn save(&self, checkpoint: &mut Checkpoint, prefix: &str) {
         for (param, values) in self.iter() {
-            checkpoint.put(&format!("weights/{}", param.name), values);
+            checkpoint.put(&format!("{prefix}/{}", param.name), values);
         }
     }
 
     /// Takes back what [`save`](Self::save) added.
-    pub(crate) fn load(&mut self, checkpoint: &Checkpoint) -> Result<(), QuantError> {
+    pub(crate) fn load(&mut self, checkpoint: &Checkpoint, prefix: &str) -> Result<(), QuantError> {
         for (param, values) in self.params.iter().zip(&mut self.values) {
-            checkpoint.load(&format!("weights/{}", param.name), values)?;
+            checkpoint.load(&format!("{prefix}/{}", param.name), values)?;
         }
         Ok(())
     }

@@ -37,6 +37,7 @@ fn common(epochs: usize, lr: f32) -> LoopOptions {
         distillation: DistillOptions::default(),
         augment,
         keep: Keep::Best,
+        bn_batches: 0,
         checkpoint_steps: 0,
         log_steps: 0,
     }
@@ -60,6 +61,15 @@ fn ternarize_options() -> TernarizeOptions {
         ec2t,
         target_sparsity: 0.0,
         pruning: PruneOptions::default(),
+    }
+}
+
+fn finetune_options() -> FinetuneOptions {
+    FinetuneOptions {
+        common: LoopOptions { bn_batches: 3, ..common(1, 1e-3) },
+        centroid_lr: 1e-4,
+        weight_decay: 5e-6,
+        average: 0.9,
     }
 }
 
@@ -128,12 +138,11 @@ fn the_stages_learn_and_freeze() {
     let learnt = read(&learnt);
     assert!(learnt.sparsity() > 0.4, "{} zeros", learnt.sparsity());
 
-    let options =
-        FinetuneOptions { common: common(1, 1e-3), centroid_lr: 1e-4, weight_decay: 5e-6 };
     let tuned = run(&folder.path().join("finetune"), u64::MAX, |session| {
-        finetune(&learnt, &data, &options, session)
+        finetune(&learnt, &data, &finetune_options(), session)
     })
     .unwrap();
+    assert_three_values(&tuned);
     let tuned = read(&tuned);
     assert!(!codes(&learnt).is_empty());
     assert_eq!(codes(&tuned), codes(&learnt), "frozen assignments moved");
@@ -165,19 +174,46 @@ fn assert_three_values(outcome: &Outcome) {
 fn an_interrupted_stage_ends_with_the_same_bytes() {
     let (folder, data) = (tempfile::tempdir().unwrap(), digits());
     let network = initialize(&graph(), 3).unwrap();
-    let stage = |session: &mut Session| ternarize(&network, &data, &ternarize_options(), session);
+    let plain = ternarize_options();
+    let ternary = check_interrupted(&folder.path().join("plain"), &data, |session| {
+        ternarize(&network, &data, &plain, session)
+    });
 
-    let whole = run(&folder.path().join("whole"), u64::MAX, stage).unwrap();
-    let cut = folder.path().join("cut");
+    // All that has a state of its own.
+    let mut full = ternarize_options();
+    full.common.bn_batches = 3;
+    full.ec2t = Ec2tOptions { extreme_quantile: 0.99, share_smoothing: 0.9, ..full.ec2t };
+    let other = check_interrupted(&folder.path().join("full"), &data, |session| {
+        ternarize(&network, &data, &full, session)
+    });
+    assert_ne!(read(&ternary), read(&other));
+
+    let ternary = read(&ternary);
+    let mut options = finetune_options();
+    options.common.epochs = 2;
+    check_interrupted(&folder.path().join("finetune"), &data, |session| {
+        finetune(&ternary, &data, &options, session)
+    });
+}
+
+/// Asserts that a stage ends in the same way whether it was interrupted or not.
+fn check_interrupted(
+    folder: &Path,
+    data: &Splits,
+    stage: impl Fn(&mut Session) -> Result<Outcome, QuantError>,
+) -> Outcome {
+    let whole = run(&folder.join("whole"), u64::MAX, &stage).unwrap();
+    let cut = folder.join("cut");
     let epoch = data.train.len().div_ceil(64) as u64;
     for steps in [3, 17, epoch, epoch + 7] {
-        let interrupted = run(&cut, steps, stage).unwrap_err();
+        let interrupted = run(&cut, steps, &stage).unwrap_err();
         assert!(matches!(interrupted, QuantError::Interrupted(_)), "{interrupted}");
     }
-    let resumed = run(&cut, u64::MAX, stage).unwrap();
+    let resumed = run(&cut, u64::MAX, &stage).unwrap();
     assert_eq!(std::fs::read(&whole.network).unwrap(), std::fs::read(&resumed.network).unwrap());
     assert_eq!(whole.best, resumed.best);
-    assert_eq!(events(&folder.path().join("whole")), events(&cut));
+    assert_eq!(events(&folder.join("whole")), events(&cut));
+    whole
 }
 
 /// The log without what the clock says.

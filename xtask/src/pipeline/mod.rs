@@ -78,11 +78,14 @@ pub(crate) struct Args {
 }
 
 /// Settings of the reference implementation, `d-becking/efficientCNNs`.
-const PARITY: [&str; 18] = [
+const PARITY: [&str; 23] = [
     "ternarize.method=reference",
     "ternarize.target_sparsity=0",
     "ternarize.centroid_floor=0.675",
     "ternarize.sustain=0.05",
+    "ternarize.extreme_quantile=1",
+    "ternarize.share_smoothing=0",
+    "ternarize.bn_batches=0",
     "ternarize.epochs=20",
     "ternarize.lr=1e-4",
     "ternarize.centroid_lr=1e-5",
@@ -97,6 +100,8 @@ const PARITY: [&str; 18] = [
     "finetune.schedule=constant",
     "finetune.label_smoothing=0",
     "finetune.distill=0",
+    "finetune.bn_batches=0",
+    "finetune.average=0",
 ];
 
 fn stage_names() -> PossibleValuesParser {

@@ -57,6 +57,7 @@ fn common() -> LoopOptions {
         distillation: DistillOptions::default(),
         augment,
         keep: Keep::Best,
+        bn_batches: 0,
         checkpoint_steps: 0,
         log_steps: 0,
     }

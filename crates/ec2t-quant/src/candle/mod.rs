@@ -82,12 +82,14 @@ impl CandleEngine {
         Self { graph, device, gradients, run: None, logits: Vec::new() }
     }
 
-    /// See [`Engine::forward`](crate::engine::Engine::forward).
+    /// See [`Engine::forward`](crate::engine::Engine::forward), and for the share of
+    /// the batch in running statistics [`Engine::measure`](crate::engine::Engine).
     pub(crate) fn forward(
         &mut self,
         weights: &mut Weights,
         images: &[f32],
         batch: usize,
+        share: Option<f32>,
         rng: &mut ChaCha8Rng,
     ) -> Result<&[f32], QuantError> {
         let images = self.tensor(images, batch)?;
@@ -97,7 +99,7 @@ impl CandleEngine {
         let answers = forward(&self.graph, &leaves, &images, &mut mode)?;
         for (node, batch) in statistics {
             if let Some([mean, var]) = weights.running_statistics_mut(node) {
-                batch.update(mean, var);
+                batch.update(mean, var, share);
             }
         }
         let values = answers.flatten_all()?.to_vec1()?;

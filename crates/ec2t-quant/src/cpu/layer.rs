@@ -38,9 +38,10 @@ pub(super) trait Layer {
         false
     }
 
-    /// Moves running statistics towards those of the last training batch.
-    fn update_running(&self, weights: &mut Weights) {
-        let _ = weights;
+    /// Moves running statistics towards those of the last training batch, by `share`
+    /// of the way, or else by as much as the graph says.
+    fn update_running(&self, weights: &mut Weights, share: Option<f32>) {
+        let _ = (weights, share);
     }
 }
 

@@ -65,16 +65,18 @@ impl CpuEngine {
         })
     }
 
-    /// See [`Engine::forward`](crate::engine::Engine::forward).
+    /// See [`Engine::forward`](crate::engine::Engine::forward), and for the share of
+    /// the batch in running statistics [`Engine::measure`](crate::engine::Engine).
     pub(crate) fn forward(
         &mut self,
         weights: &mut Weights,
         images: &[f32],
         batch: usize,
+        share: Option<f32>,
         rng: &mut ChaCha8Rng,
     ) -> &[f32] {
         self.run(weights, batch, true).forward(images, Mode::Train(rng));
-        self.plan.steps.iter().for_each(|step| step.layer.update_running(weights));
+        self.plan.steps.iter().for_each(|step| step.layer.update_running(weights, share));
         self.waiting = batch;
         let layout = &self.training;
         let (memory, _) = self.memory.take(layout.len(batch), 0);

@@ -118,12 +118,13 @@ impl Layer for Normalization {
         input == 0
     }
 
-    fn update_running(&self, weights: &mut Weights) {
+    fn update_running(&self, weights: &mut Weights, share: Option<f32>) {
         // One value has no variance to learn from.
         if self.pixels > 1
             && let Some([mean, var]) = weights.running_statistics_mut(self.node)
         {
-            self.statistics.update_running(self.pixels, self.momentum, mean, var);
+            let share = share.unwrap_or(self.momentum);
+            self.statistics.update_running(self.pixels, share, mean, var);
         }
     }
 }

@@ -107,7 +107,17 @@ impl Constraint {
         centroids: Centroids,
         strength: f64,
     ) -> Self {
-        let shares = Shares::of(nearest).with_zero_raised();
+        Self::of_shares(Shares::of(nearest), statistics, centroids, strength)
+    }
+
+    /// [`new`](Self::new), given the shares of the assignment.
+    pub(super) fn of_shares(
+        shares: Shares,
+        statistics: &WeightStatistics,
+        centroids: Centroids,
+        strength: f64,
+    ) -> Self {
+        let shares = shares.with_zero_raised();
         let information = shares.information();
         let lambda = strength * lambda_max(statistics, centroids, information);
         let thresholds = Thresholds::constrained(centroids, information, lambda);

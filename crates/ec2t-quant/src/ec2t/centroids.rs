@@ -25,7 +25,8 @@ impl Centroids {
     pub fn initial(weights: &[f32], statistics: &WeightStatistics, options: &Ec2tOptions) -> Self {
         match (options.method, options.init) {
             (Method::Ec2t | Method::Reference, InitRule::MaxScaling) => {
-                Self::max_scaling(statistics, options.init_scale)
+                let robust = statistics.with_extremes_at(options.extreme_quantile, weights);
+                Self::max_scaling(&robust, options.init_scale)
             }
             (Method::Ec2t | Method::Reference, InitRule::Kmeans) => Self::kmeans(weights),
             (method @ (Method::Ttq | Method::Twn), _) => {

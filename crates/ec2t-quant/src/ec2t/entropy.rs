@@ -56,6 +56,23 @@ impl Shares {
         Self { neg: self.neg * scale, zero: 0.5, pos: self.pos * scale }
     }
 
+    /// The exponential mean of shares over steps: `smoothing` of those before, the rest
+    /// of these.
+    ///
+    /// ```
+    /// use ec2t_quant::ec2t::Shares;
+    ///
+    /// let before = Shares { neg: 0.25, zero: 0.5, pos: 0.25 };
+    /// let now = Shares { neg: 0.5, zero: 0.25, pos: 0.25 };
+    /// let mean = now.smoothed(before, 0.75);
+    /// assert_eq!(mean, Shares { neg: 0.3125, zero: 0.4375, pos: 0.25 });
+    /// ```
+    pub fn smoothed(self, before: Self, smoothing: f64) -> Self {
+        let mean = |before: f64, now: f64| smoothing * before + (1.0 - smoothing) * now;
+        let (neg, zero) = (mean(before.neg, self.neg), mean(before.zero, self.zero));
+        Self { neg, zero, pos: mean(before.pos, self.pos) }
+    }
+
     /// Information of each cluster.
     pub fn information(self) -> Information {
         let bits = |share: f64| -share.log2();

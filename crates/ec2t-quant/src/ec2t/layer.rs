@@ -62,6 +62,9 @@ pub struct TernaryLayer {
     centroids: [f32; 2],
     codes: Vec<i8>,
     counts: TernaryCounts,
+    /// The mean of the clusters' shares over steps, where it is taken; see
+    /// [`Ec2tOptions::share_smoothing`].
+    mean_shares: Option<Shares>,
 }
 
 impl TernaryLayer {
@@ -81,7 +84,8 @@ impl TernaryLayer {
             Method::Ttq | Method::Twn => baselines::thresholds(options, &weights, &statistics),
         };
         let counts = assign::assign(&weights, thresholds, &mut codes);
-        Ok(Self { weights, centroids: [centroids.neg, centroids.pos], codes, counts })
+        let centroids = [centroids.neg, centroids.pos];
+        Ok(Self { weights, centroids, codes, counts, mean_shares: None })
     }
 
     /// A layer as a checkpoint holds it.
@@ -98,7 +102,8 @@ impl TernaryLayer {
         centroids.validate()?;
         check_length("codes", weights.len(), codes.len())?;
         let counts = count(&codes)?;
-        Ok(Self { weights, centroids: [centroids.neg, centroids.pos], codes, counts })
+        let centroids = [centroids.neg, centroids.pos];
+        Ok(Self { weights, centroids, codes, counts, mean_shares: None })
     }
 
     /// Number of weights, at least 1.
@@ -138,6 +143,17 @@ impl TernaryLayer {
         self.counts
     }
 
+    /// The mean of the clusters' shares over steps; none before the first of them, and
+    /// without [`share_smoothing`](Ec2tOptions::share_smoothing).
+    pub fn mean_shares(&self) -> Option<Shares> {
+        self.mean_shares
+    }
+
+    /// Goes on with a mean that a checkpoint holds.
+    pub fn set_mean_shares(&mut self, shares: Option<Shares>) {
+        self.mean_shares = shares;
+    }
+
     /// Turns `∂loss/∂T` into the gradient of the background weights, in place,
     /// and returns that of the centroids, `[∂a_n, ∂a_p]`.
     ///
@@ -167,13 +183,24 @@ impl TernaryLayer {
         self.raise_centroids(options.floor(&statistics))?;
         let nearest = Thresholds::nearest(self.centroids());
         let nearest = assign::assign(&self.weights, nearest, &mut self.codes);
+        self.smooth(nearest, options);
         let constraint = self.constrain(nearest, &statistics, options, strength);
         self.follow(options.method, constraint.thresholds);
         self.counts = assign::assign(&self.weights, constraint.thresholds, &mut self.codes);
         Ok(Requantized { constraint, counts: self.counts })
     }
 
-    /// What decides on the codes, given the counts of a nearest-neighbour assignment.
+    /// Takes the clusters of a nearest-neighbour assignment into the mean of the shares.
+    fn smooth(&mut self, nearest: TernaryCounts, options: &Ec2tOptions) {
+        if options.share_smoothing > 0.0 {
+            let now = Shares::of(nearest);
+            let before = self.mean_shares.unwrap_or(now);
+            self.mean_shares = Some(now.smoothed(before, options.share_smoothing));
+        }
+    }
+
+    /// What decides on the codes, given the counts of a nearest-neighbour assignment:
+    /// the mean of the shares, where there is one, has them.
     fn constrain(
         &self,
         nearest: TernaryCounts,
@@ -181,15 +208,19 @@ impl TernaryLayer {
         options: &Ec2tOptions,
         strength: f64,
     ) -> Constraint {
-        let rule = match options.method {
-            Method::Ec2t => Constraint::new,
-            Method::Reference => reference::constraint,
+        let centroids = self.centroids();
+        let robust = || statistics.with_extremes_at(options.extreme_quantile, &self.weights);
+        match options.method {
+            Method::Ec2t => {
+                let shares = self.mean_shares.unwrap_or(Shares::of(nearest));
+                Constraint::of_shares(shares, &robust(), centroids, strength)
+            }
+            Method::Reference => reference::constraint(nearest, &robust(), centroids, strength),
             Method::Ttq | Method::Twn => {
                 let thresholds = baselines::thresholds(options, &self.weights, statistics);
-                return Constraint { shares: Shares::of(nearest), lambda: 0.0, thresholds };
+                Constraint { shares: Shares::of(nearest), lambda: 0.0, thresholds }
             }
-        };
-        rule(nearest, statistics, self.centroids(), strength)
+        }
     }
 
     /// Sets the centroids where they follow from the thresholds.
@@ -323,6 +354,56 @@ mod tests {
         assert_eq!(lambda(0.5, 1.0), 0.5 * lambda(1.0, 1.0));
         assert_eq!(lambda(0.5, 0.25), 0.125 * lambda(1.0, 1.0));
         assert_eq!(lambda(0.0, 1.0), 0.0);
+    }
+
+    /// Shares of a step are not those of the mean, which the constraint takes, in the
+    /// step as when it is asked for again.
+    #[test]
+    fn smoothed_shares_decide_on_the_codes() {
+        let smooth = Ec2tOptions { share_smoothing: 0.75, ..options() };
+        let mut layer = normal_layer(19);
+        let mut shares = Vec::new();
+        for centroid in [0.05, 0.1, 0.2] {
+            *layer.centroids_mut() = [centroid; 2];
+            let mut plain = layer.clone();
+            plain.set_mean_shares(None);
+            plain.requantize(&options(), 1.0).unwrap();
+            assert_eq!(plain.mean_shares(), None);
+            let nearest = assign::assign(
+                plain.weights(),
+                Thresholds::nearest(plain.centroids()),
+                &mut vec![0; plain.len()],
+            );
+            shares.push(Shares::of(nearest));
+
+            let found = layer.requantize(&smooth, 1.0).unwrap().constraint;
+            assert_eq!(layer.constraint(&smooth, 1.0), Ok(found));
+            let means = shares.iter().copied().reduce(|mean, now| now.smoothed(mean, 0.75));
+            assert_eq!(layer.mean_shares(), means);
+            assert_eq!(Some(found.shares), means.map(Shares::with_zero_raised));
+        }
+        assert_ne!(layer.mean_shares(), shares.last().copied());
+    }
+
+    /// One weight far out makes first centroids and λ_max those of nothing else; with a
+    /// quantile it is one weight of many.
+    #[test]
+    fn a_stray_weight_does_not_decide_alone() {
+        let mut weights = normal_layer(20).weights().to_vec();
+        weights[7] = 50.0;
+        let positive = |extreme_quantile| {
+            let options = Ec2tOptions { extreme_quantile, ..options() };
+            let mut layer = TernaryLayer::new(weights.clone(), &options).unwrap();
+            // Both centroids where they might be after a while.
+            let first = layer.centroids().pos;
+            *layer.centroids_mut() = [0.1; 2];
+            let constraint = layer.requantize(&options, 1.0).unwrap().constraint;
+            (first, constraint.thresholds.pos)
+        };
+        let (first, threshold) = positive(1.0);
+        assert!(first == 15.0 && threshold > 0.07, "{first} {threshold}");
+        let (first, robust) = positive(0.999);
+        assert!(first < 0.2 && robust < threshold, "{first} {robust}");
     }
 
     #[test]

@@ -112,6 +112,13 @@ pub struct Ec2tOptions {
     /// Least magnitude of a centroid in standard deviations of the layer's
     /// weights; 0 lets centroids collapse.
     pub centroid_floor: f64,
+    /// What counts as the extreme weight of a sign: the quantile of the magnitudes of
+    /// that sign, above 0; 1 is the extreme itself, which a single stray weight decides.
+    pub extreme_quantile: f64,
+    /// What part of the clusters' shares is that of the step before, 0 to below 1: the
+    /// constraint then takes their exponential mean over steps. 0 is the shares of the
+    /// step alone. [`Method::Reference`] knows nothing of it.
+    pub share_smoothing: f64,
 }
 
 impl Default for Ec2tOptions {
@@ -125,6 +132,8 @@ impl Default for Ec2tOptions {
             sustain: 0.05,
             // Half of the weights of a Gaussian layer lie nearer to 0.
             centroid_floor: 0.675,
+            extreme_quantile: 1.0,
+            share_smoothing: 0.0,
         }
     }
 }
@@ -143,7 +152,8 @@ impl Ec2tOptions {
     /// # Errors
     /// [`Ec2tError::OutOfRange`] for the first that does not.
     pub fn validate(&self) -> Result<(), Ec2tError> {
-        let &Self { method, threshold, init: _, init_scale, gamma, sustain, centroid_floor } = self;
+        let &Self { method, threshold, init_scale, gamma, sustain, centroid_floor, .. } = self;
+        let &Self { extreme_quantile: quantile, share_smoothing: smoothing, .. } = self;
         let (threshold_in_range, range) = match method {
             Method::Ec2t | Method::Reference | Method::Ttq => {
                 ((0.0..1.0).contains(&threshold), "from 0 to below 1")
@@ -161,6 +171,8 @@ impl Ec2tOptions {
                 centroid_floor >= 0.0 && centroid_floor.is_finite(),
                 "finite and at least 0",
             ),
+            ("extreme_quantile", quantile, 0.0 < quantile && quantile <= 1.0, "above 0, at most 1"),
+            ("share_smoothing", smoothing, (0.0..1.0).contains(&smoothing), "from 0 to below 1"),
         ];
         match checks.into_iter().find(|&(_, _, valid, _)| !valid) {
             Some((name, value, _, range)) => Err(Ec2tError::OutOfRange { name, value, range }),
@@ -223,6 +235,14 @@ mod tests {
         for bad in [-0.1, f64::INFINITY, f64::NAN] {
             let options = Ec2tOptions { centroid_floor: bad, ..default };
             assert_eq!(name_at_fault(options), "centroid_floor");
+        }
+        for bad in [0.0, 1.1, f64::NAN] {
+            let options = Ec2tOptions { extreme_quantile: bad, ..default };
+            assert_eq!(name_at_fault(options), "extreme_quantile");
+        }
+        for bad in [-0.1, 1.0, f64::NAN] {
+            let options = Ec2tOptions { share_smoothing: bad, ..default };
+            assert_eq!(name_at_fault(options), "share_smoothing");
         }
     }
 

@@ -52,6 +52,26 @@ impl WeightStatistics {
         Ok(Self { extreme_neg, extreme_pos, std: variance.sqrt() })
     }
 
+    /// The same with a quantile of the magnitudes of either sign for its extreme: the
+    /// least magnitude that no less than this part of them, above 0 and at most 1, is
+    /// not beyond. `weights` are those of the statistics.
+    ///
+    /// ```
+    /// use ec2t_quant::ec2t::WeightStatistics;
+    ///
+    /// let weights = [-1.0, 0.25, 0.5, 0.75, 9.0];
+    /// let robust = WeightStatistics::of(&weights)?.with_extremes_at(0.75, &weights);
+    /// assert_eq!((robust.extreme_neg, robust.extreme_pos), (1.0, 0.75));
+    /// # Ok::<_, ec2t_quant::ec2t::Ec2tError>(())
+    /// ```
+    pub fn with_extremes_at(self, quantile: f64, weights: &[f32]) -> Self {
+        if quantile >= 1.0 {
+            return self;
+        }
+        let extreme = |sign| magnitude_at(quantile, weights, sign);
+        Self { extreme_neg: extreme(-1.0), extreme_pos: extreme(1.0), ..self }
+    }
+
     /// The same from sums that a step has taken on its way, exact to about six
     /// digits. Where they say less, of weights that are not finite, hardly
     /// deviate from their mean or have squares beyond the range of `f32`, it is
@@ -67,6 +87,35 @@ impl WeightStatistics {
         let [extreme_neg, extreme_pos] = descent.extremes;
         Ok(Self { extreme_neg, extreme_pos, std: (variance * n / (n - 1.0)).sqrt() })
     }
+}
+
+/// The quantile of the magnitudes of the weights of one sign, 0 where there are none.
+///
+/// Bits of positive floats are in the order of their values, so they are found like
+/// digits, from the highest on: counts of what begins with a digit tell which digit the
+/// value has. Three passes and no memory, where sorting a copy would take both.
+fn magnitude_at(quantile: f64, weights: &[f32], sign: f32) -> f32 {
+    const DIGIT_BITS: usize = 11;
+    let bits = || weights.iter().map(|w| sign * w).filter(|w| *w > 0.0).map(f32::to_bits);
+    let count = bits().count();
+    // How many are not beyond it, counted from those that the digits so far leave.
+    let mut rank = ((quantile * count as f64).ceil() as usize).max(1);
+    let (mut known, mut unknown_bits) = (0, 3 * DIGIT_BITS);
+    while unknown_bits > 0 && count > 0 {
+        let mut counts = [0usize; 1 << DIGIT_BITS];
+        let rest = unknown_bits - DIGIT_BITS;
+        for bits in bits().map(u64::from).filter(|bits| bits >> unknown_bits == known) {
+            counts[(bits >> rest) as usize % counts.len()] += 1;
+        }
+        let mut digit = 0;
+        while counts[digit] < rank {
+            rank -= counts[digit];
+            digit += 1;
+        }
+        known = known << DIGIT_BITS | digit as u64;
+        unknown_bits = rest;
+    }
+    f32::from_bits(known as u32)
 }
 
 /// Mean square below which single squares may have underflown.
@@ -107,6 +156,29 @@ mod tests {
         let zeros = WeightStatistics::of(&[0.0, -0.0]).unwrap();
         assert_eq!((zeros.extreme_neg, zeros.extreme_pos), (0.0, 0.0));
         assert!(zeros.extreme_neg.is_sign_positive());
+    }
+
+    /// Against a sort, for weights of every kind and one without a sign.
+    #[test]
+    fn quantiles_are_those_of_sorted_magnitudes() {
+        let mut random = Random::new(7);
+        let mut layers = random.layers(997);
+        layers.push(vec![0.0, -0.0]);
+        for weights in layers {
+            let statistics = WeightStatistics::of(&weights).unwrap();
+            for quantile in [1e-9, 0.25, 0.5, 0.999, 1.0] {
+                let found = statistics.with_extremes_at(quantile, &weights);
+                for (sign, extreme) in [(-1.0, found.extreme_neg), (1.0, found.extreme_pos)] {
+                    let mut magnitudes: Vec<f32> =
+                        weights.iter().map(|w| sign * w).filter(|w| *w > 0.0).collect();
+                    magnitudes.sort_unstable_by(f32::total_cmp);
+                    let last = (quantile * magnitudes.len() as f64).ceil() as usize;
+                    let expected = magnitudes.get(last.max(1) - 1).copied().unwrap_or(0.0);
+                    assert_eq!(extreme, expected, "{quantile} of {} weights", magnitudes.len());
+                }
+                assert_eq!(found.std, statistics.std);
+            }
+        }
     }
 
     #[test]

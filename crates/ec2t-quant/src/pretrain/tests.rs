@@ -140,6 +140,7 @@ fn common(lr: f32) -> LoopOptions {
         distillation: DistillOptions::default(),
         augment,
         keep: Keep::Best,
+        bn_batches: 0,
         checkpoint_steps: 0,
         log_steps: 0,
     }

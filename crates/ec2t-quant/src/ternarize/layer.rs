@@ -5,7 +5,7 @@ use ec2t_ops::optim::Adam;
 
 use crate::checkpoint::Checkpoint;
 use crate::ec2t::{
-    Centroids, Ec2tError, Ec2tOptions, LayerMoments, LearningStep, Method, TernaryLayer,
+    Centroids, Ec2tError, Ec2tOptions, LayerMoments, LearningStep, Method, Shares, TernaryLayer,
 };
 use crate::error::QuantError;
 use crate::optim::{load_moments, save_moments};
@@ -89,13 +89,21 @@ impl Layer {
         written.map_err(self.at_fault())
     }
 
-    /// The layer's weights as a ternary tensor; none of pruned ones.
-    pub(super) fn tensor(&self, shape: &[usize]) -> Result<Option<TernaryTensor>, QuantError> {
+    /// The layer as a ternary tensor, of the values that it has where it is judged;
+    /// none of pruned ones. A cluster without weights has the centroid of training.
+    pub(super) fn tensor(
+        &self,
+        shape: &[usize],
+        values: &[f32],
+    ) -> Result<Option<TernaryTensor>, QuantError> {
         if matches!(self.change, Change::Prune { .. }) {
             return Ok(None);
         }
+        let codes = self.state.codes();
+        let value_of = |code| Some(values[codes.iter().position(|found| *found == code)?].abs());
         let Centroids { neg, pos } = self.state.centroids();
-        Ok(Some(TernaryTensor::new(shape.to_vec(), self.state.codes().to_vec(), neg, pos)?))
+        let (neg, pos) = (value_of(-1).unwrap_or(neg), value_of(1).unwrap_or(pos));
+        Ok(Some(TernaryTensor::new(shape.to_vec(), codes.to_vec(), neg, pos)?))
     }
 
     pub(super) fn save(&self, checkpoint: &mut Checkpoint) {
@@ -104,6 +112,9 @@ impl Layer {
         checkpoint.put(&format!("centroids/{name}"), &[neg, pos]);
         checkpoint.put(&format!("background/{name}"), state.weights());
         checkpoint.put_codes(&format!("codes/{name}"), state.codes());
+        if let Some(Shares { neg, zero, pos }) = state.mean_shares() {
+            checkpoint.put_doubles(&format!("shares/{name}"), &[neg, zero, pos]);
+        }
         save_moments(checkpoint, "centroids", name, &moments.centroids);
         save_moments(checkpoint, "background", name, &moments.background);
     }
@@ -120,7 +131,21 @@ impl Layer {
         let [neg, pos] = centroids;
         self.state = TernaryLayer::from_parts(weights, Centroids { neg, pos }, codes)
             .map_err(self.at_fault())?;
+        if self.has_mean_shares() {
+            let [neg, zero, pos] = checkpoint.doubles(&format!("shares/{}", self.name))?;
+            self.state.set_mean_shares(Some(Shares { neg, zero, pos }));
+        }
         Ok(())
+    }
+
+    /// Whether every step leaves a mean of shares.
+    fn has_mean_shares(&self) -> bool {
+        match &self.change {
+            Change::Ternarize { options, .. } | Change::Prune { options, .. } => {
+                options.share_smoothing > 0.0
+            }
+            Change::Tune { .. } => false,
+        }
     }
 
     pub(super) fn report(&self) -> LayerReport {

@@ -26,6 +26,7 @@ use rayon::prelude::*;
 
 use self::layer::{Change, Layer};
 use self::target::SparsityTarget;
+use crate::average::Average;
 use crate::checkpoint::Checkpoint;
 use crate::ec2t::{Centroids, Ec2tOptions, TernaryLayer, WeightStatistics, size_decay};
 use crate::engine::Gradients;
@@ -69,8 +70,23 @@ pub fn finetune(
 ) -> Result<Outcome, QuantError> {
     options.validate()?;
     let rates = Rates::new(options.common.lr, options.weight_decay, options.centroid_lr);
-    let phase = Ternarize::frozen(network, rates)?;
+    let mut phase = Ternarize::frozen(network, rates)?;
+    phase.average = average(options, &phase.weights)?;
     trainer::run(phase, network.graph(), data, &options.common, options, session)
+}
+
+/// The mean of the weights, where the options ask for it. Running statistics that
+/// training leaves are those of the weights themselves, and no use to it.
+fn average(options: &FinetuneOptions, weights: &Weights) -> Result<Option<Average>, QuantError> {
+    let average = Average::new(options.average, weights);
+    let measured = options.common.bn_batches > 0 || !weights.has_running_statistics();
+    match measured || average.is_none() {
+        true => Ok(average),
+        false => Err(QuantError::Option {
+            option: "average",
+            reason: "needs `bn_batches` above 0 where there is batch normalisation".into(),
+        }),
+    }
 }
 
 /// Settings of the optimizers.
@@ -110,6 +126,8 @@ struct Ternarize {
     /// Positions of float weights some of which stay 0.
     masked: Vec<usize>,
     target: Option<SparsityTarget>,
+    /// The mean of the weights, where it is judged in their place.
+    average: Option<Average>,
 }
 
 impl Ternarize {
@@ -190,8 +208,8 @@ impl Ternarize {
             let elsewhere = layers.iter().any(|layer| layer.position == position);
             (param.kind.is_trainable() && !elsewhere).then_some(size)
         });
-        let (main, target) = (optim::Adam::new(main), None);
-        Ok(Self { stage, main, weights, layers, rates, masked, target })
+        let main = optim::Adam::new(main);
+        Ok(Self { stage, main, weights, layers, rates, masked, target: None, average: None })
     }
 
     /// Gives all ternary layers the strength that the goal asks for.
@@ -259,6 +277,17 @@ impl Phase for Ternarize {
         &mut self.weights
     }
 
+    fn judged(&self) -> &Weights {
+        self.average.as_ref().map_or(&self.weights, Average::mean)
+    }
+
+    fn judged_mut(&mut self) -> &mut Weights {
+        match &mut self.average {
+            Some(average) => average.mean_mut(),
+            None => &mut self.weights,
+        }
+    }
+
     fn update(&mut self, gradients: &mut Gradients, factor: f32) -> Result<(), QuantError> {
         self.mask(gradients);
         self.apply_target();
@@ -280,28 +309,35 @@ impl Phase for Ternarize {
         // Of several faults, the first is reported, whatever thread is the fastest.
         steps.into_par_iter().with_max_len(1).map(step).reduce(|| Ok(()), Result::and)?;
         self.observe_target();
+        if let Some(average) = &mut self.average {
+            average.observe(&self.weights);
+        }
         Ok(())
     }
 
     fn save(&self, checkpoint: &mut Checkpoint) {
         self.layers.iter().for_each(|layer| layer.save(checkpoint));
         self.target.iter().for_each(|target| target.save(checkpoint));
+        self.average.iter().for_each(|average| average.save(checkpoint));
         self.main.save(checkpoint, "main", &self.weights.names());
     }
 
     fn load(&mut self, checkpoint: &Checkpoint) -> Result<(), QuantError> {
         self.layers.iter_mut().try_for_each(|layer| layer.load(checkpoint))?;
         self.target.iter_mut().try_for_each(|target| target.load(checkpoint))?;
+        self.average.iter_mut().try_for_each(|average| average.load(checkpoint))?;
         self.main.load(checkpoint, "main", &self.weights.names())
     }
 
     fn network(&self, graph: &Graph) -> Result<Network, QuantError> {
+        let judged = self.judged();
         let mut ternary: BTreeMap<usize, TernaryTensor> = BTreeMap::new();
         for layer in &self.layers {
-            let tensor = layer.tensor(&self.weights.params()[layer.position].shape)?;
-            ternary.extend(tensor.map(|tensor| (layer.position, tensor)));
+            let position = layer.position;
+            let tensor = layer.tensor(&judged.params()[position].shape, judged.get(position))?;
+            ternary.extend(tensor.map(|tensor| (position, tensor)));
         }
-        self.weights.to_network(graph, ternary)
+        judged.to_network(graph, ternary)
     }
 
     fn layers(&self) -> Vec<LayerReport> {

@@ -1,7 +1,7 @@
 //! Steps of both phases, and their checkpoints.
 
 use super::*;
-use crate::options::Prunable;
+use crate::options::{LoopOptions, Prunable};
 use ec2t_format::graph::{GraphBuilder, Shape};
 use ec2t_ops::optim::{Adam, Moments};
 
@@ -88,6 +88,17 @@ fn the_first_layer_at_fault_is_named() {
     assert!(matches!(&error, QuantError::Layer { layer, .. } if layer == "long.weight"), "{error}");
 }
 
+/// [`learning`], with a mean of the clusters' shares.
+fn smoothing() -> Ternarize {
+    let mut phase = learning();
+    for layer in &mut phase.layers {
+        if let Change::Ternarize { options, .. } = &mut layer.change {
+            options.share_smoothing = 0.9;
+        }
+    }
+    phase
+}
+
 const CODES: [i8; 4] = [1, 0, -1, -1];
 
 /// One layer with [`CODES`].
@@ -106,25 +117,102 @@ fn frozen(rates: Rates) -> (Ternarize, Graph) {
 fn all_phases_survive_a_checkpoint() {
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join("last.safetensors");
-    for new in [learning, || pruning().0, || frozen(RATES).0] as [fn() -> Ternarize; 3] {
+    let phases: [fn() -> Ternarize; 5] =
+        [learning, smoothing, || pruning().0, || frozen(RATES).0, averaged];
+    for new in phases {
         let (mut whole, mut resumed) = (new(), new());
         let mut gradients = gradients(&whole.weights);
         whole.update(&mut gradients, 1.0).unwrap();
         let mut checkpoint = Checkpoint::default();
-        whole.weights.save(&mut checkpoint);
+        whole.weights.save(&mut checkpoint, "weights");
         whole.save(&mut checkpoint);
         checkpoint.write(&file).unwrap();
 
         let checkpoint = Checkpoint::read(&file).unwrap().unwrap();
-        resumed.weights.load(&checkpoint).unwrap();
+        resumed.weights.load(&checkpoint, "weights").unwrap();
         resumed.load(&checkpoint).unwrap();
         for phase in [&mut whole, &mut resumed] {
             phase.update(&mut gradients, 1.0).unwrap();
         }
         assert!(whole.weights.iter().eq(resumed.weights.iter()));
+        assert!(whole.judged().iter().eq(resumed.judged().iter()));
         for (whole, resumed) in whole.layers.iter().zip(&resumed.layers) {
             assert_eq!((&whole.state, &whole.moments), (&resumed.state, &resumed.moments));
         }
+    }
+}
+
+/// [`frozen`], judged by the mean of its weights.
+fn averaged() -> Ternarize {
+    let mut phase = frozen(RATES).0;
+    phase.average = Average::new(1.0, &phase.weights);
+    phase
+}
+
+/// What is judged is the mean of all steps: the codes, and the means of the centroids
+/// and of all floats.
+#[test]
+fn the_mean_of_the_steps_is_judged() {
+    let mut phase = averaged();
+    let graph = frozen(RATES).1;
+    let mut gradients = gradients(&phase.weights);
+    let (mut centroids, mut biases) = (Vec::new(), Vec::new());
+    for _ in 0..3 {
+        phase.update(&mut gradients, 1.0).unwrap();
+        centroids.push(phase.layers[0].state.centroids());
+        biases.push(phase.weights.get(1)[0]);
+    }
+    let network = phase.network(&graph).unwrap();
+    let Some(Tensor::Ternary(weight)) = network.tensor("fc.weight") else { panic!() };
+    assert_eq!(weight.codes(), CODES);
+    let bias = network.tensor("fc.bias").unwrap().to_f32()[0];
+    let close = |found: f32, values: Vec<f32>| {
+        let mean = values.iter().sum::<f32>() / values.len() as f32;
+        assert!((found - mean).abs() < 1e-6, "{found} is not {mean}");
+        assert!((found - values[2]).abs() > 1e-4, "{found} is the last one");
+    };
+    close(weight.w_neg(), centroids.iter().map(|centroids| centroids.neg).collect());
+    close(weight.w_pos(), centroids.iter().map(|centroids| centroids.pos).collect());
+    close(bias, biases);
+}
+
+/// Of a mean of weights, nobody has seen the statistics.
+#[test]
+fn a_mean_needs_its_own_running_statistics() {
+    let options = |bn_batches, average| FinetuneOptions {
+        common: LoopOptions { bn_batches, ..loop_options() },
+        centroid_lr: 0.0,
+        weight_decay: 0.0,
+        average,
+    };
+    let [plain, normed] = [false, true].map(|has_norm| {
+        let mut g = GraphBuilder::new("t", Shape::new(2, 1, 1));
+        let x = g.linear("fc", g.input(), 2);
+        if has_norm {
+            g.batch_norm("bn", x);
+        }
+        Weights::from_network(&crate::initialize(&g.finish().unwrap(), 1).unwrap())
+    });
+    assert!(average(&options(0, 1.0), &plain).unwrap().is_some());
+    assert!(average(&options(1, 1.0), &normed).unwrap().is_some());
+    assert!(average(&options(0, 0.0), &normed).unwrap().is_none());
+    let error = average(&options(0, 1.0), &normed).unwrap_err().to_string();
+    assert!(error.contains("`average`: needs `bn_batches`"), "{error}");
+}
+
+fn loop_options() -> LoopOptions {
+    LoopOptions {
+        epochs: 1,
+        batch: 1,
+        lr: 0.0,
+        schedule: crate::Schedule::Constant,
+        label_smoothing: 0.0,
+        distillation: crate::DistillOptions::default(),
+        augment: ec2t_data::AugmentOptions::default(),
+        keep: crate::Keep::Best,
+        bn_batches: 0,
+        checkpoint_steps: 0,
+        log_steps: 0,
     }
 }
 
@@ -225,12 +313,12 @@ fn the_strength_follows_the_goal() {
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join("last.safetensors");
     let mut checkpoint = Checkpoint::default();
-    phase.weights.save(&mut checkpoint);
+    phase.weights.save(&mut checkpoint, "weights");
     phase.save(&mut checkpoint);
     checkpoint.write(&file).unwrap();
     let checkpoint = Checkpoint::read(&file).unwrap().unwrap();
     let mut resumed = new();
-    resumed.weights.load(&checkpoint).unwrap();
+    resumed.weights.load(&checkpoint, "weights").unwrap();
     resumed.load(&checkpoint).unwrap();
     resumed.update(&mut gradients, 0.0).unwrap();
     phase.update(&mut gradients, 0.0).unwrap();

@@ -98,6 +98,7 @@ fn options(batch: usize) -> LoopOptions {
         distillation: DistillOptions::default(),
         augment,
         keep: Keep::Best,
+        bn_batches: 0,
         checkpoint_steps: 1,
         log_steps: 0,
     }
@@ -348,4 +349,25 @@ fn the_best_or_the_last_epoch_is_kept() {
     let (best, last) = (kept(Keep::Best), kept(Keep::Last));
     assert_eq!((best.epoch, last.epoch), (1, 2));
     assert!(best.top1 > last.top1);
+}
+
+/// Running statistics that are measured anew change the network that is kept, and no
+/// more than that: training goes the same way.
+#[test]
+fn running_statistics_are_measured_before_validation() {
+    let folder = tempfile::tempdir().unwrap();
+    let kept = |bn_batches| {
+        let options = LoopOptions { bn_batches, keep: Keep::Last, ..options(4) };
+        let phase = Descent::new(&graph());
+        train(folder.path(), phase, &splits(10), &options, u64::MAX, true).unwrap();
+        let mut weights = Descent::new(&graph()).weights;
+        weights.load(&checkpoint(folder.path()), WEIGHTS).unwrap();
+        weights
+    };
+    // Of three batches, the last is not full.
+    let (plain, measured, all) = (kept(0), kept(2), kept(usize::MAX));
+    for ((param, plain), (_, measured)) in plain.iter().zip(measured.iter()) {
+        assert_eq!(plain == measured, param.kind.is_trainable(), "{}", param.name);
+    }
+    assert!(measured.iter().eq(all.iter()));
 }

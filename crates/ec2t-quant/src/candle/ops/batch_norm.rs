@@ -20,13 +20,15 @@ pub(crate) struct BatchStatistics {
 }
 
 impl BatchStatistics {
-    /// Moves running statistics towards these.
-    pub(crate) fn update(&self, mean: &mut [f32], var: &mut [f32]) {
+    /// Moves running statistics towards these, by `share` of the way, or else by the
+    /// momentum.
+    pub(crate) fn update(&self, mean: &mut [f32], var: &mut [f32], share: Option<f32>) {
         if self.count < 2 {
             return;
         }
         let unbiased = self.count as f32 / (self.count - 1) as f32;
-        let step = |running: &mut f32, new: f32| *running += self.momentum * (new - *running);
+        let share = share.unwrap_or(self.momentum);
+        let step = |running: &mut f32, new: f32| *running += share * (new - *running);
         mean.iter_mut().zip(&self.mean).for_each(|(running, mean)| step(running, *mean));
         var.iter_mut().zip(&self.var).for_each(|(running, var)| step(running, var * unbiased));
     }

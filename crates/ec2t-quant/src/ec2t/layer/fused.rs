@@ -90,7 +90,7 @@ impl TernaryLayer {
         let statistics = WeightStatistics::after(&found, &self.weights)?;
         self.raise_centroids(step.options.floor(&statistics))?;
 
-        let constraint = self.decide(&statistics, step.options, strength);
+        let constraint = self.decide_next(&statistics, step.options, strength);
         self.follow(method, constraint.thresholds);
         let Thresholds { neg, pos } = constraint.thresholds;
         let (weights, codes) = (&self.weights, &mut self.codes);
@@ -124,7 +124,7 @@ impl TernaryLayer {
         let (adam, moments) = (step.background, &mut moments.background);
         let found = passes::descend(adam, gradient, codes, [1.0; 2], weights, moments);
         let statistics = WeightStatistics::after(&found, &self.weights)?;
-        let constraint = self.decide(&statistics, step.options, strength);
+        let constraint = self.decide_next(&statistics, step.options, strength);
         self.counts = assign(&self.weights, constraint.thresholds, &mut self.codes);
         self.write_pruned(pruned)?;
         Ok(Requantized { constraint, counts: self.counts })
@@ -162,17 +162,18 @@ impl TernaryLayer {
     pub fn constraint(&self, options: &Ec2tOptions, delta: f64) -> Result<Constraint, Ec2tError> {
         let strength = options.strength(delta)?;
         let statistics = WeightStatistics::of(&self.weights)?;
-        Ok(self.decide(&statistics, options, strength))
+        Ok(self.constrain(self.count_nearest(), &statistics, options, strength))
     }
 
-    /// [`constrain`](Self::constrain) with counts of a pass.
-    fn decide(
-        &self,
+    /// [`constrain`](Self::constrain) in a step, with counts of a pass.
+    fn decide_next(
+        &mut self,
         statistics: &WeightStatistics,
         options: &Ec2tOptions,
         strength: f64,
     ) -> Constraint {
-        let nearest = self.count(Thresholds::nearest(self.centroids()));
+        let nearest = self.count_nearest();
+        self.smooth(nearest, options);
         self.constrain(nearest, statistics, options, strength)
     }
 
@@ -181,7 +182,9 @@ impl TernaryLayer {
         adam.step(&[-neg as f32, pos as f32], &mut self.centroids, moments);
     }
 
-    fn count(&self, Thresholds { neg, pos }: Thresholds) -> TernaryCounts {
+    /// The clusters of nearest-neighbour assignment.
+    fn count_nearest(&self) -> TernaryCounts {
+        let Thresholds { neg, pos } = Thresholds::nearest(self.centroids());
         self.of_sides(passes::count(&self.weights, [neg, pos]))
     }
 

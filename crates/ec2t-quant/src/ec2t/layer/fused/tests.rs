@@ -92,8 +92,11 @@ impl Case {
 fn options() -> impl Strategy<Value = Ec2tOptions> {
     let init = prop_oneof![Just(InitRule::MaxScaling), Just(InitRule::Kmeans)];
     let floor = prop_oneof![Just(0.0), 0.0..1.5];
-    (init, 0.01..=1.0, 0.0..=1.0, floor).prop_map(|(init, init_scale, gamma, centroid_floor)| {
-        Ec2tOptions { init, init_scale, gamma, centroid_floor, ..Ec2tOptions::default() }
+    let quantile = prop_oneof![Just(1.0), 0.9..1.0];
+    let all = (init, 0.01..=1.0, 0.0..=1.0, floor, quantile);
+    all.prop_map(|(init, init_scale, gamma, centroid_floor, extreme_quantile)| {
+        let rest = Ec2tOptions::default();
+        Ec2tOptions { init, init_scale, gamma, centroid_floor, extreme_quantile, ..rest }
     })
 }
 

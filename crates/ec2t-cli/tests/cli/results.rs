@@ -1,7 +1,8 @@
 //! The networks of `docs/results`: each file has the accuracy, zeros, entropy and bytes
-//! that its row of `cifar10.csv` claims, on the whole test set.
+//! that its row of a table claims, on the whole test set.
 //!
-//! Needs `EC2T_DATA_DIR`, the folder of `cifar-10-batches-bin`.
+//! Needs `EC2T_DATA_DIR`, the folder of `cifar-10-batches-bin`, and there or in Debian's
+//! folder of datasets `fashion-mnist`.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -18,15 +19,25 @@ fn results() -> PathBuf {
     Path::new(&package).join("../../docs/results")
 }
 
-/// The rows of the table, by the names of their columns.
-fn rows() -> Vec<BTreeMap<String, String>> {
-    let text = fs::read_to_string(results().join("cifar10.csv")).unwrap();
+/// Where Debian's packages put datasets.
+const DEBIAN: &str = "/usr/share/datasets";
+
+type Row = BTreeMap<String, String>;
+
+/// The rows of a table, by the names of their columns.
+fn table(dataset: &str) -> Vec<Row> {
+    let text = fs::read_to_string(results().join(format!("{dataset}.csv"))).unwrap();
     let mut lines = text.lines().map(|line| line.split(',').map(str::to_owned));
     let columns: Vec<String> = lines.next().unwrap().collect();
     lines.map(|values| columns.iter().cloned().zip(values).collect()).collect()
 }
 
-fn number(row: &BTreeMap<String, String>, column: &str) -> f64 {
+/// The rows of all tables.
+fn rows() -> Vec<Row> {
+    ["cifar10", "fashion-mnist"].into_iter().flat_map(table).collect()
+}
+
+fn number(row: &Row, column: &str) -> f64 {
     row[column].parse().unwrap_or_else(|error| panic!("{column} of {row:?}: {error}"))
 }
 
@@ -82,13 +93,27 @@ fn sizes_zeros_and_entropies_are_those_of_the_table() {
 }
 
 #[test]
-fn accuracies_are_those_of_the_table() {
+fn accuracies_on_cifar10_are_those_of_the_table() {
     let Some(data) = folder_of("EC2T_DATA_DIR") else { return };
+    assert_accuracies("cifar10", &data);
+}
+
+#[test]
+#[expect(clippy::print_stdout, reason = "a skipped test says so")]
+fn accuracies_on_fashion_mnist_are_those_of_the_table() {
+    let mut folders = folder_of("EC2T_DATA_DIR").into_iter().chain([DEBIAN.into()]);
+    match folders.find(|folder| folder.join("fashion-mnist").is_dir()) {
+        Some(data) => assert_accuracies("fashion-mnist", &data),
+        None => println!("skipped: no fashion-mnist in EC2T_DATA_DIR or {DEBIAN}"),
+    }
+}
+
+fn assert_accuracies(dataset: &str, data: &Path) {
     let sandbox = Sandbox::new();
-    for row in rows() {
+    for row in table(dataset) {
         let file = results().join("models").join(format!("{}.ec2t", row["name"]));
-        let mut eval = sandbox.ec2t("eval --dataset cifar10 --json");
-        let found = json(eval.arg(&file).env("EC2T_DATA_DIR", &data));
+        let mut eval = sandbox.ec2t(&format!("eval --dataset {dataset} --json"));
+        let found = json(eval.arg(&file).env("EC2T_DATA_DIR", data));
         assert_eq!(found["images"], 10_000);
         let found = found["top1"].as_f64().unwrap();
         assert!((found - number(&row, "test_top1")).abs() < 0.006, "{found} %: {row:?}");

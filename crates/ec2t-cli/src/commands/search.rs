@@ -10,6 +10,7 @@ use anyhow::{Context, Result, anyhow};
 use clap::Args;
 use ec2t_scale::Grid;
 
+use super::sweep::share;
 use super::train::HowArgs;
 use crate::engine::EngineArgs;
 use crate::exit::Usage;
@@ -51,11 +52,6 @@ pub(crate) struct SearchArgs {
     /// Print the result as JSON.
     #[arg(long)]
     json: bool,
-}
-
-fn share(text: &str) -> Result<f64, String> {
-    let value = text.parse().ok().filter(|value| (0.0..=1.0).contains(value));
-    value.ok_or_else(|| "must be from 0 to 1".to_owned())
 }
 
 impl SearchArgs {

@@ -68,7 +68,8 @@ pub(crate) struct SweepArgs {
     json: bool,
 }
 
-fn share(text: &str) -> Result<f64, String> {
+/// A share, as an argument.
+pub(super) fn share(text: &str) -> Result<f64, String> {
     let value = text.parse().ok().filter(|value| (0.0..=1.0).contains(value));
     value.ok_or_else(|| "must be from 0 to 1".to_owned())
 }

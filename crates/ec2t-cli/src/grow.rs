@@ -5,13 +5,14 @@
 
 use std::path::{Path, PathBuf};
 
-use anyhow::{Context, Result};
+use anyhow::Result;
 use clap::Args;
 use ec2t_format::{Graph, Network};
 use ec2t_scale::{ArchOptions, Scaling};
 
+use crate::commands::scale::read_graph;
 use crate::commands::train::validation_top1;
-use crate::exit::{BadFile, Usage};
+use crate::exit::Usage;
 use crate::output::tell;
 use crate::run_dir::RunDir;
 
@@ -73,13 +74,4 @@ fn run_of(init: &Path) -> Result<PathBuf, Usage> {
             init.display()
         ))
     })
-}
-
-fn read_graph(path: &Path) -> Result<Graph> {
-    let text =
-        std::fs::read_to_string(path).with_context(|| format!("cannot read {}", path.display()))?;
-    let bad = |error: String| BadFile(format!("{}: {error}", path.display()));
-    let graph: Graph = serde_json::from_str(&text).map_err(|error| bad(error.to_string()))?;
-    graph.validate().map_err(|error| bad(error.to_string()))?;
-    Ok(graph)
 }

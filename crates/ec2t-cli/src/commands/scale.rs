@@ -1,8 +1,8 @@
 //! `ec2t scale`: build an architecture and count its costs.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
-use anyhow::Result;
+use anyhow::{Context, Result};
 use clap::{Args, Subcommand};
 use ec2t_data::Summary;
 use ec2t_format::Graph;
@@ -12,7 +12,7 @@ use serde::Serialize;
 
 use super::search::SearchArgs;
 use crate::config::{Arch, Preprocessing};
-use crate::exit::Usage;
+use crate::exit::{BadFile, Usage};
 use crate::output::{print, print_json, write_json};
 use crate::run_dir::RunArgs;
 
@@ -134,6 +134,16 @@ fn describe(graph: &Graph, scaling: &Scaling) -> String {
     ]
     .map(|(name, base, effective)| format!("{name} {base}^{} = {effective:.3}", scaling.phi));
     format!("{head}{depth}, {width}, {resolution}\n")
+}
+
+/// Reads a graph from a file, as `ec2t scale` writes it.
+pub(crate) fn read_graph(path: &Path) -> Result<Graph> {
+    let text =
+        std::fs::read_to_string(path).with_context(|| format!("cannot read {}", path.display()))?;
+    let bad = |error: String| BadFile(format!("{}: {error}", path.display()));
+    let graph: Graph = serde_json::from_str(&text).map_err(|error| bad(error.to_string()))?;
+    graph.validate().map_err(|error| bad(error.to_string()))?;
+    Ok(graph)
 }
 
 /// The architecture of a run, for its images and with their class names.

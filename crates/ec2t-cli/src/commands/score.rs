@@ -1,15 +1,14 @@
 //! `ec2t score`: what a model costs by the rules of the MicroNet challenge.
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use anyhow::{Context, Result};
 use clap::{Args, ValueEnum};
-use ec2t_format::Graph;
 use ec2t_format::stats::file_stats;
 use ec2t_scale::Score;
 use ec2t_scale::score::{self, Rules};
 
-use crate::exit::BadFile;
+use super::scale::read_graph;
 use crate::output::{print, print_json};
 
 /// Bits of numbers of a graph without weights.
@@ -56,10 +55,9 @@ impl From<Mode> for score::Mode {
 impl ScoreArgs {
     pub(crate) fn run(self) -> Result<()> {
         let score = match self.model.extension().is_some_and(|extension| extension == "json") {
-            true => self.score_graph(),
-            false => self.score_model(),
+            true => self.score_graph()?,
+            false => self.score_model().with_context(|| self.model.display().to_string())?,
         };
-        let score = score.with_context(|| self.model.display().to_string())?;
         match self.json {
             true => print_json(&score),
             false => print(&score.to_string()),
@@ -80,11 +78,4 @@ impl ScoreArgs {
         let bits = self.bits.unwrap_or(GRAPH_BITS);
         Ok(Score::of_graph(&graph, Rules { mode: self.mode.into(), bits })?)
     }
-}
-
-fn read_graph(path: &Path) -> Result<Graph> {
-    let text = std::fs::read_to_string(path)?;
-    let graph: Graph = serde_json::from_str(&text).map_err(|error| BadFile(error.to_string()))?;
-    graph.validate().map_err(|error| BadFile(error.to_string()))?;
-    Ok(graph)
 }

@@ -17,6 +17,9 @@ use crate::random::{Purpose, Stream};
 /// Most pictures in files that [`Dataset::channel_stats`] reads.
 const STATS_FILES: usize = 5_000;
 
+/// Images that it asks for at a time.
+const STATS_BLOCK: usize = 64;
+
 /// Labelled images, all of one shape.
 ///
 /// Every label is below the number of classes, and there are exactly as many
@@ -230,19 +233,25 @@ impl Dataset {
     /// As [`Dataset::images`].
     pub fn channel_stats(&self) -> Result<ChannelStats, DataError> {
         let [channels, height, width] = self.shape;
-        let most = match &self.images {
-            Images::Bytes(_) => self.len(),
-            Images::Files(_) => self.len().min(STATS_FILES),
+        let subset;
+        let sample = match &self.images {
+            Images::Files(_) if self.len() > STATS_FILES => {
+                let spread = (0..STATS_FILES).map(|index| index * self.len() / STATS_FILES);
+                subset = self.subset(spread);
+                &subset
+            }
+            _ => self,
         };
         let mut sums = vec![(0u64, 0u64); channels];
-        for index in (0..most).map(|index| index * self.len() / most) {
-            let image = self.image(index)?;
-            for (plane, (sum, squares)) in image.chunks_exact(height * width).zip(&mut sums) {
-                *sum += plane.iter().map(|&p| u64::from(p)).sum::<u64>();
-                *squares += plane.iter().map(|&p| u64::from(p).pow(2)).sum::<u64>();
+        for start in (0..sample.len()).step_by(STATS_BLOCK) {
+            let block = sample.images(start..sample.len().min(start + STATS_BLOCK))?;
+            for (plane, pixels) in block.chunks_exact(height * width).enumerate() {
+                let (sum, squares) = &mut sums[plane % channels];
+                *sum += pixels.iter().map(|&p| u64::from(p)).sum::<u64>();
+                *squares += pixels.iter().map(|&p| u64::from(p).pow(2)).sum::<u64>();
             }
         }
-        let count = (most * height * width).max(1) as f64;
+        let count = (sample.len() * height * width).max(1) as f64;
         let moments = |&(sum, squares): &(u64, u64)| {
             let mean = sum as f64 / count;
             (mean / 255.0, (squares as f64 / count - mean * mean).max(0.0).sqrt() / 255.0)

@@ -64,12 +64,7 @@ impl Images {
         let mut images = vec![0; range.len() * len];
         in_pool(|| {
             images.par_chunks_exact_mut(len).zip(range).try_for_each(|(out, index)| {
-                let picture = files.decode(index, channels)?;
-                picture.view(
-                    files.fit.window(picture.size(), [height, width]),
-                    [height, width],
-                    out,
-                );
+                files.decode(index, channels)?.fit(files.fit, [height, width], out);
                 Ok::<(), DataError>(())
             })
         })?;

@@ -19,6 +19,9 @@ use crate::error::DataError;
 /// Largest height and width that pictures are brought to.
 const MAX_SIDE: usize = 4096;
 
+/// Least share of a picture's sides that can be cut out.
+const LEAST_CROP: f64 = 0.01;
+
 /// How a picture that is not varied becomes an image.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub enum Fit {
@@ -26,7 +29,7 @@ pub enum Fit {
     #[default]
     Stretch,
     /// The middle of the picture, as large as fits: its sides are this share of
-    /// those of the picture, above 0 and at most 1; bicubic. Networks for
+    /// those of the picture, 0.01 to 1; bicubic. Networks for
     /// ImageNet are mostly evaluated with 0.875, 224 of 256 pixels.
     Crop(f64),
 }
@@ -54,14 +57,14 @@ impl Fit {
     /// ```
     ///
     /// # Errors
-    /// [`DataError::Option`] where the share is not above 0 and at most 1.
+    /// [`DataError::Option`] where the share is not from 0.01 to 1.
     pub fn of_crop(share: Option<f64>) -> Result<Self, DataError> {
         match share {
             None => Ok(Fit::Stretch),
-            Some(share) if share > 0.0 && share <= 1.0 => Ok(Fit::Crop(share)),
+            Some(share) if (LEAST_CROP..=1.0).contains(&share) => Ok(Fit::Crop(share)),
             Some(share) => Err(DataError::Option {
                 option: "crop",
-                expected: "a share above 0, at most 1".into(),
+                expected: format!("a share of {LEAST_CROP}…1"),
                 found: share.to_string(),
             }),
         }
@@ -103,9 +106,7 @@ impl Fit {
 pub fn read_picture(path: &Path, size: [usize; 3], fit: Fit) -> Result<Vec<u8>, DataError> {
     check_size(size)?;
     let mut image = vec![0; size.iter().product()];
-    let picture = Picture::decode(path, size[0])?;
-    let window = fit.window(picture.size(), [size[1], size[2]]);
-    picture.view(window, [size[1], size[2]], &mut image);
+    Picture::decode(path, size[0])?.fit(fit, [size[1], size[2]], &mut image);
     Ok(image)
 }
 
@@ -151,6 +152,11 @@ impl Picture {
         [self.0.height(), self.0.width()]
     }
 
+    /// Brings what a fit takes of the picture to `[height, width]`, in planes.
+    pub(crate) fn fit(&self, fit: Fit, size: [usize; 2], out: &mut [u8]) {
+        self.view(fit.window(self.size(), size), size, out);
+    }
+
     /// Brings a window, which is within the picture, to `[height, width]`, in planes.
     pub(crate) fn view(&self, window: Window, [height, width]: [usize; 2], out: &mut [u8]) {
         let Window { left, top, width: wide, height: high, filter } = window;
@@ -176,10 +182,8 @@ mod tests {
     use image::{GrayImage, Luma, Rgb, RgbImage};
 
     fn stretched(image: DynamicImage, [channels, height, width]: [usize; 3]) -> Vec<u8> {
-        let picture = Picture::of(image, channels);
         let mut out = vec![0; channels * height * width];
-        let window = Fit::Stretch.window(picture.size(), [height, width]);
-        picture.view(window, [height, width], &mut out);
+        Picture::of(image, channels).fit(Fit::Stretch, [height, width], &mut out);
         out
     }
 
@@ -229,9 +233,9 @@ mod tests {
     }
 
     #[test]
-    fn shares_are_above_0_and_at_most_1() {
-        assert!(Fit::of_crop(Some(1.0)).is_ok());
-        for share in [0.0, -0.5, 1.01, f64::NAN, f64::INFINITY] {
+    fn shares_are_from_a_hundredth_to_all() {
+        assert!(Fit::of_crop(Some(1.0)).is_ok() && Fit::of_crop(Some(0.01)).is_ok());
+        for share in [0.0, 1e-300, -0.5, 1.01, f64::NAN, f64::INFINITY] {
             assert!(matches!(Fit::of_crop(Some(share)), Err(DataError::Option { .. })), "{share}");
         }
     }

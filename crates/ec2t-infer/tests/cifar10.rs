@@ -105,7 +105,7 @@ fn every_instruction_set_gives_the_same_logits() {
 }
 
 #[test]
-#[ignore = "twenty minutes, of plain Rust most; the test above has 1,000 images of it"]
+#[ignore = "twenty minutes, of plain Rust most; the test above has 1,000 images of it, `-- --ignored` runs all"]
 fn every_instruction_set_gives_the_same_logits_on_all_images() {
     assert_same_logits(usize::MAX);
 }

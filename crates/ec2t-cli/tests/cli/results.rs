@@ -11,7 +11,7 @@ use std::path::{Path, PathBuf};
 use serde_json::Value;
 use sha2::{Digest, Sha256};
 
-use crate::util::{Sandbox, file_len, folder_of, json};
+use crate::util::{Sandbox, file_len, folder_of, graph, json};
 
 fn results() -> PathBuf {
     // Looked up when the test runs: the clone may have moved since it was built.
@@ -67,6 +67,14 @@ fn configurations_have_the_hashes_of_the_table() {
         let hash = Sha256::digest(fs::read(file).unwrap());
         let hash: String = hash.iter().map(|byte| format!("{byte:02x}")).collect();
         assert_eq!(hash, row["config_sha256"], "{row:?}");
+    }
+}
+
+#[test]
+fn parameters_are_those_of_the_architectures() {
+    for row in rows() {
+        let expected = graph(&row["network"], 10).parameter_count();
+        assert_eq!(number(&row, "parameters"), expected as f64, "{row:?}");
     }
 }
 

@@ -1,5 +1,5 @@
 //! Developer tasks of the workspace: `cargo xtask pipeline`, `bench`, `ci`,
-//! `cross`, `cuda`, `fuzz`, `miri`, `slurm` and `tidy`.
+//! `cross`, `cuda`, `fuzz`, `logits`, `miri`, `slurm` and `tidy`.
 //!
 //! One file per command; this one only chooses. Nothing here computes: every
 //! task runs other programs, prints each of them as it could be typed, and
@@ -18,8 +18,10 @@ mod cross;
 mod cuda;
 mod described;
 mod fuzz;
+mod logits;
 mod miri;
 mod pipeline;
+mod python;
 mod shell;
 mod slurm;
 mod tidy;
@@ -39,6 +41,7 @@ enum Cli {
     Cross(cross::Args),
     Cuda(cuda::Args),
     Fuzz(fuzz::Args),
+    Logits(logits::Args),
     Miri(miri::Args),
     Slurm(slurm::Args),
     Tidy(tidy::Args),
@@ -52,6 +55,7 @@ fn main() -> ExitCode {
         Cli::Cross(args) => cross::run(&args),
         Cli::Cuda(args) => cuda::run(&args),
         Cli::Fuzz(args) => fuzz::run(&args),
+        Cli::Logits(args) => logits::run(&args),
         Cli::Miri(args) => miri::run(&args),
         Cli::Slurm(args) => slurm::run(&args),
         Cli::Tidy(args) => tidy::run(&args),

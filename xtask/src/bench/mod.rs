@@ -6,7 +6,6 @@
 //! | [`peers`] | compares inference with that of other programs |
 //! | [`training`] | compares training with PyTorch's |
 //! | [`peer`] | runs a side as a process that works on request |
-//! | [`python`] | finds or installs other programs |
 //! | [`machine`] | tells what the machine is, and whether others are at work |
 //! | [`measured`] | has contenders work in turn, compares the first with the best |
 //! | [`spread`] | medians, quartiles, ratios |
@@ -17,7 +16,6 @@ mod machine;
 mod measured;
 mod peer;
 mod peers;
-mod python;
 mod report;
 mod spread;
 mod table;

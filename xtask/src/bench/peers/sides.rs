@@ -17,10 +17,10 @@ use tempfile::TempDir;
 use super::super::machine::first_processor;
 use super::super::measured::{Measured, in_turn};
 use super::super::peer::{Milliseconds, Peer};
-use super::super::python::Packages;
 use super::result::{Difference, Ran};
 use super::row::{Others, Program, Row, Work};
 use crate::cargo;
+use crate::python::Packages;
 
 /// The versions that are compared. pnnx converts for ncnn.
 const PEERS: Packages = Packages {

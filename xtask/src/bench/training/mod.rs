@@ -20,9 +20,9 @@ use serde::{Deserialize, Serialize};
 use super::machine::Machine;
 use super::measured::{Measured, in_turn};
 use super::peer::{Milliseconds, Peer};
-use super::python::Packages;
 use super::{report, table};
 use crate::cargo;
+use crate::python::Packages;
 use result::{Trained, summary};
 use work::{Contender, Kind, ROWS, Row, Side, TUNED_MALLOC};
 

@@ -36,6 +36,7 @@
 
 mod aligned;
 mod buffers;
+pub mod builtin;
 mod bytes;
 mod calibrate;
 mod classify;

@@ -5,23 +5,27 @@ use std::time::Instant;
 
 use anyhow::Result;
 use clap::Args;
+use clap::builder::PossibleValuesParser;
 use ec2t_data::read_picture;
-use ec2t_infer::{Model, Prediction};
+use ec2t_infer::{LoadError, Model, Prediction, builtin};
 use serde::Serialize;
 
+use crate::exit::Usage;
 use crate::fit::fit;
 use crate::output::{print, print_json};
 use crate::precision::PrecisionArgs;
 
 /// Classify pictures.
 #[derive(Args)]
+#[command(override_usage = "ec2t run [OPTIONS] <MODEL> <IMAGE>...\n       \
+                            ec2t run [OPTIONS] --builtin <NAME> <IMAGE>...")]
 pub(crate) struct RunArgs {
-    /// The model file.
-    #[arg(value_name = "FILE")]
-    model: PathBuf,
-    /// PNG or JPEG pictures.
-    #[arg(value_name = "IMAGE", required = true)]
-    images: Vec<PathBuf>,
+    /// The model file, unless --builtin names a model, then PNG or JPEG pictures.
+    #[arg(value_name = "FILE", required = true)]
+    files: Vec<PathBuf>,
+    /// Use a trained model that is part of this program.
+    #[arg(long, value_name = "NAME", value_parser = PossibleValuesParser::new(builtin::names()))]
+    builtin: Option<String>,
     /// How many classes to show.
     #[arg(long, default_value_t = 5, value_name = "K")]
     top: usize,
@@ -51,13 +55,27 @@ struct Guess {
 
 impl RunArgs {
     pub(crate) fn run(self) -> Result<()> {
-        let model = Model::load_with(&self.model, self.precision.into())?;
+        let (model, images) = self.model_and_images()?;
         let answers: Result<Vec<Answer>> =
-            self.images.iter().map(|image| answer(&model, image, self.top)).collect();
+            images.iter().map(|image| answer(&model, image, self.top)).collect();
         let answers = answers?;
         match self.json {
             true => print_json(&answers),
             false => print(&answers.iter().map(describe).collect::<String>()),
+        }
+    }
+
+    fn model_and_images(&self) -> Result<(Model, &[PathBuf])> {
+        let precision = self.precision.into();
+        if let Some(file) = self.builtin.as_deref().and_then(builtin::file) {
+            let network = ec2t_format::read(file).map_err(LoadError::from)?;
+            return Ok((Model::with_precision(network, precision)?, &self.files));
+        }
+        match self.files.as_slice() {
+            [model, images @ ..] if !images.is_empty() => {
+                Ok((Model::load_with(model, precision)?, images))
+            }
+            _ => Err(Usage("expected a MODEL and an IMAGE, found one file".into()).into()),
         }
     }
 }

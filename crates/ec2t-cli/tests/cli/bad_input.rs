@@ -263,6 +263,8 @@ fn words_that_mean_nothing_are_usage_errors() {
         ("eval model.ec2t", "--dataset"),
         ("eval model.ec2t --dataset didgits", "unknown dataset `didgits`; known are digits"),
         ("run model.ec2t", "IMAGE"),
+        ("run --builtin cifar10", "FILE"),
+        ("run --builtin cifar model.ec2t", "possible values: cifar10"),
         ("import x.pt --arch resnet21 -o y", "unknown architecture `resnet21`; known are "),
         ("import x.pt --arch resnet20 --preprocess mean -o y", "mean"),
         ("import x.pt --arch lenet5 --preprocess cifar10 -o y", "preprocessing"),

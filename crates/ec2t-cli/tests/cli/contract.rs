@@ -210,6 +210,21 @@ fn run_answers_for_each_picture() {
 }
 
 #[test]
+fn run_answers_with_a_model_of_its_own() {
+    let sandbox = Sandbox::new();
+    sandbox.write("cat.png", include_bytes!("../../../ec2t-infer/models/cat.png"));
+    let answers = sandbox.json("run --builtin cifar10 cat.png cat.png --json");
+    let answers = answers.as_array().unwrap();
+    assert_eq!(answers.len(), 2);
+    for answer in answers {
+        assert_eq!(answer["top"][0]["name"], "cat");
+        assert!(answer["top"][0]["probability"].as_f64().unwrap() > 0.99, "{answer}");
+    }
+    let text = sandbox.good("run --builtin cifar10 --top 1 cat.png").stdout;
+    assert_has(&text, &["cat.png (", "%  cat"]);
+}
+
+#[test]
 fn scale_counts_the_published_networks() {
     let sandbox = Sandbox::new();
     let total = |words: &str| sandbox.json(words)["total"].clone();

@@ -100,6 +100,19 @@ fn sizes_zeros_and_entropies_are_those_of_the_table() {
     }
 }
 
+/// Chosen by validation images, among the seeds of the same settings.
+#[test]
+fn the_model_in_the_program_is_the_best_seed() {
+    let is_seed = |row: &Row| row["name"].starts_with("resnet20-64-s");
+    let seeds: Vec<Row> = table("cifar10").into_iter().filter(is_seed).collect();
+    assert_eq!(seeds.len(), 3);
+    let accuracy = |row: &&Row| number(row, "validation_top1");
+    let best = seeds.iter().max_by(|a, b| accuracy(a).total_cmp(&accuracy(b))).unwrap();
+    let file = results().join("models").join(format!("{}.ec2t", best["name"]));
+    let builtin = ec2t_infer::builtin::file("cifar10").unwrap();
+    assert!(fs::read(file).unwrap() == builtin, "not {}", best["name"]);
+}
+
 #[test]
 fn accuracies_on_cifar10_are_those_of_the_table() {
     let Some(data) = folder_of("EC2T_DATA_DIR") else { return };

@@ -10,7 +10,7 @@ use clap::Args;
 use ec2t_format::{Graph, Network};
 use ec2t_scale::{ArchOptions, Scaling};
 
-use crate::commands::scale::read_graph;
+use crate::commands::scale::{graph_of, read_graph};
 use crate::commands::train::validation_top1;
 use crate::exit::Usage;
 use crate::output::tell;
@@ -53,12 +53,10 @@ impl GrowArgs {
     fn graph(&self, run: &RunDir, init: &Path) -> Result<Graph> {
         let own = run.graph()?;
         let graph = match self.grow.as_ref().and_then(Option::as_deref) {
-            Some(name) if !name.ends_with(".json") => {
+            Some(arch) => {
                 let (classes, input) = (run.config.arch.classes, Some(own.input));
-                let options = ArchOptions { classes, input, scaling: Scaling::default() };
-                ec2t_scale::build(name, &options)?
+                graph_of(arch, &ArchOptions { classes, input, scaling: Scaling::default() })?
             }
-            Some(file) => read_graph(Path::new(file))?,
             None => read_graph(&run_of(init)?)?,
         };
         Ok(Graph { preprocess: own.preprocess, classes: own.classes, ..graph })

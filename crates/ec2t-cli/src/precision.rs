@@ -11,7 +11,7 @@ pub(crate) struct PrecisionArgs {
 }
 
 #[derive(Clone, Copy, Debug, ValueEnum)]
-enum Precision {
+pub(crate) enum Precision {
     /// 32-bit floats.
     F32,
     /// 8 bits, between convolutions with ternary weights.
@@ -20,7 +20,13 @@ enum Precision {
 
 impl From<PrecisionArgs> for ec2t_infer::Precision {
     fn from(args: PrecisionArgs) -> Self {
-        match args.precision {
+        args.precision.into()
+    }
+}
+
+impl From<Precision> for ec2t_infer::Precision {
+    fn from(precision: Precision) -> Self {
+        match precision {
             Precision::F32 => ec2t_infer::Precision::F32,
             Precision::U8 => ec2t_infer::Precision::U8,
         }

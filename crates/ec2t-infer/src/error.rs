@@ -74,6 +74,15 @@ pub enum RunError {
         /// Number of classes.
         classes: usize,
     },
+    /// Two models that are not for the same images and classes.
+    #[error("one model takes {} values and gives {}, the other takes {} and gives {}",
+        first[0], first[1], second[0], second[1])]
+    Unlike {
+        /// Values of an image and classes of the first model.
+        first: [usize; 2],
+        /// Those of the second.
+        second: [usize; 2],
+    },
 }
 
 /// Checks the number of values of some images.

@@ -8,7 +8,7 @@ use crate::error::{RunError, check_length};
 use crate::model::Model;
 
 /// Images that are asked for at a time.
-const BLOCK: usize = 256;
+pub(crate) const BLOCK: usize = 256;
 
 /// Most classes for which a confusion matrix is counted.
 const MAX_CONFUSION: usize = 1024;
@@ -85,7 +85,8 @@ pub fn evaluate<'a, E: From<RunError>>(
     })
 }
 
-fn check_labels(labels: &[u32], classes: usize) -> Result<(), RunError> {
+/// Checks that every label is one of the classes.
+pub(crate) fn check_labels(labels: &[u32], classes: usize) -> Result<(), RunError> {
     match labels.iter().position(|label| *label as usize >= classes) {
         Some(image) => Err(RunError::Label { image, label: labels[image], classes }),
         None => Ok(()),
@@ -93,7 +94,7 @@ fn check_labels(labels: &[u32], classes: usize) -> Result<(), RunError> {
 }
 
 /// Class of the largest logit, the first of equal ones.
-fn largest(logits: &[f32]) -> usize {
+pub(crate) fn largest(logits: &[f32]) -> usize {
     let classes = 0..logits.len();
     classes.rev().max_by(|a, b| logits[*a].total_cmp(&logits[*b])).unwrap_or(0)
 }

@@ -63,6 +63,8 @@ pub(crate) struct Step {
     pub(crate) most_threads: usize,
     pub(crate) kernel: StepKernel,
     pub(crate) operands: Operands,
+    /// What the bytes stand for that it writes, if it writes bytes.
+    pub(crate) grid: Option<Grid>,
 }
 
 /// What computes a step.
@@ -215,7 +217,8 @@ impl Planning<'_> {
             }
             StepKernel::Bytes(_) => None,
         };
-        self.steps.push(Step::new(graph, group, kernel, operands, prediction));
+        let grid = self.on_grids.get(&group.value).copied().filter(|_| forms[1] == Form::Bytes);
+        self.steps.push(Step { grid, ..Step::new(graph, group, kernel, operands, prediction) });
         Ok(())
     }
 
@@ -283,6 +286,7 @@ impl Planning<'_> {
             most_threads: 1,
             kernel: StepKernel::Bytes(kernel),
             operands,
+            grid: Some(grid).filter(|_| form == Form::Bytes),
         });
     }
 }
@@ -308,6 +312,7 @@ impl Step {
             prediction,
             kernel,
             operands,
+            grid: None,
         }
     }
 }

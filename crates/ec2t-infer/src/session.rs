@@ -1,5 +1,7 @@
 //! The buffers in which a model computes one image after the other.
 
+use std::borrow::Cow;
+
 use ec2t_format::NodeId;
 use ec2t_kernels::int::Scratch;
 
@@ -108,20 +110,24 @@ impl<'m> Session<'m> {
         self.logits.copy_from_slice(self.memory.floats(plan.output, input));
     }
 
-    /// Runs one normalised image on floats and gives `see` every value as it is computed.
+    /// As [`run`](Self::run), on one thread; gives `see` every value as it is computed, in
+    /// floats whatever it is held in.
     pub(crate) fn run_seeing(
         &mut self,
         input: &[f32],
         mut see: impl FnMut(NodeId, &[f32]),
-    ) -> Result<(), RunError> {
+    ) -> Result<&[f32], RunError> {
         check_length(1, self.model.input_len(), input.len())?;
         see(NodeId::INPUT, input);
-        for step in &self.model.plan().steps {
+        let plan = self.model.plan();
+        for step in &plan.steps {
             self.memory.compute(step, input);
-            let Operands { output, output_len, .. } = step.operands;
-            see(step.value, &self.memory.floats[output].values()[..output_len]);
+            if !step.kernel.is_conversion() {
+                see(step.value, &self.memory.written(step));
+            }
         }
-        Ok(())
+        self.logits.copy_from_slice(self.memory.floats(plan.output, input));
+        Ok(&self.logits)
     }
 }
 
@@ -192,6 +198,17 @@ impl Memory {
         let residual = residual.map(|operand| self.bytes(operand));
         kernel.run(&self.bytes[buffer][..input.len], residual, output, &mut scratch);
         self.scratch = scratch;
+    }
+
+    /// What a step has just written, in floats.
+    fn written(&self, step: &Step) -> Cow<'_, [f32]> {
+        let Operands { output, output_len, .. } = step.operands;
+        let Some(grid) = step.grid else {
+            return Cow::Borrowed(&self.floats[output].values()[..output_len]);
+        };
+        let mut values = vec![0.0; output_len];
+        grid.dequantize(&self.bytes[output][..output_len], &mut values);
+        Cow::Owned(values)
     }
 
     /// A value that is in floats.

@@ -94,20 +94,31 @@ impl EvalArgs {
             return evaluate_run(&run, self.json);
         };
         let model = Model::load_with(path, self.precision.into())?;
-        let shape = model.input_shape();
-        let options = LoadOptions {
-            data_dir: self.data_dir.clone(),
-            image_size: Some([shape.channels, shape.height, shape.width]),
-            fit: fit(&model)?,
-            ..LoadOptions::default()
-        };
-        let data = ec2t_data::load(dataset, &options)?.test;
+        let data = test_images(&model, dataset, self.data_dir.as_deref())?;
         let accuracy = measure(&model, &data)?;
         if self.json {
             return print_json(&FileResult { file: path, dataset, accuracy });
         }
         print(&format!("{}: {}", path.display(), describe(&accuracy)))
     }
+}
+
+/// A dataset's test images, of the size that a model takes and cut as it needs them.
+pub(super) fn test_images(
+    model: &Model,
+    dataset: &str,
+    data_dir: Option<&Path>,
+) -> Result<Dataset> {
+    let shape = model.input_shape();
+    let options = LoadOptions {
+        data_dir: data_dir.map(Path::to_owned),
+        image_size: Some([shape.channels, shape.height, shape.width]),
+        fit: fit(model)?,
+        ..LoadOptions::default()
+    };
+    let data = ec2t_data::load(dataset, &options)?.test;
+    check_fit(model, &data)?;
+    Ok(data)
 }
 
 fn evaluate_run(run: &RunDir, json: bool) -> Result<()> {

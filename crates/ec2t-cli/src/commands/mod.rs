@@ -1,6 +1,7 @@
 //! The commands, one file each.
 
 mod calibrate;
+mod compare;
 pub(crate) mod data;
 mod eval;
 mod explain;
@@ -50,6 +51,8 @@ pub(crate) enum Command {
     Calibrate(calibrate::CalibrateArgs),
     /// Measure the accuracy of a model file.
     Eval(eval::EvalArgs),
+    /// Show how much two models differ on the same images.
+    Compare(compare::CompareArgs),
     /// Classify pictures.
     Run(run::RunArgs),
     /// Show what a model file holds, to the byte.
@@ -81,6 +84,7 @@ impl Command {
             Command::Import(args) => args.run(),
             Command::Calibrate(args) => args.run(),
             Command::Eval(args) => args.run(),
+            Command::Compare(args) => args.run(),
             Command::Run(args) => args.run(),
             Command::Inspect(args) => args.run(),
             Command::Score(args) => args.run(),

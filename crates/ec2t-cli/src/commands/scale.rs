@@ -136,6 +136,14 @@ fn describe(graph: &Graph, scaling: &Scaling) -> String {
     format!("{head}{depth}, {width}, {resolution}\n")
 }
 
+/// The architecture of that name, or the one in a file whose name ends in `.json`.
+pub(crate) fn graph_of(arch: &str, options: &ArchOptions) -> Result<Graph> {
+    match arch.ends_with(".json") {
+        true => read_graph(Path::new(arch)),
+        false => Ok(ec2t_scale::build(arch, options)?),
+    }
+}
+
 /// Reads a graph from a file, as `ec2t scale` writes it.
 pub(crate) fn read_graph(path: &Path) -> Result<Graph> {
     let text =

@@ -9,13 +9,14 @@ const BAD_FILE: i32 = 3;
 const USAGE: i32 = 2;
 
 /// Every command that reads a model file; there is a picture beside it.
-const READERS: [&str; 9] = [
+const READERS: [&str; 10] = [
     "inspect bad.ec2t",
     "inspect bad.ec2t --json",
     "score bad.ec2t --json",
     "explain bad.ec2t --json",
     "verify bad.ec2t",
     "eval bad.ec2t --dataset digits --json",
+    "compare bad.ec2t bad.ec2t --dataset digits --json",
     "run bad.ec2t picture.png --json",
     "calibrate bad.ec2t --dataset digits -o good.ec2t",
     "thin bad.ec2t -o good.ec2t",

@@ -3,6 +3,7 @@
 
 mod bad_input;
 mod cifar10;
+mod compare;
 mod contract;
 mod digits;
 mod grow;

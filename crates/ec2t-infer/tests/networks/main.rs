@@ -2,6 +2,7 @@
 //! itself with other batches, threads and forms of the weights.
 
 mod common;
+mod compared;
 mod engine;
 mod explained;
 mod integers;

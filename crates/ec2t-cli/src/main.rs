@@ -7,6 +7,7 @@
 
 mod commands;
 mod config;
+mod convert;
 mod engine;
 mod exit;
 mod fit;

@@ -11,6 +11,7 @@
 //! | `safetensors` | safetensors files |
 //! | [`keymap`] | checkpoint names against graph names, as a strict report |
 //! | `rename` | other names of layers that a graph has too |
+//! | [`onnx`] | ONNX models |
 //! | [`import`](mod@import) | both together: a file and a graph make a network |
 //! | [`error`] | every way in which a checkpoint can be malformed |
 //!
@@ -22,6 +23,7 @@ mod dtype;
 pub mod error;
 pub mod import;
 pub mod keymap;
+pub mod onnx;
 mod rename;
 mod safetensors;
 pub mod state_dict;

@@ -149,7 +149,7 @@ fn describe(accuracy: &Accuracy) -> String {
 }
 
 /// Whether the model is for such images and so many classes.
-pub(super) fn check_fit(model: &Model, data: &Dataset) -> Result<(), Usage> {
+pub(crate) fn check_fit(model: &Model, data: &Dataset) -> Result<(), Usage> {
     let (name, [channels, height, width]) = (data.name(), data.shape());
     let (shape, found) = (model.input_shape(), Shape::new(channels, height, width));
     if shape != found {

@@ -1,14 +1,16 @@
-//! `ec2t export`: write a run's network to a model file.
+//! `ec2t export`: write a run's network to a model file, or a model file in other formats.
 
 use std::collections::BTreeMap;
+use std::path::PathBuf;
 
-use anyhow::Result;
-use clap::Args;
+use anyhow::{Context, Result};
+use clap::{ArgGroup, Args};
 use ec2t_format::tensor::Storage;
 use ec2t_format::{Network, Tensor, fold_batch_norm};
 
 use super::eval::top1;
 use crate::config::Precision;
+use crate::convert::Formats;
 use crate::fit::CROP;
 use crate::output::{grouped, tell, write_file};
 use crate::run_dir::{RunArgs, RunDir};
@@ -16,21 +18,46 @@ use crate::run_dir::{RunArgs, RunDir};
 /// Loss of accuracy, in points, from which on rounding is warned of.
 const ROUNDING_MAY_COST: f64 = 0.1;
 
-/// Write a run's network to a model file.
+/// Write a run's network to a model file, or a model file in another format.
+///
+/// With --run-dir, the fine-tuned network is written to RUN/model.ec2t, and then in the
+/// formats that are asked for.
 #[derive(Args)]
+#[command(group(ArgGroup::new("format").multiple(true)))]
 pub(crate) struct ExportArgs {
+    /// A model file to write in another format.
+    #[arg(value_name = "FILE", required_unless_present = "run_dir", requires = "format")]
+    model: Option<PathBuf>,
+    /// Folder of a run; holds config.toml.
+    #[arg(long, value_name = "DIR", conflicts_with = "model")]
+    run_dir: Option<PathBuf>,
+    /// Folder that holds the dataset's own folder.
+    #[arg(long, value_name = "DIR")]
+    data_dir: Option<PathBuf>,
     #[command(flatten)]
-    run: RunArgs,
+    formats: Formats,
 }
 
 impl ExportArgs {
     pub(crate) fn run(self) -> Result<()> {
-        export(&self.run.open()?)
+        let data_dir = self.data_dir.as_deref();
+        let network = match self.model {
+            Some(path) => {
+                let name = path.display();
+                let file = std::fs::read(&path).with_context(|| name.to_string())?;
+                ec2t_format::read(&file).with_context(|| name.to_string())?
+            }
+            None => {
+                let run_dir = self.run_dir.unwrap_or_default();
+                export(&RunArgs { run_dir, data_dir: self.data_dir.clone() }.open()?)?
+            }
+        };
+        self.formats.write(&network, data_dir)
     }
 }
 
-/// Writes the fine-tuned network of a run to its model file.
-pub(crate) fn export(run: &RunDir) -> Result<()> {
+/// Writes the fine-tuned network of a run to its model file, and gives what is in it.
+pub(crate) fn export(run: &RunDir) -> Result<Network> {
     let export = &run.config.export;
     let mut exact = run.network("finetune", "finetune")?;
     if export.fold_batch_norm {
@@ -53,7 +80,7 @@ pub(crate) fn export(run: &RunDir) -> Result<()> {
     let path = run.join("model.ec2t");
     write_file(&path, &file)?;
     tell(format_args!("{}: {} bytes", path.display(), grouped(file.len())));
-    Ok(())
+    Ok(network)
 }
 
 /// Accuracy of a run's network on the validation images, if there are any; tells

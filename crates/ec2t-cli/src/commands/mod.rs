@@ -3,7 +3,7 @@
 mod calibrate;
 mod compare;
 pub(crate) mod data;
-mod eval;
+pub(crate) mod eval;
 mod explain;
 pub(crate) mod export;
 mod import;
@@ -36,7 +36,7 @@ pub(crate) enum Command {
     Ternarize(train::StageArgs),
     /// Fine-tune a ternary network; assignments are frozen.
     Finetune(train::StageArgs),
-    /// Write a run's network to a model file.
+    /// Write a run's network to a model file, or a model file in another format.
     Export(export::ExportArgs),
     /// Ternarize a trained network with many settings, or search for one.
     ///

@@ -7,5 +7,6 @@ mod engine;
 mod explained;
 mod integers;
 mod not_finite;
+mod onnx;
 mod random;
 mod thinned;

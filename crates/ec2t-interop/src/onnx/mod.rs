@@ -1,0 +1,29 @@
+//! ONNX models: other runtimes' form of a network.
+//!
+//! | module | what it does |
+//! |---|---|
+//! | `proto` | the messages that a file consists of |
+//! | [`codes`](Codes) | ternary weights as codes and a codebook |
+//! | [`write()`] | a network becomes a model |
+//! | `constant` | constants as messages |
+//!
+//! `docs/interop.md` says what is written, byte by byte where it matters.
+
+mod codes;
+mod constant;
+mod error;
+mod proto;
+mod write;
+
+pub use codes::Codes;
+pub use error::OnnxError;
+pub use write::write;
+
+/// Name of a model's input.
+const INPUT: &str = "pixels";
+/// Name of a model's output.
+const OUTPUT: &str = "logits";
+/// Key of the class names: a JSON array of texts.
+const CLASSES_KEY: &str = "ec2t.classes";
+/// Key of what the input is, in words.
+const INPUT_KEY: &str = "ec2t.input";

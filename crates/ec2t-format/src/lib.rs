@@ -43,3 +43,8 @@ pub use graph::{Graph, Node, NodeId, Op};
 pub use grid::Grid;
 pub use network::Network;
 pub use tensor::{DenseTensor, Storage, Tensor, TernaryTensor};
+
+/// Compiles and runs what pages for users say of this crate.
+#[cfg(doctest)]
+#[doc = include_str!("../../../docs/bring-your-own-model.md")]
+mod pages {}

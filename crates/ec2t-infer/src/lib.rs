@@ -66,3 +66,9 @@ pub use paired::PairedCounts;
 pub use plan::Precision;
 pub use profile::{LayerProfile, Profile};
 pub use session::Session;
+
+/// Compiles what pages for users say of this crate.
+#[cfg(doctest)]
+#[doc = include_str!("../../../README.md")]
+#[doc = include_str!("../../../docs/performance.md")]
+mod pages {}

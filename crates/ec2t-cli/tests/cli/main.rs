@@ -9,6 +9,7 @@ mod digits;
 mod grow;
 mod interrupted;
 mod new_run;
+mod pages;
 mod results;
 mod run_dir;
 mod score;

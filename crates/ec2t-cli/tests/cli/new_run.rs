@@ -1,8 +1,6 @@
 //! `ec2t train --arch`: a run without a preset.
 
-use image::{GrayImage, imageops};
-
-use crate::util::{Sandbox, assert_has, epochs};
+use crate::util::{Sandbox, assert_has, epochs, pictures};
 
 const USAGE: i32 = 2;
 const TRAIN: &str = "train --arch digits-cnn --dataset digits --batch 64";
@@ -39,21 +37,6 @@ fn the_run_is_as_any_other(sandbox: &Sandbox) {
     let arch = sandbox.read("runs/digits-cnn-digits/arch.json");
     sandbox.good("scale --run-dir runs/digits-cnn-digits");
     assert_eq!(sandbox.read("runs/digits-cnn-digits/arch.json"), arch);
-}
-
-/// Digits as pictures of other sizes and shapes, a folder for each class.
-fn pictures(sandbox: &Sandbox) {
-    let digits = ec2t_data::load("digits", &ec2t_data::LoadOptions::default()).unwrap();
-    for (split, data) in [("train", digits.train), ("val", digits.test)] {
-        for index in 0..data.len().min(600) {
-            let pixels = data.image(index).unwrap().into_owned();
-            let small = GrayImage::from_raw(8, 8, pixels).unwrap();
-            let large = imageops::resize(&small, 24, 20, imageops::FilterType::CatmullRom);
-            let folder = sandbox.path(&format!("pictures/{split}/{}", data.label(index)));
-            std::fs::create_dir_all(&folder).unwrap();
-            large.save(folder.join(format!("{index}.png"))).unwrap();
-        }
-    }
 }
 
 #[test]

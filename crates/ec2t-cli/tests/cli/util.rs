@@ -8,6 +8,7 @@ use std::time::SystemTime;
 
 use ec2t_format::{Graph, Network, Tensor, TernaryTensor};
 use ec2t_scale::ArchOptions;
+use image::{GrayImage, imageops};
 use serde_json::Value;
 use tempfile::TempDir;
 
@@ -196,6 +197,21 @@ pub(crate) fn epochs(pretrain: i64, ternarize: i64, finetune: i64) -> String {
         ("ternarize", "epochs", ternarize.into()),
         ("finetune", "epochs", finetune.into()),
     ])
+}
+
+/// Digits as pictures of another size and shape, a folder for each class.
+pub(crate) fn pictures(sandbox: &Sandbox) {
+    let digits = ec2t_data::load("digits", &ec2t_data::LoadOptions::default()).unwrap();
+    for (split, data) in [("train", digits.train), ("val", digits.test)] {
+        for index in 0..data.len().min(600) {
+            let pixels = data.image(index).unwrap().into_owned();
+            let small = GrayImage::from_raw(8, 8, pixels).unwrap();
+            let large = imageops::resize(&small, 24, 20, imageops::FilterType::CatmullRom);
+            let folder = sandbox.path(&format!("pictures/{split}/{}", data.label(index)));
+            fs::create_dir_all(&folder).unwrap();
+            large.save(folder.join(format!("{index}.png"))).unwrap();
+        }
+    }
 }
 
 /// The length of a file.

@@ -7,6 +7,7 @@ use ec2t_format::network::NetworkError;
 use ec2t_format::tensor::TensorError;
 
 use crate::keymap::MatchReport;
+use crate::onnx::OnnxError;
 
 /// A checkpoint file that cannot be imported.
 #[derive(Debug, thiserror::Error)]
@@ -27,6 +28,14 @@ pub enum InteropError {
         path: PathBuf,
         /// What is wrong with it.
         source: Box<CheckpointError>,
+    },
+    /// The file is no ONNX model that can be a network.
+    #[error("{}: {source}", path.display())]
+    Onnx {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong with it.
+        source: Box<OnnxError>,
     },
     /// The tensors are not exactly those that the graph names.
     #[error("{}: does not fit `{graph}`: {report}", path.display())]

@@ -76,7 +76,7 @@ fn fill(graph: Graph, state: StateDict) -> Result<Network, InteropError> {
 }
 
 /// A weight tensor in its ternary form, where it has one.
-fn weight(dense: DenseTensor) -> Tensor {
+pub(crate) fn weight(dense: DenseTensor) -> Tensor {
     match TernaryTensor::from_f32(dense.shape(), dense.data()) {
         Some(ternary) if uses_two_values(&ternary) => ternary.into(),
         _ => dense.into(),

@@ -10,7 +10,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use ec2t_format::graph::{Preprocess, Shape};
-use ec2t_format::{Graph, Network};
+use ec2t_format::{Graph, Network, fold_batch_norm};
 use ec2t_infer::Model;
 use ec2t_interop::onnx::{self, Codes};
 use ec2t_scale::{ArchError, ArchOptions, Scaling};
@@ -119,4 +119,17 @@ fn onnxruntime_computes_the_same_with_codes_of_any_width() {
         }
     }
     fs::remove_dir_all(&folder).unwrap();
+}
+
+#[test]
+fn a_model_that_is_read_back_is_the_same_network() {
+    let architectures = ec2t_scale::names().map(|name| network(small(name)));
+    for mut network in all().into_iter().chain(architectures) {
+        network.metadata.insert("source".into(), "test".into());
+        let folded = fold_batch_norm(&network);
+        for codes in Codes::ALL {
+            let read = onnx::read(&onnx::write(&network, codes).unwrap()).unwrap();
+            assert!(read == folded, "{}, {codes:?}", network.graph().name);
+        }
+    }
 }

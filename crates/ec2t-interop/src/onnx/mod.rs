@@ -5,7 +5,8 @@
 //! | `proto` | the messages that a file consists of |
 //! | [`codes`](Codes) | ternary weights as codes and a codebook |
 //! | [`write()`] | a network becomes a model |
-//! | `constant` | constants as messages |
+//! | [`read()`] | a model becomes a network |
+//! | `constant` | constants and settings as messages |
 //!
 //! `docs/interop.md` says what is written, byte by byte where it matters.
 
@@ -13,10 +14,12 @@ mod codes;
 mod constant;
 mod error;
 mod proto;
+mod read;
 mod write;
 
 pub use codes::Codes;
 pub use error::OnnxError;
+pub use read::{open, read};
 pub use write::write;
 
 /// Name of a model's input.

@@ -132,10 +132,17 @@ pub(super) struct Tensor {
 pub(super) mod data_type {
     pub(in super::super) const FLOAT: i32 = 1;
     pub(in super::super) const UINT8: i32 = 2;
+    pub(in super::super) const INT8: i32 = 3;
     pub(in super::super) const INT32: i32 = 6;
     pub(in super::super) const INT64: i32 = 7;
+    pub(in super::super) const BOOL: i32 = 9;
+    pub(in super::super) const FLOAT16: i32 = 10;
+    pub(in super::super) const DOUBLE: i32 = 11;
+    pub(in super::super) const BFLOAT16: i32 = 16;
     pub(in super::super) const UINT4: i32 = 21;
+    pub(in super::super) const INT4: i32 = 22;
     pub(in super::super) const UINT2: i32 = 25;
+    pub(in super::super) const INT2: i32 = 26;
 }
 
 /// Name and type of an input or output.

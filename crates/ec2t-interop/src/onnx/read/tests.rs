@@ -1,0 +1,266 @@
+//! Models that are not as PyTorch's or our own: other forms of the same, and bad ones.
+
+use std::collections::BTreeMap;
+
+use ec2t_format::graph::{Activation, GraphBuilder, Padding, Shape};
+use ec2t_format::{Op, Tensor, TernaryTensor};
+
+use super::super::constant::{float, float_tensor, int, int_tensor, ints, tensor, text};
+use super::super::proto::data_type::INT8;
+use super::super::proto::{self, Attribute, Node, OperatorSet};
+use super::super::{Codes, write};
+use super::*;
+
+fn node(kind: &str, inputs: &[&str], output: &str, attribute: &[Attribute]) -> Node {
+    Node {
+        input: inputs.iter().map(|name| name.to_string()).collect(),
+        output: vec![output.into()],
+        op_type: Some(kind.into()),
+        attribute: attribute.to_vec(),
+        ..Node::default()
+    }
+}
+
+/// A model that reads `x`, `[N, 2, 4, 4]`, and gives `y`.
+fn model(nodes: &[Node], constants: &[proto::Tensor]) -> Model {
+    let mut g = GraphBuilder::new("t", Shape::new(2, 4, 4));
+    g.flatten("f", g.input());
+    let network = Network::new(g.finish().unwrap(), BTreeMap::new()).unwrap();
+    let bytes = write(&network, Codes::Dense).unwrap();
+    let mut model = Model::decode(bytes.as_slice()).unwrap();
+    let graph = model.graph.as_mut().unwrap();
+    graph.node = nodes.to_vec();
+    graph.initializer = constants.to_vec();
+    graph.input[0].name = Some("x".into());
+    graph.output[0].name = Some("y".into());
+    model
+}
+
+fn read_model(model: &Model) -> Result<Network, OnnxError> {
+    read(&model.encode_to_vec())
+}
+
+fn network(nodes: &[Node], constants: &[proto::Tensor]) -> Network {
+    read_model(&model(nodes, constants)).unwrap()
+}
+
+/// What the error of a model says.
+fn fault(nodes: &[Node], constants: &[proto::Tensor]) -> String {
+    read_model(&model(nodes, constants)).unwrap_err().to_string()
+}
+
+fn ops(network: &Network) -> Vec<&Op> {
+    network.graph().nodes.iter().skip(1).map(|node| &node.op).collect()
+}
+
+#[test]
+fn integers_with_a_scale_become_ternary_weights() {
+    let codes = tensor("codes", &[2, 2, 1, 1], INT8, vec![1, 0, 255, 1]);
+    let scale = float_tensor("scale", &[], &[0.25]);
+    let nodes = [
+        node("DequantizeLinear", &["codes", "scale"], "w", &[]),
+        node("Conv", &["x", "w"], "y", &[]),
+    ];
+    let network = network(&nodes, &[codes, scale]);
+    let expected = TernaryTensor::new(vec![2, 2, 1, 1], vec![1, 0, -1, 1], 0.25, 0.25).unwrap();
+    assert_eq!(network.tensor("y.weight"), Some(&Tensor::Ternary(expected)));
+}
+
+#[test]
+fn scales_may_belong_to_rows_of_an_axis() {
+    let codes = tensor("codes", &[2, 2, 1, 1], INT8, vec![1, 2, 3, 4]);
+    let scale = float_tensor("scale", &[2], &[0.5, 2.0]);
+    let zero = tensor("zero", &[2], INT8, vec![0, 1]);
+    let operands = ["codes", "scale", "zero"];
+    for (axis, expected) in [(0, [0.5, 1.0, 4.0, 6.0]), (1, [0.5, 2.0, 1.5, 6.0])] {
+        let nodes = [
+            node("DequantizeLinear", &operands, "w", &[int("axis", axis)]),
+            node("Conv", &["x", "w"], "y", &[]),
+        ];
+        let network = network(&nodes, &[codes.clone(), scale.clone(), zero.clone()]);
+        assert_eq!(network.tensor("y.weight").unwrap().to_f32(), expected);
+    }
+}
+
+#[test]
+fn numbers_per_channel_become_preprocessing_scale_bias_or_normalisation() {
+    let numbers = |name: &str, values: [f32; 2]| float_tensor(name, &[1, 2, 1, 1], &values);
+    let constants = [
+        numbers("mean", [0.5, 0.25]),
+        float_tensor("std", &[], &[0.125]),
+        float_tensor("w", &[2, 2, 1, 1], &[1.0, 2.0, 3.0, 4.0]),
+        numbers("scale", [3.0, 5.0]),
+        numbers("bias", [7.0, 9.0]),
+        numbers("factor", [4.0, 8.0]),
+    ];
+    let nodes = [
+        node("Sub", &["x", "mean"], "centred", &[]),
+        node("Div", &["centred", "std"], "normal", &[]),
+        node("Conv", &["normal", "w"], "sum", &[]),
+        node("Mul", &["scale", "sum"], "scaled", &[]),
+        node("Add", &["scaled", "bias"], "biased", &[]),
+        node("Relu", &["biased"], "relu", &[]),
+        node("Div", &["relu", "factor"], "y", &[]),
+    ];
+    let network = network(&nodes, &constants);
+    let preprocess = &network.graph().preprocess;
+    assert_eq!((&preprocess.mean, &preprocess.std), (&vec![0.5, 0.25], &vec![0.125; 2]));
+    let values = |name: &str| network.tensor(name).unwrap().to_f32();
+    assert_eq!((values("sum.scale"), values("sum.bias")), (vec![3.0, 5.0], vec![7.0, 9.0]));
+    assert_eq!((values("y.weight"), values("y.bias")), (vec![0.25, 0.125], vec![0.0; 2]));
+    assert_eq!(ops(&network).len(), 3);
+}
+
+#[test]
+fn a_value_that_others_read_is_not_changed() {
+    let constants = [
+        float_tensor("w", &[2, 2, 1, 1], &[1.0, 2.0, 3.0, 4.0]),
+        float_tensor("bias", &[2, 1, 1], &[7.0, 9.0]),
+    ];
+    let nodes = [
+        node("Conv", &["x", "w"], "sum", &[]),
+        node("Add", &["sum", "bias"], "biased", &[]),
+        node("Add", &["sum", "biased"], "y", &[]),
+    ];
+    let network = network(&nodes, &constants);
+    assert!(
+        matches!(ops(&network)[..], [Op::Conv2d(conv), Op::BatchNorm(_), Op::Add] if !conv.bias)
+    );
+}
+
+#[test]
+fn zeros_around_a_map_go_to_the_convolution() {
+    let constants = [
+        float_tensor("w", &[1, 2, 3, 3], &[1.0; 18]),
+        int_tensor("pads", &[0, 0, 0, 1, 0, 0, 1, 0]),
+    ];
+    let nodes = [
+        node("Pad", &["x", "pads"], "padded", &[]),
+        node("Conv", &["padded", "w"], "y", &[ints("pads", &[1, 1, 0, 0])]),
+    ];
+    let network = network(&nodes, &constants);
+    let [Op::Conv2d(conv)] = ops(&network)[..] else { panic!() };
+    assert_eq!(conv.padding, Padding::Explicit([1, 2, 1, 0]));
+
+    let relu = [nodes[0].clone(), node("Relu", &["padded"], "y", &[])];
+    assert_eq!(
+        fault(&relu, &constants),
+        "node `y`: Relu is not supported: its input has been padded"
+    );
+}
+
+#[test]
+fn old_forms_of_settings_are_read() {
+    let clip = |low, high| {
+        let settings = [float("min", low), float("max", high)];
+        [node("Clip", &["x"], "y", &settings)]
+    };
+    let relu6 = Op::Activation(Activation::Relu6);
+    assert_eq!(ops(&network(&clip(0.0, 6.0), &[])), [&relu6]);
+    assert_eq!(fault(&clip(0.0, 5.0), &[]), "node `y`: Clip is not supported: to 0 … 5");
+}
+
+#[test]
+fn what_is_not_supported_is_named() {
+    let cases = [
+        (node("LSTM", &["x"], "y", &[]), "node `y`: LSTM is not supported: no layer computes this"),
+        (node("MaxPool", &["x"], "y", &[ints("kernel_shape", &[2])]), "MaxPool"),
+        (node("Conv", &["x", "x"], "y", &[]), "operand 1 is no constant of floats"),
+        (node("Conv", &["x"], "y", &[]), "operand 1 is no constant of floats"),
+        (node("Relu", &[], "y", &[]), "operand 0 is missing"),
+        (node("Flatten", &["x"], "y", &[int("axis", 2)]), "Flatten"),
+        (node("Sub", &["x", "x"], "y", &[]), "of two layers"),
+        (node("HardSigmoid", &["x"], "y", &[]), "except as a part of hard swish"),
+    ];
+    for (node, reason) in cases {
+        let fault = fault(&[node], &[]);
+        assert!(fault.starts_with("node `y`: ") && fault.contains(reason), "{fault}");
+    }
+    let mut foreign = node("Relu", &["x"], "y", &[]);
+    foreign.domain = Some("com.microsoft".into());
+    assert!(fault(&[foreign], &[]).contains("no operator of ONNX itself"));
+    let w = float_tensor("w", &[2, 2, 1, 1], &[1.0; 4]);
+    let auto = node("Conv", &["x", "w"], "y", &[text("auto_pad", "SAME_LOWER")]);
+    assert!(fault(&[auto], std::slice::from_ref(&w)).contains("SAME_LOWER"));
+    let wide = node("Conv", &["x", "w"], "y", &[int("group", i64::MAX)]);
+    assert!(fault(&[wide], &[w]).contains("layer `y`"));
+}
+
+#[test]
+fn nodes_that_read_what_comes_later_are_refused() {
+    let cycle = [node("Add", &["x", "b"], "a", &[]), node("Relu", &["a"], "b", &[])];
+    let nodes = [&cycle[..], &[node("Relu", &["b"], "y", &[])]].concat();
+    let expected = "node `a`: no input, constant or earlier node is called `b`";
+    assert_eq!(fault(&nodes, &[]), expected);
+    let itself = [node("Relu", &["y"], "y", &[])];
+    assert!(fault(&itself, &[]).contains("is called `y`"));
+}
+
+#[test]
+fn what_the_output_does_not_depend_on_is_passed_over() {
+    let nodes = [node("LSTM", &["x"], "other", &[]), node("Relu", &["x"], "y", &[])];
+    assert_eq!(ops(&network(&nodes, &[])), [&Op::Activation(Activation::Relu)]);
+}
+
+#[test]
+fn models_of_other_kinds_are_named() {
+    let good = model(&[node("Relu", &["x"], "y", &[])], &[]);
+    let change = |change: &dyn Fn(&mut Model)| {
+        let mut model = good.clone();
+        change(&mut model);
+        read_model(&model).unwrap_err().to_string()
+    };
+    assert_eq!(change(&|m| m.graph = None), "graph: expected one, found none");
+    assert_eq!(
+        change(&|m| m.opset_import = vec![OperatorSet { domain: None, version: Some(8) }]),
+        "version of the operators: expected 9 or above, found 8"
+    );
+    let twice = change(&|m| {
+        let graph = m.graph.as_mut().unwrap();
+        graph.output.push(graph.output[0].clone());
+    });
+    assert_eq!(twice, "outputs: expected one, found 2");
+    let free = change(&|m| {
+        let info = &mut m.graph.as_mut().unwrap().input[0];
+        info.kind = None;
+    });
+    assert!(free.starts_with("shape of the input: expected four dimensions"), "{free}");
+    let class = change(&|m| {
+        m.metadata_props.push(Entry { key: Some(CLASSES_KEY.into()), value: Some("[1]".into()) });
+    });
+    assert!(class.starts_with("class names: expected a JSON array of texts"), "{class}");
+}
+
+#[test]
+fn no_edit_of_a_byte_makes_it_panic() {
+    let constants = [
+        float_tensor("w", &[1, 2, 3, 3], &[1.0; 18]),
+        int_tensor("pads", &[0, 0, 0, 1, 0, 0, 1, 0]),
+        int_tensor("at", &[0, 2]),
+        float_tensor("list", &[3], &[1.0, 2.0, 3.0]),
+    ];
+    let nodes = [
+        node("Pad", &["x", "pads"], "padded", &[]),
+        node("Conv", &["padded", "w"], "c", &[ints("pads", &[1, 1, 0, 0])]),
+        node("Shape", &["c"], "s", &[]),
+        node("Slice", &["s", "low", "high"], "n", &[]),
+        node("Concat", &["n", "rest"], "to", &[int("axis", 0)]),
+        node("Reshape", &["c", "to"], "f", &[]),
+        node("Gather", &["list", "at"], "l", &[]),
+        node("Mul", &["f", "f"], "y", &[]),
+    ];
+    let mut constants = constants.to_vec();
+    constants.extend([("low", 0), ("high", 1), ("rest", -1)].map(|(n, v)| int_tensor(n, &[v])));
+    let bytes = model(&nodes, &constants).encode_to_vec();
+    read(&bytes).unwrap();
+    for length in 0..bytes.len() {
+        let _ = read(&bytes[..length]);
+    }
+    for at in 0..bytes.len() {
+        for value in [0, 1, 2, 0x7f, 0x80, 0xff, bytes[at] ^ 1, bytes[at] ^ 8, bytes[at] ^ 0x40] {
+            let mut edited = bytes.clone();
+            edited[at] = value;
+            let _ = read(&edited);
+        }
+    }
+}

@@ -1,36 +1,41 @@
 //! `ec2t import`: turn a checkpoint into a model file.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
 use clap::Args;
 use ec2t_data::Fit;
-use ec2t_format::{Network, fold_batch_norm};
+use ec2t_format::graph::Preprocess;
+use ec2t_format::{Graph, Network, fold_batch_norm};
 use ec2t_scale::ArchOptions;
 use serde::Serialize;
 
 use super::export::with_storage;
 use super::scale::{ScalingArgs, preprocess};
 use crate::config::{Compression, Precision, Preprocessing};
-use crate::exit::BadFile;
+use crate::exit::{BadFile, Usage};
 use crate::fit::CROP;
 use crate::output::{grouped, print, print_json, tell, write_file};
 
-/// Turn a PyTorch or safetensors checkpoint into a model file.
+/// Classes of an architecture unless told otherwise.
+const DEFAULT_CLASSES: usize = 10;
+
+/// Turn a PyTorch or safetensors checkpoint, or an ONNX model, into a model file.
 ///
-/// A weight tensor of at most three values −a, 0 and +b is stored as ternary,
+/// An ONNX model, whose name ends in .onnx, says itself what its layers are; --preprocess is
+/// then for models that do not normalize pixels themselves. A weight tensor of at most three values −a, 0 and +b is stored as ternary,
 /// bit for bit.
 #[derive(Args)]
 pub(crate) struct ImportArgs {
-    /// A PyTorch checkpoint (.pt, .pth, .th) or a safetensors file.
+    /// A PyTorch checkpoint (.pt, .pth, .th), a safetensors file or an ONNX model (.onnx).
     #[arg(value_name = "CKPT")]
     checkpoint: PathBuf,
-    /// Architecture that the checkpoint belongs to.
+    /// Architecture that the checkpoint belongs to; an ONNX model needs none.
     #[arg(long, value_name = "NAME")]
-    arch: String,
-    /// How pixels are normalized.
-    #[arg(long, value_enum, default_value = "none")]
-    preprocess: Preprocessing,
+    arch: Option<String>,
+    /// How pixels are normalized; as the file says or not at all, if not given.
+    #[arg(long, value_enum)]
+    preprocess: Option<Preprocessing>,
     /// Take the middle of pictures, with sides of this share of theirs, instead of
     /// stretching them: 0.875 for most networks of torchvision.
     #[arg(long, value_name = "SHARE")]
@@ -38,9 +43,9 @@ pub(crate) struct ImportArgs {
     /// Model file to write.
     #[arg(short, long, value_name = "FILE")]
     output: PathBuf,
-    /// Number of classes.
-    #[arg(long, default_value_t = 10)]
-    classes: usize,
+    /// Number of classes of the architecture; 10, if not given.
+    #[arg(long, requires = "arch")]
+    classes: Option<usize>,
     /// File with the name of each class on a line of its own.
     #[arg(long, value_name = "FILE")]
     class_names: Option<PathBuf>,
@@ -75,17 +80,68 @@ struct ImportSummary {
 impl ImportArgs {
     pub(crate) fn run(self) -> Result<()> {
         Fit::of_crop(self.crop)?;
-        let scaling = (&self.scaling).into();
-        let options = ArchOptions { classes: self.classes, input: None, scaling };
-        let mut graph = ec2t_scale::build(&self.arch, &options)?;
-        graph.preprocess = preprocess(self.preprocess, graph.input.channels);
-        graph.classes = self.read_class_names()?;
-        graph.validate()?;
-        let imported = ec2t_interop::import(&self.checkpoint, graph)?;
-        tell(format_args!("{}: {}", self.checkpoint.display(), imported.report));
-        let file = ec2t_format::write_with(&self.stored(&imported.network)?, self.effort.into());
+        let network = match self.is_onnx() {
+            true => self.labelled(self.read_onnx()?)?,
+            false => self.read_checkpoint()?,
+        };
+        let file = ec2t_format::write_with(&self.stored(&network)?, self.effort.into());
         write_file(&self.output, &file)?;
-        self.print(&imported.network, file.len())
+        self.print(&network, file.len())
+    }
+
+    fn is_onnx(&self) -> bool {
+        self.checkpoint.extension().is_some_and(|extension| extension.eq_ignore_ascii_case("onnx"))
+    }
+
+    /// The network of a checkpoint, on the graph of its architecture.
+    fn read_checkpoint(&self) -> Result<Network> {
+        let name = self.checkpoint.display();
+        let Some(arch) = &self.arch else {
+            let text = format!("{name}: a checkpoint has weights only; --arch names its layers");
+            return Err(Usage(text).into());
+        };
+        let scaling = (&self.scaling).into();
+        let classes = self.classes.unwrap_or(DEFAULT_CLASSES);
+        let graph = ec2t_scale::build(arch, &ArchOptions { classes, input: None, scaling })?;
+        let imported = ec2t_interop::import(&self.checkpoint, self.label(graph)?)?;
+        tell(format_args!("{name}: {}", imported.report));
+        Ok(imported.network)
+    }
+
+    /// The network of an ONNX model.
+    fn read_onnx(&self) -> Result<Network> {
+        let name = self.checkpoint.display();
+        if self.arch.is_some() {
+            let text = format!("{name}: an ONNX model has its own layers; leave out --arch");
+            return Err(Usage(text).into());
+        }
+        Ok(ec2t_interop::onnx::open(&self.checkpoint)?)
+    }
+
+    /// A network that says itself what its layers are, with what the arguments add.
+    fn labelled(&self, network: Network) -> Result<Network> {
+        let (graph, tensors, metadata) = network.into_parts();
+        let channels = graph.input.channels;
+        if self.preprocess.is_some() && graph.preprocess != Preprocess::none(channels) {
+            let name = self.checkpoint.display();
+            let text = format!("{name}: it normalizes pixels itself; leave out --preprocess");
+            return Err(Usage(text).into());
+        }
+        let mut network = Network::new(self.label(graph)?, tensors)?;
+        network.metadata = metadata;
+        Ok(network)
+    }
+
+    /// A graph with the preprocessing and the class names that were given.
+    fn label(&self, mut graph: Graph) -> Result<Graph> {
+        if let Some(preprocessing) = self.preprocess {
+            graph.preprocess = preprocess(preprocessing, graph.input.channels);
+        }
+        if let Some(path) = &self.class_names {
+            graph.classes = read_class_names(path, graph.output_shape()?.numel())?;
+        }
+        graph.validate()?;
+        Ok(graph)
     }
 
     /// The network as it goes into the file.
@@ -99,24 +155,10 @@ impl ImportArgs {
         Ok(network)
     }
 
-    fn read_class_names(&self) -> Result<Vec<String>> {
-        let Some(path) = &self.class_names else { return Ok(Vec::new()) };
-        let text = std::fs::read_to_string(path)
-            .with_context(|| format!("cannot read the class names {}", path.display()))?;
-        let names = text.lines().map(str::trim).filter(|name| !name.is_empty());
-        let names: Vec<String> = names.map(str::to_owned).collect();
-        if names.len() != self.classes {
-            let (path, expected, found) = (path.display(), self.classes, names.len());
-            let text = format!("{path}: expected {expected} class names, found {found}");
-            return Err(BadFile(text).into());
-        }
-        Ok(names)
-    }
-
     fn print(&self, network: &Network, bytes: usize) -> Result<()> {
         let summary = ImportSummary {
             file: self.output.clone(),
-            arch: self.arch.clone(),
+            arch: network.graph().name.clone(),
             tensors: network.tensors().len(),
             ternary_layers: network.ternary_layers(),
             params: network.graph().parameter_count(),
@@ -134,5 +176,20 @@ impl ImportArgs {
             100.0 * summary.sparsity,
             grouped(bytes),
         ))
+    }
+}
+
+/// The class names in a file, one a line.
+fn read_class_names(path: &Path, expected: usize) -> Result<Vec<String>> {
+    let text = std::fs::read_to_string(path)
+        .with_context(|| format!("cannot read the class names {}", path.display()))?;
+    let names = text.lines().map(str::trim).filter(|name| !name.is_empty());
+    let names: Vec<String> = names.map(str::to_owned).collect();
+    match (path.display(), names.len()) {
+        (_, found) if found == expected => Ok(names),
+        (path, found) => {
+            let text = format!("{path}: expected {expected} class names, found {found}");
+            Err(BadFile(text).into())
+        }
     }
 }

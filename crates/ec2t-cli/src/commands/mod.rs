@@ -45,7 +45,7 @@ pub(crate) enum Command {
     /// the run's config.toml. Points are compared by validation accuracy; test images are not
     /// looked at.
     Sweep(sweep::SweepArgs),
-    /// Turn a PyTorch or safetensors checkpoint into a model file.
+    /// Turn a PyTorch or safetensors checkpoint, or an ONNX model, into a model file.
     Import(import::ImportArgs),
     /// Prepare a model file for activations of 8 bits: for --precision u8.
     Calibrate(calibrate::CalibrateArgs),

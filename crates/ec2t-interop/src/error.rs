@@ -238,4 +238,15 @@ pub enum CheckpointError {
         /// Type of the values.
         dtype: String,
     },
+    /// Codes of ternary weights that contradict what belongs to them.
+    #[error("codes of `{name}`: {reason}")]
+    Codes {
+        /// Name of the weights.
+        name: String,
+        /// What is wrong.
+        reason: String,
+    },
+    /// The description of the layers is not what we write.
+    #[error("metadata `ec2t`: {0}")]
+    Description(String),
 }

@@ -39,7 +39,12 @@ pub struct Imported {
 /// tensors that the graph names.
 pub fn import(path: impl AsRef<Path>, graph: Graph) -> Result<Imported, InteropError> {
     let path = path.as_ref();
-    let state = rename(&graph, StateDict::open(path)?);
+    fit(path, graph, StateDict::open(path)?)
+}
+
+/// Puts the tensors of a file to a graph.
+pub(crate) fn fit(path: &Path, graph: Graph, state: StateDict) -> Result<Imported, InteropError> {
+    let state = rename(&graph, state);
     let report = MatchReport::new(&graph, &state);
     if !report.is_exact() {
         return Err(InteropError::Mismatch {

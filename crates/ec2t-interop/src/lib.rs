@@ -8,7 +8,7 @@
 //! |---|---|
 //! | [`state_dict`] | tensors by name, from a file of any known form |
 //! | `torch` | PyTorch checkpoints: legacy streams and zip archives |
-//! | `safetensors` | safetensors files |
+//! | [`mod@safetensors`] | safetensors files |
 //! | [`keymap`] | checkpoint names against graph names, as a strict report |
 //! | `rename` | other names of layers that a graph has too |
 //! | [`onnx`] | ONNX models |
@@ -25,7 +25,7 @@ pub mod import;
 pub mod keymap;
 pub mod onnx;
 mod rename;
-mod safetensors;
+pub mod safetensors;
 pub mod state_dict;
 mod torch;
 

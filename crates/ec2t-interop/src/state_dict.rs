@@ -34,15 +34,10 @@ impl StateDict {
     /// Where the file cannot be read or is malformed.
     pub fn open(path: impl AsRef<Path>) -> Result<Self, InteropError> {
         let path = path.as_ref();
-        let io = |source| InteropError::Io { path: path.into(), source };
-        let checkpoint =
-            |source| InteropError::Checkpoint { path: path.into(), source: Box::new(source) };
-        let bytes = read_file(path).map_err(io)?;
-        if bytes.len() > MAX_FILE_BYTES {
-            let limit = MAX_FILE_BYTES;
-            return Err(checkpoint(CheckpointError::TooLarge { what: "bytes", limit }));
-        }
-        Self::from_bytes(&bytes).map_err(checkpoint)
+        Self::from_bytes(&read_checkpoint(path)?).map_err(|source| InteropError::Checkpoint {
+            path: path.into(),
+            source: Box::new(source),
+        })
     }
 
     /// Reads a checkpoint from memory; its form is told by its content.
@@ -99,6 +94,16 @@ impl FromIterator<(String, DenseTensor)> for StateDict {
         let strip = |(name, tensor): (String, _)| (name[PARALLEL_PREFIX.len()..].into(), tensor);
         Self { tensors: tensors.into_iter().map(strip).collect() }
     }
+}
+
+/// The bytes of a file that is not too large.
+pub(crate) fn read_checkpoint(path: &Path) -> Result<Vec<u8>, InteropError> {
+    let bytes = read_file(path).map_err(|source| InteropError::Io { path: path.into(), source })?;
+    if bytes.len() > MAX_FILE_BYTES {
+        let source = CheckpointError::TooLarge { what: "bytes", limit: MAX_FILE_BYTES };
+        return Err(InteropError::Checkpoint { path: path.into(), source: Box::new(source) });
+    }
+    Ok(bytes)
 }
 
 /// The whole file, or one byte more than is allowed.

@@ -7,6 +7,7 @@ use clap::Args;
 use ec2t_data::Fit;
 use ec2t_format::graph::Preprocess;
 use ec2t_format::{Graph, Network, fold_batch_norm};
+use ec2t_interop::{onnx, safetensors};
 use ec2t_scale::ArchOptions;
 use serde::Serialize;
 
@@ -22,15 +23,17 @@ const DEFAULT_CLASSES: usize = 10;
 
 /// Turn a PyTorch or safetensors checkpoint, or an ONNX model, into a model file.
 ///
-/// An ONNX model, whose name ends in .onnx, says itself what its layers are; --preprocess is
-/// then for models that do not normalize pixels themselves. A weight tensor of at most three values −a, 0 and +b is stored as ternary,
+/// An ONNX model, whose name ends in .onnx, says itself what its layers are, and so does a
+/// safetensors file of `ec2t export`; --preprocess is then for networks that do not normalize
+/// pixels themselves. A weight tensor of at most three values −a, 0 and +b is stored as ternary,
 /// bit for bit.
 #[derive(Args)]
 pub(crate) struct ImportArgs {
     /// A PyTorch checkpoint (.pt, .pth, .th), a safetensors file or an ONNX model (.onnx).
     #[arg(value_name = "CKPT")]
     checkpoint: PathBuf,
-    /// Architecture that the checkpoint belongs to; an ONNX model needs none.
+    /// Architecture that the checkpoint belongs to; for files that do not say what their
+    /// layers are.
     #[arg(long, value_name = "NAME")]
     arch: Option<String>,
     /// How pixels are normalized; as the file says or not at all, if not given.
@@ -80,26 +83,22 @@ struct ImportSummary {
 impl ImportArgs {
     pub(crate) fn run(self) -> Result<()> {
         Fit::of_crop(self.crop)?;
-        let network = match self.is_onnx() {
-            true => self.labelled(self.read_onnx()?)?,
-            false => self.read_checkpoint()?,
+        let network = match &self.arch {
+            Some(arch) => self.read_checkpoint(arch)?,
+            None => self.labelled(self.read_network()?)?,
         };
         let file = ec2t_format::write_with(&self.stored(&network)?, self.effort.into());
         write_file(&self.output, &file)?;
         self.print(&network, file.len())
     }
 
-    fn is_onnx(&self) -> bool {
-        self.checkpoint.extension().is_some_and(|extension| extension.eq_ignore_ascii_case("onnx"))
-    }
-
     /// The network of a checkpoint, on the graph of its architecture.
-    fn read_checkpoint(&self) -> Result<Network> {
+    fn read_checkpoint(&self, arch: &str) -> Result<Network> {
         let name = self.checkpoint.display();
-        let Some(arch) = &self.arch else {
-            let text = format!("{name}: a checkpoint has weights only; --arch names its layers");
+        if self.is_onnx() {
+            let text = format!("{name}: an ONNX model has its own layers; leave out --arch");
             return Err(Usage(text).into());
-        };
+        }
         let scaling = (&self.scaling).into();
         let classes = self.classes.unwrap_or(DEFAULT_CLASSES);
         let graph = ec2t_scale::build(arch, &ArchOptions { classes, input: None, scaling })?;
@@ -108,14 +107,19 @@ impl ImportArgs {
         Ok(imported.network)
     }
 
-    /// The network of an ONNX model.
-    fn read_onnx(&self) -> Result<Network> {
-        let name = self.checkpoint.display();
-        if self.arch.is_some() {
-            let text = format!("{name}: an ONNX model has its own layers; leave out --arch");
-            return Err(Usage(text).into());
+    /// The network of a file that says what its layers are.
+    fn read_network(&self) -> Result<Network> {
+        if self.is_onnx() {
+            return Ok(onnx::open(&self.checkpoint)?);
         }
-        Ok(ec2t_interop::onnx::open(&self.checkpoint)?)
+        let network = safetensors::open(&self.checkpoint)?;
+        let name = self.checkpoint.display();
+        let text = format!("{name}: it does not say what its layers are; --arch names them");
+        Ok(network.ok_or(Usage(text))?)
+    }
+
+    fn is_onnx(&self) -> bool {
+        self.checkpoint.extension().is_some_and(|extension| extension.eq_ignore_ascii_case("onnx"))
     }
 
     /// A network that says itself what its layers are, with what the arguments add.

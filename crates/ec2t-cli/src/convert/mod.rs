@@ -5,21 +5,27 @@ mod onnxruntime;
 
 use std::path::{Path, PathBuf};
 
-use anyhow::{Result, bail};
+use anyhow::{Context, Result, bail};
 use clap::{Args, ValueEnum};
 use ec2t_data::LoadOptions;
-use ec2t_format::Network;
+use ec2t_format::{Network, Op};
 use ec2t_infer::Model;
-use ec2t_interop::onnx;
+use ec2t_interop::safetensors::Weights;
+use ec2t_interop::{onnx, safetensors};
 
 use crate::commands::eval::check_fit;
 use crate::fit::fit;
-use crate::output::{grouped, print, write_file};
+use crate::output::{grouped, print, tell, write_file};
 use check::check;
 use onnxruntime::Runtime;
 
 /// Largest difference of two logits that rounding makes, as a share of the largest one.
 const TOLERANCE: f32 = 1e-3;
+
+/// What to know of a state dictionary without normalisations.
+const FOLDED: &str = "batch normalisation is folded in this network: its layers have `scale` and \
+     `bias`, which PyTorch's original has not; a run with export.fold_batch_norm = false, or \
+     `ec2t import` without --fold-batch-norm, keeps it";
 
 /// Which files to write, besides the model file.
 #[derive(Args, Clone)]
@@ -31,6 +37,14 @@ pub(crate) struct Formats {
     /// How the ONNX model stores ternary weights.
     #[arg(long, value_enum, value_name = "CODES", default_value = "u8", requires = "onnx")]
     onnx_codes: OnnxCodes,
+    /// Write a state dictionary as a safetensors file, all weights as floats.
+    ///
+    /// PyTorch's load_state_dict takes it where batch normalisation is not folded.
+    #[arg(long, value_name = "FILE", group = "format")]
+    safetensors: Option<PathBuf>,
+    /// Write a safetensors file that has ternary weights as codes of two bits.
+    #[arg(long, value_name = "FILE", group = "format")]
+    safetensors_codes: Option<PathBuf>,
     /// Run the ONNX model in onnxruntime, by the Python that EC2T_PYTHON names or python3,
     /// and compare.
     #[arg(long, requires = "onnx")]
@@ -67,8 +81,17 @@ impl From<OnnxCodes> for onnx::Codes {
 impl Formats {
     /// Writes a network in every form that was asked for.
     pub(crate) fn write(&self, network: &Network, data_dir: Option<&Path>) -> Result<()> {
-        match &self.onnx {
-            Some(path) => self.write_onnx(path, network, data_dir),
+        if let Some(path) = &self.onnx {
+            self.write_onnx(path, network, data_dir)?;
+        }
+        if let Some(path) = &self.safetensors {
+            write_safetensors(path, network, Weights::Floats)?;
+            if has_scales(network) {
+                tell(FOLDED);
+            }
+        }
+        match &self.safetensors_codes {
+            Some(path) => write_safetensors(path, network, Weights::Codes),
             None => Ok(()),
         }
     }
@@ -125,4 +148,16 @@ impl Formats {
             false => bail!("{}: {result}", path.display()),
         }
     }
+}
+
+fn write_safetensors(path: &Path, network: &Network, weights: Weights) -> Result<()> {
+    let file = safetensors::write(network, weights)
+        .with_context(|| format!("{}: cannot be written", path.display()))?;
+    write_file(path, &file)?;
+    print(&format!("{}: {} bytes", path.display(), grouped(file.len())))
+}
+
+/// Whether batch normalisation has been folded into ternary layers.
+fn has_scales(network: &Network) -> bool {
+    network.graph().nodes.iter().any(|node| matches!(&node.op, Op::Conv2d(conv) if conv.scale))
 }

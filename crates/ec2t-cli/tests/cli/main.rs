@@ -6,6 +6,7 @@ mod cifar10;
 mod compare;
 mod contract;
 mod digits;
+mod export;
 mod grow;
 mod interrupted;
 mod new_run;

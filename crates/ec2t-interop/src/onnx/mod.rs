@@ -18,6 +18,7 @@ mod read;
 mod write;
 
 pub use codes::Codes;
+pub(crate) use codes::pack;
 pub use error::OnnxError;
 pub use read::{open, read};
 pub use write::write;

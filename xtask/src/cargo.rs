@@ -19,24 +19,40 @@ pub(crate) fn package_folder() -> PathBuf {
 /// Runs cargo with these words, and gives the path of the program that it builds
 /// for `target`. The command is printed to stderr.
 pub(crate) fn build(words: &[&str], target: &str) -> Result<PathBuf> {
-    eprintln!("$ cargo {}", shell::line(words));
-    let output = Command::new(env::var_os("CARGO").unwrap_or("cargo".into()))
-        .args(words)
+    let mut cargo = command();
+    cargo.args(words);
+    build_with(cargo, |message| executable(message, target))
+        .with_context(|| format!("cargo built no program called {target}"))
+}
+
+/// Runs a cargo that builds, and gives what is found in the first of its messages that has
+/// it. The command is printed to stderr.
+pub(crate) fn build_with(
+    mut cargo: Command,
+    find: impl Fn(&Value) -> Option<PathBuf>,
+) -> Result<PathBuf> {
+    let text = shell::describe(&cargo);
+    eprintln!("$ {text}");
+    let output = cargo
         .arg("--message-format=json-render-diagnostics")
         .stderr(Stdio::inherit())
         .output()
         .context("cannot start cargo")?;
     if !output.status.success() {
-        bail!("cargo could not build {target}");
+        bail!("`{text}` failed ({})", output.status);
     }
     let messages = String::from_utf8_lossy(&output.stdout);
-    let found = messages.lines().find_map(|message| executable(message, target));
-    found.with_context(|| format!("cargo built no program called {target}"))
+    let found = messages.lines().find_map(|message| find(&serde_json::from_str(message).ok()?));
+    found.with_context(|| format!("`{text}` did not build what is wanted"))
+}
+
+/// The cargo that runs this program.
+pub(crate) fn command() -> Command {
+    Command::new(env::var_os("CARGO").unwrap_or("cargo".into()))
 }
 
 /// The path in one of cargo's messages, if it announces a program for `target`.
-fn executable(message: &str, target: &str) -> Option<PathBuf> {
-    let message: Value = serde_json::from_str(message).ok()?;
+fn executable(message: &Value, target: &str) -> Option<PathBuf> {
     (message["target"]["name"] == target).then_some(message["executable"].as_str()?.into())
 }
 
@@ -47,12 +63,12 @@ mod tests {
     #[test]
     fn the_program_is_found_among_other_messages() {
         let messages = [
-            "",
+            "{}",
             r#"{"reason":"compiler-artifact","target":{"name":"toml"},"executable":null}"#,
             r#"{"reason":"compiler-artifact","target":{"name":"ec2t"},"executable":"t/ec2t"}"#,
             r#"{"reason":"build-finished","success":true}"#,
         ];
-        let found = messages.map(|message| executable(message, "ec2t"));
+        let found = messages.map(|text| executable(&serde_json::from_str(text).unwrap(), "ec2t"));
         assert_eq!(found, [None, None, Some("t/ec2t".into()), None]);
     }
 }

@@ -1,5 +1,5 @@
 //! Developer tasks of the workspace: `cargo xtask pipeline`, `bench`, `ci`,
-//! `cross`, `cuda`, `fuzz`, `logits`, `miri`, `slurm` and `tidy`.
+//! `cross`, `cuda`, `fuzz`, `logits`, `miri`, `slurm`, `tidy` and `wasm`.
 //!
 //! One file per command; this one only chooses. Nothing here computes: every
 //! task runs other programs, prints each of them as it could be typed, and
@@ -26,6 +26,7 @@ mod shell;
 mod slurm;
 mod tidy;
 mod venv;
+mod wasm;
 
 use std::process::ExitCode;
 
@@ -45,6 +46,7 @@ enum Cli {
     Miri(miri::Args),
     Slurm(slurm::Args),
     Tidy(tidy::Args),
+    Wasm(wasm::Args),
 }
 
 fn main() -> ExitCode {
@@ -59,6 +61,7 @@ fn main() -> ExitCode {
         Cli::Miri(args) => miri::run(&args),
         Cli::Slurm(args) => slurm::run(&args),
         Cli::Tidy(args) => tidy::run(&args),
+        Cli::Wasm(args) => wasm::run(&args),
     };
     outcome.unwrap_or_else(|error| {
         eprintln!("error: {error:#}");

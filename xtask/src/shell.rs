@@ -22,7 +22,7 @@ pub(crate) fn run(mut command: Command) -> Result<()> {
 }
 
 /// A command with the variables that it sets, as one line.
-fn describe(command: &Command) -> String {
+pub(crate) fn describe(command: &Command) -> String {
     let variables = command.get_envs().filter_map(|(name, value)| {
         Some(format!("{}={} ", name.to_string_lossy(), line([value?])))
     });

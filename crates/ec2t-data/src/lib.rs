@@ -6,7 +6,7 @@
 //! | find, fetch and check files | [`locate`], [`fetch`], [`verify`], [`Manifest`] |
 //! | read a dataset by name and split it | [`load`], [`Splits`] |
 //! | read one kind of files | [`cifar`], [`idx`], [`folder`], [`digits`] |
-//! | read one picture | [`read_picture`], [`Fit`] |
+//! | read one picture | [`read_picture`], [`fit_rgba`], [`Fit`] |
 //! | make batches for training or evaluation | [`Batches`], [`Loader`], [`AugmentOptions`], [`normalize_into`] |
 //!
 //! Images are bytes, planar (C × H × W), in memory or in files that are decoded as
@@ -28,8 +28,10 @@ mod batches;
 pub mod cifar;
 mod dataset;
 pub mod digits;
+#[cfg(feature = "download")]
 mod download;
 mod error;
+#[cfg(feature = "download")]
 mod fetch;
 pub mod folder;
 pub mod idx;
@@ -43,8 +45,9 @@ mod normalize;
 mod picture;
 mod random;
 mod source;
-#[cfg(test)]
+#[cfg(all(test, feature = "download"))]
 mod test_server;
+#[cfg(feature = "download")]
 mod unpack;
 mod verify;
 
@@ -52,12 +55,13 @@ pub use augment::AugmentOptions;
 pub use batches::{Batch, BatchOptions, Batches, epoch_order};
 pub use dataset::{ChannelStats, Dataset, Splits, split_validation};
 pub use error::DataError;
+#[cfg(feature = "download")]
 pub use fetch::{Phase, Progress, fetch};
 pub use load::{LoadOptions, NAMES, load, read_original};
 pub use loader::Loader;
 pub use locate::{DATA_DIR_VAR, data_root, locate};
 pub use manifest::{Download, Manifest, ManifestFile};
 pub use normalize::normalize_into;
-pub use picture::{Fit, read_picture};
+pub use picture::{CROP, Fit, fit_rgba, read_picture};
 pub use source::{FileDigest, Original, SourceFile};
 pub use verify::{Counts, Summary, verify};

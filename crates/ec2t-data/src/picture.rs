@@ -8,16 +8,20 @@
 //!
 //! Errors name the file.
 
+use std::collections::BTreeMap;
 use std::path::Path;
 
 use fast_image_resize::images::Image;
 use fast_image_resize::{FilterType, PixelType, ResizeAlg, ResizeOptions, Resizer};
-use image::{DynamicImage, ImageReader};
+use image::{DynamicImage, ImageReader, RgbaImage};
 
 use crate::error::DataError;
 
 /// Largest height and width that pictures are brought to.
 const MAX_SIDE: usize = 4096;
+
+/// The key under which the metadata of a model say which share of pictures it takes.
+pub const CROP: &str = "crop";
 
 /// Least share of a picture's sides that can be cut out.
 const LEAST_CROP: f64 = 0.01;
@@ -62,12 +66,18 @@ impl Fit {
         match share {
             None => Ok(Fit::Stretch),
             Some(share) if (LEAST_CROP..=1.0).contains(&share) => Ok(Fit::Crop(share)),
-            Some(share) => Err(DataError::Option {
-                option: "crop",
-                expected: format!("a share of {LEAST_CROP}…1"),
-                found: share.to_string(),
-            }),
+            Some(share) => Err(no_share(share.to_string())),
         }
+    }
+
+    /// What a model takes of a picture, by the metadata of its file: a [`CROP`], or all.
+    ///
+    /// # Errors
+    /// [`DataError::Option`] where that is no share from 0.01 to 1.
+    pub fn of_metadata(metadata: &BTreeMap<String, String>) -> Result<Self, DataError> {
+        let Some(text) = metadata.get(CROP) else { return Ok(Fit::Stretch) };
+        let share = text.parse().map_err(|_| no_share(format!("{text:?}")))?;
+        Self::of_crop(Some(share))
     }
 
     /// What is taken of a picture of `[height, width]` for an image of `size`.
@@ -98,6 +108,10 @@ impl Fit {
     }
 }
 
+fn no_share(found: String) -> DataError {
+    DataError::Option { option: CROP, expected: format!("a share of {LEAST_CROP}…1"), found }
+}
+
 /// Reads a picture as an image of `[C, H, W]`, planar.
 ///
 /// # Errors
@@ -107,6 +121,45 @@ pub fn read_picture(path: &Path, size: [usize; 3], fit: Fit) -> Result<Vec<u8>, 
     check_size(size)?;
     let mut image = vec![0; size.iter().product()];
     Picture::decode(path, size[0])?.fit(fit, [size[1], size[2]], &mut image);
+    Ok(image)
+}
+
+/// Makes an image of `[C, H, W]`, planar, of a picture that has been decoded: `picture` is
+/// its `[height, width]`, `pixels` four bytes for each pixel, row by row: red, green, blue
+/// and transparency, which is dropped.
+///
+/// ```
+/// use ec2t_data::{Fit, fit_rgba};
+///
+/// let pixels = vec![10, 20, 30, 255, 30, 40, 50, 255];
+/// assert_eq!(fit_rgba(pixels, [1, 2], [3, 1, 1], Fit::Stretch)?, [20, 30, 40]);
+/// # Ok::<(), ec2t_data::DataError>(())
+/// ```
+///
+/// # Errors
+/// [`DataError::Option`] as for [`read_picture`], and where there are not so many pixels.
+pub fn fit_rgba(
+    pixels: Vec<u8>,
+    picture: [u32; 2],
+    size: [usize; 3],
+    fit: Fit,
+) -> Result<Vec<u8>, DataError> {
+    check_size(size)?;
+    let [height, width] = picture;
+    let found = pixels.len();
+    let whole = match u128::from(height) * u128::from(width) * 4 {
+        expected if expected == found as u128 && found > 0 => {
+            RgbaImage::from_raw(width, height, pixels)
+        }
+        _ => None,
+    };
+    let whole = whole.ok_or_else(|| DataError::Option {
+        option: "pixels",
+        expected: format!("four bytes for each pixel of {height}×{width}, at least one"),
+        found: format!("{found} bytes"),
+    })?;
+    let mut image = vec![0; size.iter().product()];
+    Picture::of(whole.into(), size[0]).fit(fit, [size[1], size[2]], &mut image);
     Ok(image)
 }
 
@@ -237,6 +290,41 @@ mod tests {
         assert!(Fit::of_crop(Some(1.0)).is_ok() && Fit::of_crop(Some(0.01)).is_ok());
         for share in [0.0, 1e-300, -0.5, 1.01, f64::NAN, f64::INFINITY] {
             assert!(matches!(Fit::of_crop(Some(share)), Err(DataError::Option { .. })), "{share}");
+        }
+    }
+
+    #[test]
+    fn metadata_say_what_is_taken() {
+        let fit = |text: &str| Fit::of_metadata(&BTreeMap::from([(CROP.into(), text.into())]));
+        assert_eq!(Fit::of_metadata(&BTreeMap::new()).unwrap(), Fit::Stretch);
+        assert_eq!(fit("0.875").unwrap(), Fit::Crop(0.875));
+        for text in ["", "half", "1.5", "NaN"] {
+            let error = fit(text).unwrap_err().to_string();
+            assert!(error.contains("crop") && error.contains("0.01…1"), "{error}");
+        }
+    }
+
+    #[test]
+    fn decoded_pictures_give_what_their_files_give() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("picture.png");
+        let colour = |x: u32, y: u32| Rgb([(x * 31) as u8, (y * 57) as u8, (x * y) as u8]);
+        let picture = RgbImage::from_fn(37, 23, colour);
+        picture.save(&path).unwrap();
+        let pixels = DynamicImage::from(picture).into_rgba8().into_raw();
+        for size in [[3, 8, 8], [1, 5, 40]] {
+            for fit in [Fit::Stretch, Fit::Crop(0.8)] {
+                let decoded = fit_rgba(pixels.clone(), [23, 37], size, fit).unwrap();
+                assert_eq!(decoded, read_picture(&path, size, fit).unwrap());
+            }
+        }
+    }
+
+    #[test]
+    fn pixels_must_be_as_many_as_the_picture_has() {
+        for (len, picture) in [(0, [0, 1]), (3, [1, 1]), (5, [1, 1]), (4, [u32::MAX; 2])] {
+            let error = fit_rgba(vec![0; len], picture, [3, 2, 2], Fit::Stretch).unwrap_err();
+            assert!(error.to_string().ends_with(&format!("found {len} bytes")), "{error}");
         }
     }
 

@@ -143,8 +143,12 @@ impl Model {
         self.run_each(input, batch, |session, image| session.run(image))
     }
 
-    /// Logits of some images of pixels, normalised as the model needs it.
-    pub(crate) fn run_pixels(&self, pixels: &[u8], batch: usize) -> Result<Vec<f32>, RunError> {
+    /// As [`run`](Self::run), for images of pixels, which are normalised as the model
+    /// needs it.
+    ///
+    /// # Errors
+    /// [`RunError::InputLength`].
+    pub fn run_pixels(&self, pixels: &[u8], batch: usize) -> Result<Vec<f32>, RunError> {
         self.run_each(pixels, batch, |session, image| session.run_pixels(image))
     }
 

@@ -39,11 +39,15 @@ pub struct Imported {
 /// tensors that the graph names.
 pub fn import(path: impl AsRef<Path>, graph: Graph) -> Result<Imported, InteropError> {
     let path = path.as_ref();
-    fit(path, graph, StateDict::open(path)?)
+    import_state(path, StateDict::open(path)?, graph)
 }
 
-/// Puts the tensors of a file to a graph.
-pub(crate) fn fit(path: &Path, graph: Graph, state: StateDict) -> Result<Imported, InteropError> {
+/// Puts tensors that have been read to a graph, as [`import()`] does; `path` is what they
+/// are called in errors.
+///
+/// # Errors
+/// Where they are not exactly the tensors that the graph names.
+pub fn import_state(path: &Path, state: StateDict, graph: Graph) -> Result<Imported, InteropError> {
     let state = rename(&graph, state);
     let report = MatchReport::new(&graph, &state);
     if !report.is_exact() {

@@ -30,6 +30,6 @@ pub mod state_dict;
 mod torch;
 
 pub use error::{CheckpointError, InteropError};
-pub use import::{Imported, import};
+pub use import::{Imported, import, import_state};
 pub use keymap::MatchReport;
 pub use state_dict::StateDict;

@@ -49,7 +49,7 @@ impl Toolchain {
         if self.folder.exists() {
             return Ok(());
         }
-        check_host(env::consts::OS, env::consts::ARCH, env::var_os("PATH"))?;
+        check_this_host()?;
         let unfinished = self.folder.with_extension("part");
         match fs::remove_dir_all(&unfinished) {
             Err(error) if error.kind() != io::ErrorKind::NotFound => {
@@ -111,9 +111,14 @@ impl Toolchain {
     }
 }
 
+/// Debian's packages can be had and run here.
+pub(super) fn check_this_host() -> Result<()> {
+    check_host(env::consts::OS, env::consts::ARCH, env::var_os("PATH"))
+}
+
 /// Debian's packages can be had and run.
 fn check_host(os: &str, arch: &str, path: Option<impl AsRef<std::ffi::OsStr>>) -> Result<()> {
-    let needs = "`cargo xtask cross` needs Debian on x86-64";
+    let needs = "this compiler needs Debian on x86-64";
     ensure!((os, arch) == ("linux", "x86_64"), "{needs}; this is {os} on {arch}");
     let folders: Vec<PathBuf> =
         path.iter().flat_map(|path| env::split_paths(path).collect::<Vec<_>>()).collect();

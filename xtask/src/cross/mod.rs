@@ -14,7 +14,7 @@
 
 mod aarch64;
 mod debian;
-mod wasm;
+pub(crate) mod wasm;
 
 use std::env;
 use std::process::{Command, ExitCode};

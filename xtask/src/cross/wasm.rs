@@ -11,7 +11,7 @@ use std::process::Command;
 
 use anyhow::{Context, Result, ensure};
 
-use super::debian::Toolchain;
+use super::debian::{self, Toolchain};
 use super::{cargo_test, variable};
 use crate::{cargo, shell};
 
@@ -29,14 +29,8 @@ const DEBIAN: [&str; 4] = ["rustc-web", "rust-web-src", "lld-22", "wasi-libc"];
 pub(super) fn test(words: &[String]) -> Result<()> {
     let node = Command::new("node").arg("--version").output();
     check_node(&node.context("tests on WebAssembly need Node")?.stdout)?;
-    let mut command = match has_library()? {
-        true => installed(words),
-        false => {
-            let toolchain = toolchain()?;
-            toolchain.install()?;
-            debian(&toolchain, words)
-        }
-    };
+    let mut command = cargo_test(TARGET, &PACKAGES, words);
+    Compiler::find(TARGET)?.set(&mut command)?;
     let script = cargo::package_folder().join("src/cross/wasi.mjs");
     let runner = shell::line([Path::new("node"), Path::new("--no-warnings"), &script]);
     command.env(variable(TARGET, "RUNNER"), runner).env_remove("EC2T_ISA");
@@ -52,46 +46,81 @@ fn check_node(version: &[u8]) -> Result<()> {
     Ok(())
 }
 
+/// What compiles for a target of WebAssembly.
+pub(crate) struct Compiler {
+    target: &'static str,
+    /// Debian's; `None` where the installed one has the target's library.
+    debian: Option<Toolchain>,
+}
+
+impl Compiler {
+    /// The installed compiler, or Debian's, not yet downloaded.
+    ///
+    /// # Errors
+    /// Where the former lacks the target's library and the latter does not run.
+    pub(crate) fn find(target: &'static str) -> Result<Self> {
+        let debian = match has_library(target)? {
+            true => None,
+            false => {
+                debian::check_this_host().with_context(|| {
+                    format!("rustc lacks {target}, which `rustup target add {target}` installs")
+                })?;
+                Some(toolchain()?)
+            }
+        };
+        Ok(Self { target, debian })
+    }
+
+    /// Has cargo compile by it, with vectors.
+    pub(crate) fn set(&self, command: &mut Command) -> Result<()> {
+        if let Some(toolchain) = &self.debian {
+            toolchain.install()?;
+        }
+        self.set_variables(command);
+        Ok(())
+    }
+
+    fn set_variables(&self, command: &mut Command) {
+        let mut flags = vec![SIMD.to_owned()];
+        if let Some(toolchain) = &self.debian {
+            if self.target == TARGET {
+                flags.extend(libc_flags(toolchain));
+            }
+            command
+                .env("CARGO_UNSTABLE_BUILD_STD", "std,panic_abort")
+                .env("RUSTC", toolchain.compiler())
+                .env("RUSTC_BOOTSTRAP", "1")
+                .env(variable(self.target, "LINKER"), toolchain.linker());
+        }
+        command.env(variable(self.target, "RUSTFLAGS"), flags.join(" "));
+    }
+}
+
 /// Whether the installed rustc has the target's library.
-fn has_library() -> Result<bool> {
+fn has_library(target: &str) -> Result<bool> {
     let mut rustc = Command::new("rustc");
-    let output = rustc.args(["--print", "target-libdir", "--target", TARGET]).output();
+    let output = rustc.args(["--print", "target-libdir", "--target", target]).output();
     let output = output.context("cannot start rustc")?;
     Ok(Path::new(String::from_utf8_lossy(&output.stdout).trim()).is_dir())
 }
 
-/// The tests with the installed compiler.
-fn installed(words: &[String]) -> Command {
-    let mut command = cargo_test(TARGET, &PACKAGES, words);
-    command.env(variable(TARGET, "RUSTFLAGS"), SIMD);
-    command
-}
-
+/// Debian's compiler and linker, and the C library of WASI.
 fn toolchain() -> Result<Toolchain> {
     let folder = Toolchain::folder("wasm")?;
     let linker = |packages: &Path| vec![packages.join("usr/lib/llvm-22/bin/wasm-ld")];
     Ok(Toolchain { folder, packages: &DEBIAN, files: &[], linker })
 }
 
-/// The tests with Debian's compiler, linker and C library.
-fn debian(toolchain: &Toolchain, words: &[String]) -> Command {
+/// What links a program for WASI with Debian's C library.
+fn libc_flags(toolchain: &Toolchain) -> [String; 4] {
     let libc: PathBuf = toolchain.unpacked().join("usr/lib/wasm32-wasi");
-    let flags = [
-        SIMD.into(),
+    [
         "-Clink-self-contained=no".into(),
         format!("-L{}", libc.display()),
         format!("-Clink-arg={}", libc.join("crt1-command.o").display()),
         // Of threads, which this C library is too old to refuse by itself.
         "-Clink-arg=--unresolved-symbols=ignore-all".into(),
-    ];
-    let mut command = cargo_test(TARGET, &PACKAGES, words);
-    command
-        .env("CARGO_UNSTABLE_BUILD_STD", "std,panic_abort")
-        .env("RUSTC", toolchain.compiler())
-        .env("RUSTC_BOOTSTRAP", "1")
-        .env(variable(TARGET, "LINKER"), toolchain.linker())
-        .env(variable(TARGET, "RUSTFLAGS"), flags.join(" "));
-    command
+    ]
 }
 
 #[cfg(test)]
@@ -108,15 +137,20 @@ mod tests {
     }
 
     #[test]
-    fn tests_have_vectors_whoever_compiles_them() {
+    fn there_are_vectors_whoever_compiles() {
         let linker = |_: &Path| Vec::new();
-        let toolchain = Toolchain { folder: "cache/w".into(), packages: &[], files: &[], linker };
-        for command in [installed(&[]), debian(&toolchain, &[])] {
-            let flags = command.get_envs().find_map(|(name, value)| {
-                (name == "CARGO_TARGET_WASM32_WASIP1_RUSTFLAGS").then(|| value?.to_str())?
-            });
-            assert!(flags.unwrap().starts_with("-Ctarget-feature=+simd128"), "{flags:?}");
-            assert!(command.get_args().any(|word| word == "ec2t-kernels"));
-        }
+        let toolchain = || Toolchain { folder: "c/w".into(), packages: &[], files: &[], linker };
+        let flags = |target, debian| {
+            let mut command = Command::new("cargo");
+            Compiler { target, debian }.set_variables(&mut command);
+            let name = variable(target, "RUSTFLAGS");
+            let mut variables = command.get_envs().filter(|(found, _)| *found == name.as_str());
+            let (_, flags) = variables.next().unwrap();
+            flags.unwrap().to_str().unwrap().to_owned()
+        };
+        assert_eq!(flags(TARGET, None), SIMD);
+        assert_eq!(flags("wasm32-unknown-unknown", Some(toolchain())), SIMD);
+        let wasi = flags(TARGET, Some(toolchain()));
+        assert!(wasi.starts_with(SIMD) && wasi.contains("wasm32-wasi/crt1-command.o"), "{wasi}");
     }
 }

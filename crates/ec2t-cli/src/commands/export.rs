@@ -5,13 +5,13 @@ use std::path::PathBuf;
 
 use anyhow::{Context, Result};
 use clap::{ArgGroup, Args};
+use ec2t_data::CROP;
 use ec2t_format::tensor::Storage;
 use ec2t_format::{Network, Tensor, fold_batch_norm};
 
 use super::eval::top1;
 use crate::config::Precision;
 use crate::convert::Formats;
-use crate::fit::CROP;
 use crate::output::{grouped, tell, write_file};
 use crate::run_dir::{RunArgs, RunDir};
 

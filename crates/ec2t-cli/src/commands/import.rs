@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
 use clap::Args;
-use ec2t_data::Fit;
+use ec2t_data::{CROP, Fit};
 use ec2t_format::graph::Preprocess;
 use ec2t_format::{Graph, Network, fold_batch_norm};
 use ec2t_interop::{onnx, safetensors};
@@ -15,7 +15,6 @@ use super::export::with_storage;
 use super::scale::{ScalingArgs, preprocess};
 use crate::config::{Compression, Precision, Preprocessing};
 use crate::exit::{BadFile, Usage};
-use crate::fit::CROP;
 use crate::output::{grouped, print, print_json, tell, write_file};
 
 /// Classes of an architecture unless told otherwise.

@@ -8,7 +8,7 @@ use ec2t_format::{Graph, Network};
 use serde::{Deserialize, Serialize};
 
 use crate::error::{CheckpointError, InteropError};
-use crate::import::fit;
+use crate::import::import_state;
 use crate::state_dict::{StateDict, read_checkpoint};
 
 /// Key of the description in the file's metadata. It is the only one, so that a network
@@ -36,7 +36,7 @@ pub fn open(path: impl AsRef<Path>) -> Result<Option<Network>, InteropError> {
     let Some(description) = description(&bytes).map_err(checkpoint)? else { return Ok(None) };
     let state = StateDict::from_bytes(&bytes).map_err(checkpoint)?;
     description.graph.validate().map_err(ec2t_format::network::NetworkError::from)?;
-    let mut network = fit(path, description.graph, state)?.network;
+    let mut network = import_state(path, state, description.graph)?.network;
     network.metadata = description.metadata;
     Ok(Some(network))
 }

@@ -225,6 +225,15 @@ impl Isa {
     #[inline]
     pub fn run<O: Operation>(self, operation: O) -> O::Output {
         match self {
+            // A page has no environment that could choose. Of two sets with as many lanes and
+            // the same results, its module need not have both.
+            #[cfg(all(target_arch = "wasm32", target_os = "unknown", target_feature = "simd128"))]
+            Isa::Portable(_) => operation.eval(Simd128),
+            #[cfg(not(all(
+                target_arch = "wasm32",
+                target_os = "unknown",
+                target_feature = "simd128"
+            )))]
             Isa::Portable(simd) => operation.eval(simd),
             #[cfg(target_arch = "x86_64")]
             Isa::Avx2(simd) => simd.run(operation),

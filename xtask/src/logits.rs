@@ -12,7 +12,7 @@ use std::process::{Command, ExitCode};
 
 use anyhow::{Context, Result};
 
-use crate::python::Packages;
+use crate::packages::Packages;
 use crate::{cargo, shell};
 
 /// The versions with which it was tried.

@@ -1,5 +1,5 @@
 //! Developer tasks of the workspace: `cargo xtask pipeline`, `bench`, `ci`,
-//! `cross`, `cuda`, `fuzz`, `logits`, `miri`, `slurm`, `tidy` and `wasm`.
+//! `cross`, `cuda`, `fuzz`, `logits`, `miri`, `python`, `slurm`, `tidy` and `wasm`.
 //!
 //! One file per command; this one only chooses. Nothing here computes: every
 //! task runs other programs, prints each of them as it could be typed, and
@@ -20,6 +20,7 @@ mod described;
 mod fuzz;
 mod logits;
 mod miri;
+mod packages;
 mod pipeline;
 mod python;
 mod shell;
@@ -44,6 +45,7 @@ enum Cli {
     Fuzz(fuzz::Args),
     Logits(logits::Args),
     Miri(miri::Args),
+    Python(python::Args),
     Slurm(slurm::Args),
     Tidy(tidy::Args),
     Wasm(wasm::Args),
@@ -59,6 +61,7 @@ fn main() -> ExitCode {
         Cli::Fuzz(args) => fuzz::run(&args),
         Cli::Logits(args) => logits::run(&args),
         Cli::Miri(args) => miri::run(&args),
+        Cli::Python(args) => python::run(&args),
         Cli::Slurm(args) => slurm::run(&args),
         Cli::Tidy(args) => tidy::run(&args),
         Cli::Wasm(args) => wasm::run(&args),

@@ -1,67 +1,61 @@
-//! A Python that has other programs.
+//! `cargo xtask python`: the Python package, built, installed and tested.
+//!
+//! maturin, NumPy and pytest are from PyPI, in a virtual environment of the user's cache
+//! folder. The wheel is put into `target/wheels`, installed there and compared with the
+//! program `ec2t`.
 
-use std::path::{Path, PathBuf};
-use std::process::Command;
+use std::fs;
+use std::path::PathBuf;
+use std::process::{Command, ExitCode};
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result};
 
-use crate::{cache, venv};
+use crate::packages::Packages;
+use crate::{cargo, shell};
 
-/// Packages of PyPI that belong together.
-pub(crate) struct Packages {
-    /// Folder of their virtual environment, in the user's cache folder.
-    pub(crate) folder: &'static str,
-    /// What is installed where they are not there.
-    pub(crate) packages: &'static [&'static str],
-    /// A statement that fails where one of them is missing.
-    pub(crate) import: &'static str,
+/// What builds the wheel and tests it.
+const PACKAGES: Packages = Packages {
+    folder: "wheel",
+    packages: &["maturin>=1.9,<2", "numpy", "pytest"],
+    import: "import maturin, numpy, pytest",
+};
+/// The model that both run.
+const MODEL: &str = "docs/results/models/resnet20-64-s3.ec2t";
+
+/// Build the wheel of the Python package, install it and run its tests
+#[derive(clap::Args)]
+pub(crate) struct Args {
+    /// A Python that has maturin, NumPy and pytest, to use as it is
+    #[arg(long, value_name = "PYTHON")]
+    python: Option<PathBuf>,
 }
 
-impl Packages {
-    /// The interpreter `given`, else that of the virtual environment, which is made
-    /// where it is not there or not whole.
-    pub(crate) fn python(&self, given: Option<&Path>) -> Result<PathBuf> {
-        if let Some(python) = given {
-            if let Err(reason) = self.import(python) {
-                bail!("{} can't `{}`: {reason}", python.display(), self.import);
-            }
-            return Ok(python.to_owned());
-        }
-        let folder = cache::folder()?.join(self.folder);
-        let python = venv::python(&folder);
-        if self.import(&python).is_err() {
-            self.install(&folder, &python)?;
-        }
-        Ok(python)
+pub(crate) fn run(args: &Args) -> Result<ExitCode> {
+    let python = PACKAGES.python(args.python.as_deref())?;
+    let program = cargo::build(&["build", "-p", "ec2t-cli"], "ec2t")?;
+    let workspace = cargo::package_folder().join("..").canonicalize()?;
+    let package = workspace.join("crates/ec2t-py");
+    let target = program.ancestors().nth(2).context("no target folder")?;
+    let wheels = target.join("wheels");
+    if wheels.exists() {
+        fs::remove_dir_all(&wheels).with_context(|| wheels.display().to_string())?;
     }
 
-    /// Whether all packages are there; else the last line of what Python says.
-    fn import(&self, python: &Path) -> Result<(), String> {
-        let output = Command::new(python).args(["-c", self.import]).output();
-        let output = output.map_err(|error| error.to_string())?;
-        let errors = String::from_utf8_lossy(&output.stderr);
-        match output.status.success() {
-            true => Ok(()),
-            false => Err(errors.trim_end().lines().last().unwrap_or_default().into()),
-        }
-    }
+    let mut build = Command::new(&python);
+    build.args(["-m", "maturin", "build", "--release", "--locked", "--quiet"]);
+    build.arg("--interpreter").arg(&python).arg("--out").arg(&wheels);
+    build.current_dir(&package).env("CARGO_TARGET_DIR", target.join("python"));
+    shell::run(build)?;
 
-    fn install(&self, folder: &Path, python: &Path) -> Result<()> {
-        let all = self.packages.join(", ");
-        venv::install(folder, self.packages)
-            .with_context(|| format!("no {all}; name a Python that has them with --python"))?;
-        self.import(python).map_err(|reason| anyhow::anyhow!("{all} are installed, but: {reason}"))
-    }
-}
+    let mut install = Command::new(&python);
+    install.args(["-m", "pip", "install", "--quiet", "--disable-pip-version-check"]);
+    install.args(["--force-reinstall", "--no-deps", "--no-index", "--find-links"]);
+    install.arg(&wheels).arg("ec2t");
+    shell::run(install)?;
 
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn an_interpreter_that_is_not_there_is_named() {
-        let packages = Packages { folder: "none", packages: &[], import: "import numpy" };
-        let error = packages.python(Some(Path::new("no-such-python"))).unwrap_err().to_string();
-        assert!(error.contains("no-such-python can't `import numpy`: "), "{error}");
-    }
+    let mut test = Command::new(&python);
+    test.args(["-m", "pytest", "-p", "no:cacheprovider"]).current_dir(&package);
+    test.env("EC2T_PROGRAM", &program).env("EC2T_MODEL", workspace.join(MODEL));
+    shell::run(test)?;
+    Ok(ExitCode::SUCCESS)
 }

@@ -20,7 +20,7 @@ use super::super::peer::{Milliseconds, Peer};
 use super::result::{Difference, Ran};
 use super::row::{Others, Program, Row, Work};
 use crate::cargo;
-use crate::python::Packages;
+use crate::packages::Packages;
 
 /// The versions that are compared. pnnx converts for ncnn.
 const PEERS: Packages = Packages {

@@ -22,7 +22,7 @@ use super::measured::{Measured, in_turn};
 use super::peer::{Milliseconds, Peer};
 use super::{report, table};
 use crate::cargo;
-use crate::python::Packages;
+use crate::packages::Packages;
 use result::{Trained, summary};
 use work::{Contender, Kind, ROWS, Row, Side, TUNED_MALLOC};
 

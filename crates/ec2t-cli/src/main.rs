@@ -12,6 +12,7 @@ mod engine;
 mod exit;
 mod fit;
 mod grow;
+mod machine;
 mod new_run;
 mod output;
 mod precision;
@@ -43,7 +44,8 @@ fn main() -> ExitCode {
     let cli = Cli::parse();
     let level = if cli.verbose { LevelFilter::DEBUG } else { LevelFilter::WARN };
     tracing_subscriber::fmt().with_max_level(level).with_writer(std::io::stderr).init();
-    match check_instructions().and_then(|()| cli.command.run()) {
+    let checked = if cli.command.is_doctor() { Ok(()) } else { check_instructions() };
+    match checked.and_then(|()| cli.command.run()) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => exit::report(&error),
     }

@@ -10,12 +10,22 @@ pub(crate) struct PrecisionArgs {
     precision: Precision,
 }
 
-#[derive(Clone, Copy, Debug, ValueEnum)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub(crate) enum Precision {
     /// 32-bit floats.
     F32,
     /// 8 bits, between convolutions with ternary weights.
     U8,
+}
+
+impl Precision {
+    /// As users write it.
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            Precision::F32 => "f32",
+            Precision::U8 => "u8",
+        }
+    }
 }
 
 impl From<PrecisionArgs> for ec2t_infer::Precision {

@@ -6,7 +6,7 @@ use alloc::vec::Vec;
 
 use crate::graph::{Graph, GraphError, Param, ParamKind};
 use crate::grid::Grid;
-use crate::tensor::Tensor;
+use crate::tensor::{DenseTensor, Tensor};
 
 /// A whole network: layers, weights, and whatever else is known about it.
 ///
@@ -128,6 +128,20 @@ impl Network {
             }
         }
         Ok(Self { grids, ..self })
+    }
+
+    /// The same network with the floats that ternary tensors stand for in their place;
+    /// without grids, which are for ternary layers.
+    pub fn to_dense(&self) -> Self {
+        let dense = |tensor: &Tensor| match tensor {
+            Tensor::Ternary(ternary) => {
+                let floats = DenseTensor::new(ternary.shape().to_vec(), tensor.to_f32());
+                floats.expect("a ternary tensor has as many codes as its shape says").into()
+            }
+            Tensor::Dense(_) => tensor.clone(),
+        };
+        let tensors = self.tensors.iter().map(|(name, tensor)| (name.clone(), dense(tensor)));
+        Self { tensors: tensors.collect(), grids: BTreeMap::new(), ..self.clone() }
     }
 
     /// Takes the network apart into graph, tensors and metadata; grids are left out.

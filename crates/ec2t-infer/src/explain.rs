@@ -7,12 +7,14 @@
 use std::collections::BTreeMap;
 
 use ec2t_format::graph::{Graph, Shape};
-use ec2t_format::{DenseTensor, Network, Tensor, fold_batch_norm};
+use ec2t_format::{Network, Tensor, fold_batch_norm};
 
+use crate::bench::noise;
 use crate::error::LoadError;
 use crate::model::Model;
 use crate::plan::{Precision, Step};
 use crate::profile::time_steps;
+use crate::spread::Spread;
 
 /// All steps of a network.
 #[derive(Clone, Debug, PartialEq)]
@@ -101,7 +103,7 @@ pub fn explain(
     runs: usize,
 ) -> Result<Explanation, LoadError> {
     let network = fold_batch_norm(network);
-    let dense = Model::folded(dense(&network), Precision::F32)?;
+    let dense = Model::folded(network.to_dense(), Precision::F32)?;
     let model = Model::folded(network.clone(), precision)?;
     let [times, dense_times] = measure([&model, &dense], runs.max(1));
     let shapes = network.graph().shapes().expect("a network's graph is valid");
@@ -169,17 +171,6 @@ fn step_shapes(graph: &Graph, shapes: &[Shape], step: &Step) -> [Shape; 2] {
     [input, id].map(|id| shapes[id.index()])
 }
 
-/// The same network with every tensor in floats.
-fn dense(network: &Network) -> Network {
-    let (graph, tensors, _) = network.clone().into_parts();
-    let floats = |tensor: Tensor| {
-        let floats = DenseTensor::new(tensor.shape().to_vec(), tensor.to_f32());
-        floats.expect("as many values as before").into()
-    };
-    let tensors = tensors.into_iter().map(|(name, tensor)| (name, floats(tensor))).collect();
-    Network::new(graph, tensors).expect("the same names and shapes")
-}
-
 /// Median time of each step of two models that run in turn. The first run of
 /// each warms up and does not count.
 fn measure(models: [&Model; 2], runs: usize) -> [Vec<f64>; 2] {
@@ -196,27 +187,7 @@ fn measure(models: [&Model; 2], runs: usize) -> [Vec<f64>; 2] {
             time_steps(session, &image, record).expect("the image is as long as the models say");
         }
     }
-    times.map(|steps| steps.into_iter().map(median).collect())
-}
-
-fn median(mut values: Vec<f64>) -> f64 {
-    values.sort_by(f64::total_cmp);
-    let middle = values.len() / 2;
-    match values.len() % 2 {
-        0 => f64::midpoint(values[middle - 1], values[middle]),
-        _ => values[middle],
-    }
-}
-
-/// Repeatable values in −1…1 that look random (Knuth's multiplicative
-/// generator).
-fn noise(len: usize) -> Vec<f32> {
-    let mut state = 1u64;
-    let next = |_| {
-        state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
-        (state >> 40) as f32 / (1 << 23) as f32 - 1.0
-    };
-    (0..len).map(next).collect()
+    times.map(|steps| steps.into_iter().map(|times| Spread::of(&times).median).collect())
 }
 
 #[cfg(test)]
@@ -230,12 +201,5 @@ mod tests {
         assert_eq!(weights(0).reason(true, false), "dense: no zeros");
         assert_eq!(weights(0).reason(false, false), "f32 weights");
         assert_eq!(weights(100).reason(true, true), "100 % zeros: 100.0 times fewer additions");
-    }
-
-    #[test]
-    fn medians() {
-        assert_eq!(median(vec![3.0]), 3.0);
-        assert_eq!(median(vec![9.0, 1.0, 2.0]), 2.0);
-        assert_eq!(median(vec![4.0, 9.0, 1.0, 2.0]), 3.0);
     }
 }

@@ -35,6 +35,7 @@
 #![forbid(unsafe_code)]
 
 mod aligned;
+mod bench;
 mod buffers;
 pub mod builtin;
 mod bytes;
@@ -54,7 +55,9 @@ mod parallel;
 mod plan;
 mod profile;
 mod session;
+mod spread;
 
+pub use bench::{Work, bench};
 pub use calibrate::{CalibrateError, calibrate};
 pub use classify::Prediction;
 pub use compare::{ClassCounts, Comparison, Divergence, LayerDrift, compare};
@@ -66,6 +69,7 @@ pub use paired::PairedCounts;
 pub use plan::Precision;
 pub use profile::{LayerProfile, Profile};
 pub use session::Session;
+pub use spread::Spread;
 
 /// Compiles what pages for users say of this crate.
 #[cfg(doctest)]

@@ -47,7 +47,7 @@ pub use checkpoint::{Best, save_network};
 pub use ec2t_ops::loss::{Loss, Target, Teacher};
 pub use engine::{Engine, Gradients};
 pub use error::QuantError;
-pub use init::initialize;
+pub use init::{initialize, initialize_ternary};
 pub use optim::{OptimizerKind, Schedule};
 pub use options::{
     DistillOptions, FinetuneOptions, Keep, LoopOptions, PretrainOptions, Prunable, PruneOptions,

@@ -1,8 +1,11 @@
 //! The commands, one file each.
 
+mod bench;
 mod calibrate;
 mod compare;
+mod completions;
 pub(crate) mod data;
+mod doctor;
 pub(crate) mod eval;
 mod explain;
 pub(crate) mod export;
@@ -59,6 +62,8 @@ pub(crate) enum Command {
     Inspect(inspect::InspectArgs),
     /// Count parameters, operations and energy by the rules of the MicroNet challenge.
     Score(score::ScoreArgs),
+    /// Time models, each beside the same network with dense floats.
+    Bench(bench::BenchArgs),
     /// Show how a model file is run, step by step, and time each step.
     Explain(explain::ExplainArgs),
     /// Check model files in every way there is.
@@ -69,9 +74,20 @@ pub(crate) enum Command {
     Thin(thin::ThinArgs),
     /// Write a run's report.
     Report(report::ReportArgs),
+    /// Show what the program finds on this machine, and what is wrong with it.
+    Doctor(doctor::DoctorArgs),
+    /// Print a script that completes commands and flags in a shell.
+    Completions(completions::CompletionsArgs),
+    /// Print a manual page, or write those of all commands.
+    Man(completions::ManArgs),
 }
 
 impl Command {
+    /// Whether it tells itself what is wrong with the machine.
+    pub(crate) fn is_doctor(&self) -> bool {
+        matches!(self, Command::Doctor(_))
+    }
+
     pub(crate) fn run(self) -> Result<()> {
         match self {
             Command::Data(command) => command.run(),
@@ -88,11 +104,15 @@ impl Command {
             Command::Run(args) => args.run(),
             Command::Inspect(args) => args.run(),
             Command::Score(args) => args.run(),
+            Command::Bench(args) => args.run(),
             Command::Explain(args) => args.run(),
             Command::Verify(args) => args.run(),
             Command::Repack(args) => args.run(),
             Command::Thin(args) => args.run(),
             Command::Report(args) => args.run(),
+            Command::Doctor(args) => args.run(),
+            Command::Completions(args) => args.run(),
+            Command::Man(args) => args.run(),
         }
     }
 }

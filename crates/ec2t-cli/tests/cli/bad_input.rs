@@ -9,11 +9,12 @@ const BAD_FILE: i32 = 3;
 const USAGE: i32 = 2;
 
 /// Every command that reads a model file; there is a picture beside it.
-const READERS: [&str; 10] = [
+const READERS: [&str; 11] = [
     "inspect bad.ec2t",
     "inspect bad.ec2t --json",
     "score bad.ec2t --json",
     "explain bad.ec2t --json",
+    "bench bad.ec2t",
     "verify bad.ec2t",
     "eval bad.ec2t --dataset digits --json",
     "compare bad.ec2t bad.ec2t --dataset digits --json",

@@ -2,10 +2,12 @@
 #![cfg(unix)]
 
 mod bad_input;
+mod bench;
 mod cifar10;
 mod compare;
 mod contract;
 mod digits;
+mod doctor;
 mod export;
 mod grow;
 mod interrupted;

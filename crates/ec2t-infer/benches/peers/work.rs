@@ -14,7 +14,7 @@ use std::fs;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
-use ec2t_format::{DenseTensor, Network, fold_batch_norm};
+use ec2t_format::{Network, fold_batch_norm};
 use ec2t_infer::{Model, Precision, RunError, calibrate};
 use serde_json::{Value, json};
 
@@ -76,7 +76,10 @@ impl Work {
     /// Writes the files that begin with `stem`, and tells what is in them.
     pub(super) fn write(&self, stem: &Path) -> Result<Value, Box<dyn Error>> {
         let output = self.model.run(&self.input, self.batch)?;
-        fs::write(stem.with_extension("ec2t"), ec2t_format::write(&dense(&self.network)?))?;
+        // Without codes, which take readers of other programs long to decode, and with all that
+        // can be folded.
+        let dense = fold_batch_norm(&self.network.to_dense());
+        fs::write(stem.with_extension("ec2t"), ec2t_format::write(&dense))?;
         fs::write(stem.with_extension("input"), bytes(&self.input))?;
         fs::write(stem.with_extension("output"), bytes(&output))?;
         Ok(json!({ "zeros": self.network.sparsity(), "images": self.source.name() }))
@@ -103,17 +106,6 @@ fn median(mut run: impl FnMut() -> Result<(), RunError>) -> Result<f64, RunError
     }
     times.sort_by(f64::total_cmp);
     Ok(times[times.len() / 2])
-}
-
-/// The same network without codes, which takes readers of other programs long to
-/// decode, and with all that can be folded.
-fn dense(network: &Network) -> Result<Network, Box<dyn Error>> {
-    let (graph, tensors, _) = network.clone().into_parts();
-    let tensors = tensors.into_iter().map(|(name, tensor)| {
-        Ok((name, DenseTensor::new(tensor.shape().to_vec(), tensor.to_f32())?.into()))
-    });
-    let tensors = tensors.collect::<Result<_, Box<dyn Error>>>()?;
-    Ok(fold_batch_norm(&Network::new(graph, tensors)?))
 }
 
 fn bytes(values: &[f32]) -> Vec<u8> {

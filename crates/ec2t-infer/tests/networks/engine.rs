@@ -6,7 +6,7 @@ use ec2t_format::graph::{Conv2d, GraphBuilder, Padding, Shape};
 use ec2t_format::{Network, Op};
 use ec2t_infer::{LoadError, Model, RunError, evaluate};
 
-use super::common::{self, Values, all, dense, interpret, network};
+use super::common::{self, Values, all, interpret, network};
 
 fn images(network: &Network, count: usize) -> Vec<f32> {
     Values(11).floats(count * network.graph().input.numel())
@@ -37,7 +37,7 @@ fn ternary_weights_compute_what_their_values_say() {
         assert!(network.ternary_layers() > 0);
         let image = images(&network, 1);
         let ternary = Model::new(network.clone()).unwrap().run(&image, 1).unwrap();
-        let dense = Model::new(dense(&network)).unwrap().run(&image, 1).unwrap();
+        let dense = Model::new(network.to_dense()).unwrap().run(&image, 1).unwrap();
         assert_close(&ternary, &dense, 1e-5, &network.graph().name);
     }
 }

@@ -58,15 +58,6 @@ fn tensor(param: &Param, ternary: bool, values: &mut Values) -> Tensor {
     DenseTensor::new(param.shape.clone(), data.into_iter().map(value).collect()).unwrap().into()
 }
 
-/// The same network with every tensor dense.
-pub(crate) fn dense(network: &Network) -> Network {
-    let (graph, tensors, _) = network.clone().into_parts();
-    let to_dense =
-        |tensor: Tensor| DenseTensor::new(tensor.shape().to_vec(), tensor.to_f32()).unwrap().into();
-    let tensors = tensors.into_iter().map(|(name, tensor)| (name, to_dense(tensor))).collect();
-    Network::new(graph, tensors).unwrap()
-}
-
 /// A network of each kind.
 pub(crate) fn all() -> Vec<Network> {
     [lenet(), resnet(), efficientnet(), micronet(), branches()].map(network).into()

@@ -28,7 +28,7 @@ const PROBES: usize = 8;
 
 /// Ternarize a trained network with many settings, or search for one.
 #[derive(Args)]
-#[command(group = ArgGroup::new("goal").args(["target_sparsity", "max_drop"]))]
+#[command(group = ArgGroup::new("goal").args(["target_sparsity", "target_size", "max_drop"]))]
 pub(crate) struct SweepArgs {
     #[command(flatten)]
     run: RunArgs,
@@ -53,11 +53,15 @@ pub(crate) struct SweepArgs {
     /// trained values, from 0 to 1.
     #[arg(long, value_parser = share, value_name = "SHARE")]
     target_sparsity: Option<f64>,
+    /// Search the largest model file of at most so many bytes.
+    #[arg(long, value_name = "BYTES")]
+    target_size: Option<usize>,
     /// Search the sparsest network whose validation accuracy is at most so many points
     /// below that of the float network.
     #[arg(long, value_parser = not_negative, value_name = "POINTS")]
     max_drop: Option<f64>,
-    /// How near a search has to come, as a share of zeros.
+    /// How near a search has to come, as a share of zeros; with --target-size, as a share of
+    /// that.
     #[arg(long, default_value = "0.005", value_parser = share, value_name = "SHARE")]
     #[arg(requires = "goal")]
     tolerance: f64,
@@ -101,18 +105,15 @@ impl SweepArgs {
     }
 
     fn is_search(&self) -> bool {
-        self.target_sparsity.is_some() || self.max_drop.is_some()
+        self.target_sparsity.is_some() || self.target_size.is_some() || self.max_drop.is_some()
     }
 
     /// What is sought, if anything is.
     fn goal(&self, run: &RunDir, float: &Network) -> Result<Option<Goal>> {
-        Ok(match (self.target_sparsity, self.max_drop) {
-            (Some(target), _) => Some(Goal::TargetSparsity(target)),
-            (None, Some(points)) => {
-                Some(Goal::MaxDrop { points, float_top1: validation_top1(run, float)? })
-            }
-            (None, None) => None,
-        })
+        let sparsity = self.target_sparsity.map(Goal::TargetSparsity);
+        let goal = sparsity.or(self.target_size.map(Goal::TargetSize));
+        let Some(points) = self.max_drop else { return Ok(goal) };
+        Ok(Some(Goal::MaxDrop { points, float_top1: validation_top1(run, float)? }))
     }
 
     /// Refuses values of settings that the method does not read.
@@ -210,7 +211,7 @@ impl SweepArgs {
         let mut rows: Vec<Row> = Vec::new();
         let mut next = Some(match goal {
             Goal::TargetSparsity(target) => knob.for_sparsity(float, first.method, target)?,
-            Goal::MaxDrop { .. } => round(knob.get(first.method)),
+            Goal::TargetSize(_) | Goal::MaxDrop { .. } => round(knob.get(first.method)),
         });
         while let Some(at) = next {
             let point = Point { method: knob.set(first.method, at), ..first };

@@ -1,15 +1,17 @@
 //! What a search is after, and whether it has got there.
 //!
-//! Both goals set a limit to a number that rises with the strength of the method: γ of
+//! All goals set a limit to a number that rises with the strength of the method: γ of
 //! EC2T, the threshold of TTQ and TWN.
 //!
 //! | goal | number | limit | found |
 //! |---|---|---|---|
 //! | so many zeros | share of zeros | the target | the point nearest to it |
+//! | a file of so many bytes | bytes that are not used | none | the largest file that is no larger |
 //! | little loss | points of validation accuracy below the float network | the most that may be lost | the sparsest point within it |
 //!
-//! The tolerance is a share of zeros in both: how far from the target the point may be,
-//! or how much sparser the next point is that loses too much.
+//! The tolerance is a share of zeros: how far from the target the point may be, or how
+//! much sparser the next point is that loses too much. Of a size it is a share of that, which
+//! may remain unused.
 
 use ec2t_format::Network;
 use ec2t_quant::ec2t::{Ec2tOptions, Method};
@@ -18,6 +20,7 @@ use serde::Serialize;
 
 use super::bracket::{Bracket, Domain, first_reaching};
 use super::results::Row;
+use crate::output::grouped;
 
 /// How far the first step of a search for little loss goes, in zeros; each further one
 /// goes twice as far.
@@ -32,6 +35,8 @@ const ROUNDING: f64 = 1e-9;
 pub(crate) enum Goal {
     /// This share of zeros among all trained values.
     TargetSparsity(f64),
+    /// A file of at most so many bytes, and hardly fewer.
+    TargetSize(usize),
     /// As many zeros as a loss of accuracy allows.
     MaxDrop {
         /// The loss, in points of validation accuracy.
@@ -47,19 +52,24 @@ impl Goal {
     pub(crate) fn excess(self, row: &Row) -> f64 {
         match self {
             Goal::TargetSparsity(target) => row.sparsity - target,
+            Goal::TargetSize(limit) => limit as f64 - row.bytes as f64,
             Goal::MaxDrop { points, float_top1 } => {
                 (float_top1 - row.validation_top1 - points - ROUNDING).signum()
             }
         }
     }
 
-    /// The point that comes nearest to the goal; none where all lose too much.
+    /// The point that comes nearest to the goal; none where all lose too much, or are too
+    /// large.
     pub(crate) fn pick(self, rows: &[Row]) -> Option<&Row> {
         let sparsity = |a: &&Row, b: &&Row| a.sparsity.total_cmp(&b.sparsity);
         match self {
             Goal::TargetSparsity(target) => {
                 let distance = |row: &Row| (row.sparsity - target).abs();
                 rows.iter().min_by(|a, b| distance(a).total_cmp(&distance(b)))
+            }
+            Goal::TargetSize(limit) => {
+                rows.iter().filter(|row| row.bytes <= limit).max_by_key(|row| row.bytes)
             }
             Goal::MaxDrop { .. } => {
                 rows.iter().filter(|row| self.excess(row) <= 0.0).max_by(sparsity)
@@ -72,6 +82,7 @@ impl Goal {
         let Some(found) = self.pick(rows) else { return false };
         match self {
             Goal::TargetSparsity(target) => (found.sparsity - target).abs() <= tolerance,
+            Goal::TargetSize(limit) => self.excess(found) <= tolerance * limit as f64,
             Goal::MaxDrop { .. } => rows.iter().any(|row| {
                 self.excess(row) > 0.0
                     && (0.0..=tolerance).contains(&(row.sparsity - found.sparsity))
@@ -85,6 +96,10 @@ impl Goal {
         let Some(last) = rows.last() else { return estimated };
         match self {
             Goal::TargetSparsity(target) => estimated + target - last.sparsity,
+            Goal::TargetSize(limit) => {
+                let bits = entropy_bits(last.sparsity) * limit as f64 / last.bytes as f64;
+                estimated + sparsity_of(bits) - last.sparsity
+            }
             Goal::MaxDrop { .. } => {
                 let step = FIRST_STEP * 2f64.powi(rows.len() as i32 - 1);
                 estimated + if self.excess(last) <= 0.0 { step } else { -step }
@@ -101,7 +116,12 @@ impl Goal {
     ) -> Result<String, String> {
         let Some(found) = self.pick(rows) else {
             let reach = if bracket.is_above_all() { "out of reach: " } else { "" };
-            return Err(format!("{reach}every point loses more than --max-drop allows"));
+            let all = match self {
+                Goal::TargetSize(_) => "every file is larger than --target-size",
+                _ => "every point loses more than --max-drop allows",
+            };
+            let reach = if bracket.is_below_all() { "out of reach: " } else { reach };
+            return Err(format!("{reach}{all}"));
         };
         let is = format!("{} with {}", found.point.name(), zeros(found.sparsity));
         match self {
@@ -114,6 +134,11 @@ impl Goal {
                 };
                 Err(format!("no point has {}; {reach}the nearest is {is}", zeros(target)))
             }
+            Goal::TargetSize(limit) => Ok(format!(
+                "found {is}: {} of at most {} bytes",
+                grouped(found.bytes),
+                grouped(limit)
+            )),
             Goal::MaxDrop { points, float_top1 } => Ok(format!(
                 "found {is}, the sparsest that loses at most {points} points: {:.2} % instead of \
                  {float_top1:.2} %",
@@ -121,6 +146,27 @@ impl Goal {
             )),
         }
     }
+}
+
+/// Entropy of a ternary weight in bits, where the share `zeros` is zero and the others are
+/// evenly positive and negative.
+fn entropy_bits(zeros: f64) -> f64 {
+    let term = |share: f64| if share > 0.0 { -share * share.log2() } else { 0.0 };
+    term(zeros) + 2.0 * term((1.0 - zeros) / 2.0)
+}
+
+/// The share of zeros, ⅓ to 1, at which weights have this entropy; the nearest where none
+/// has.
+fn sparsity_of(bits: f64) -> f64 {
+    let (mut low, mut high) = (1.0 / 3.0, 1.0);
+    for _ in 0..50 {
+        let middle = f64::midpoint(low, high);
+        match entropy_bits(middle) > bits {
+            true => low = middle,
+            false => high = middle,
+        }
+    }
+    f64::midpoint(low, high)
 }
 
 fn zeros(share: f64) -> String {
@@ -231,6 +277,43 @@ mod tests {
             let error = DROP.verdict(&worse, 0.005, &bracket(DROP, &worse)).unwrap_err();
             assert_eq!(error, format!("{reach}every point loses more than --max-drop allows"));
         }
+    }
+
+    #[test]
+    fn the_largest_file_that_is_small_enough_is_picked() {
+        let goal = Goal::TargetSize(1000);
+        let mut rows = vec![row(0.1, 0.60, 91.8, 1500), row(0.5, 0.90, 90.0, 600)];
+        assert_eq!(goal.pick(&rows), Some(&rows[1]));
+        assert!(!goal.is_met(&rows, 0.05));
+        assert!(goal.excess(&rows[0]) < 0.0 && goal.excess(&rows[1]) > 0.0);
+        rows.push(row(0.3, 0.75, 91.0, 960));
+        assert!(goal.is_met(&rows, 0.05) && !goal.is_met(&rows, 0.01));
+        let found = goal.verdict(&rows, 0.01, &bracket(goal, &rows)).unwrap();
+        assert_eq!(
+            found,
+            "found gamma=0.3,init_scale=0.3,seed=1 with 75.00 % zeros: 960 of at most 1,000 bytes"
+        );
+        assert!(goal.is_met(&[row(0.1, 0.6, 91.0, 1000)], 0.0), "exactly so many bytes fit");
+
+        for (gamma, reach) in [(1.0, "out of reach: "), (0.4, "")] {
+            let large = [row(gamma, 0.6, 91.0, 1001)];
+            assert_eq!(goal.pick(&large), None);
+            let error = goal.verdict(&large, 0.01, &bracket(goal, &large)).unwrap_err();
+            assert_eq!(error, format!("{reach}every file is larger than --target-size"));
+        }
+    }
+
+    #[test]
+    fn a_size_is_aimed_at_by_entropy() {
+        assert!((entropy_bits(1.0 / 3.0) - 3f64.log2()).abs() < 1e-12);
+        assert_eq!((entropy_bits(1.0), entropy_bits(0.5)), (0.0, 1.5));
+        for zeros in [0.4, 0.64, 0.9, 0.99] {
+            assert!((sparsity_of(entropy_bits(zeros)) - zeros).abs() < 1e-9);
+        }
+        let goal = Goal::TargetSize(1000);
+        let aim = |bytes| goal.aim(&[row(0.1, 0.64, 91.0, bytes)], 0.5);
+        assert!((aim(1000) - 0.5).abs() < 1e-9, "it has that size already");
+        assert!(aim(2000) > 0.6 && aim(500) < 0.4, "{} {}", aim(2000), aim(500));
     }
 
     #[test]

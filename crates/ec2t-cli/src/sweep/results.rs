@@ -44,7 +44,7 @@ pub(crate) struct Sweep {
 #[derive(Serialize)]
 pub(crate) struct Search {
     pub(crate) goal: Goal,
-    /// How near is near enough, as a share of zeros.
+    /// How near is near enough, as a share of zeros or of the target size.
     pub(crate) tolerance: f64,
     /// Name of the point that comes nearest.
     pub(crate) found: Option<String>,

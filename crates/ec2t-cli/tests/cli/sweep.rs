@@ -165,6 +165,30 @@ fn a_search_finds_the_zeros_that_are_wanted() {
 }
 
 #[test]
+fn a_search_finds_the_largest_file_that_is_small_enough() {
+    let sandbox = trained(2, 1, 1);
+    let words = "sweep --run-dir run --target-size 14000 --tolerance 0.05 --json";
+    let sweep = sandbox.json(words);
+    let search = &sweep["search"];
+    assert_eq!(
+        (&search["reached"], &search["goal"]["target_size"]),
+        (&true.into(), &14_000.into())
+    );
+    let points = points(&sweep);
+    let bytes = |point: &Value| point["bytes"].as_u64().unwrap();
+    let (_, found) = points.iter().find(|(name, _)| search["found"] == *name).unwrap();
+    assert!(bytes(found) <= 14_000, "{sweep}");
+    assert!(bytes(found) >= 13_300 || points.len() == 8, "{sweep}");
+    let fits = points.iter().map(|(_, point)| bytes(point)).filter(|bytes| *bytes <= 14_000);
+    assert_eq!(fits.max(), Some(bytes(found)));
+
+    let output = sandbox.ec2t("sweep --run-dir run --target-size 100").output().unwrap();
+    let stderr = String::from_utf8(output.stderr).unwrap();
+    assert_eq!(output.status.code(), Some(1), "{stderr}");
+    assert_has(&stderr, &["every file is larger than --target-size"]);
+}
+
+#[test]
 fn a_search_finds_how_sparse_a_network_may_become() {
     let sandbox = trained(4, 2, 1);
     let sweep = sandbox.json("sweep --run-dir run --max-drop 3 --tolerance 0.02 --json");
@@ -193,6 +217,8 @@ fn what_makes_no_sense_is_refused_before_anything_is_written() {
         ("--target-sparsity half", "must be from 0 to 1"),
         ("--max-drop=-1", "must be a number from 0"),
         ("--target-sparsity 0.5 --max-drop 1", "cannot be used with"),
+        ("--target-size 9000 --max-drop 1", "cannot be used with"),
+        ("--target-size -1", "-1"),
         ("--tolerance 0.1", "--target-sparsity"),
         ("--method tqt", "unknown method `tqt`; expected ec2t, reference, ttq or twn"),
         ("--gamma 0.1,1.2", "gamma must be from 0 to 1, found 1.2"),

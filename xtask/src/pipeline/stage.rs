@@ -141,7 +141,7 @@ pub(crate) const STAGES: &[Stage] = &[
             "stamps/export.json",
             "stamps/eval.json",
         ],
-        writes: &["report.json", "report.html"],
+        writes: &["report.json", "report.html", "MODEL_CARD.md"],
         ..COMMON
     },
 ];

@@ -8,7 +8,7 @@ use clap::Args;
 use crate::output::{print, print_json};
 use crate::report;
 
-/// Write report.json and report.html of a run.
+/// Write report.json, report.html and MODEL_CARD.md of a run.
 #[derive(Args)]
 pub(crate) struct ReportArgs {
     /// Folder of the run.

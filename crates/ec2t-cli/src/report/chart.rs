@@ -11,13 +11,13 @@ use super::number::decimal;
 use super::parts::figure;
 
 /// Size of the drawing, in its own units; the page scales it.
-const WIDTH: f64 = 480.0;
-const HEIGHT: f64 = 260.0;
+pub(super) const WIDTH: f64 = 480.0;
+pub(super) const HEIGHT: f64 = 260.0;
 /// The area of the curves.
-const LEFT: f64 = 44.0;
-const RIGHT: f64 = WIDTH - 8.0;
+pub(super) const LEFT: f64 = 52.0;
+pub(super) const RIGHT: f64 = WIDTH - 8.0;
 const TOP: f64 = 46.0;
-const BOTTOM: f64 = HEIGHT - 40.0;
+pub(super) const BOTTOM: f64 = HEIGHT - 40.0;
 /// Space between panels.
 const GAP: f64 = 6.0;
 /// A panel's least width, as a part of what the widest would have alone.
@@ -29,7 +29,7 @@ pub(super) struct Chart<'a> {
     /// What the vertical axis measures, with its unit.
     pub(super) axis: &'a str,
     pub(super) range: Range,
-    pub(super) series: &'a [Series],
+    pub(super) series: &'a [Series<'a>],
 }
 
 /// What the vertical axis covers.
@@ -44,21 +44,38 @@ pub(super) enum Range {
 }
 
 /// One curve.
-pub(super) struct Series {
-    pub(super) name: &'static str,
+pub(super) struct Series<'a> {
+    pub(super) name: &'a str,
     /// Class of the curve and its key.
     pub(super) class: &'static str,
+    /// How far down the network it belongs, 0…1; for the colour of class `layer`.
+    pub(super) depth: Option<f64>,
     /// Its value at an epoch, if there is one.
-    pub(super) value: fn(&Epoch) -> Option<f64>,
+    pub(super) value: Value<'a>,
+}
+
+/// Tells a number of an epoch, if it has one.
+type Value<'a> = Box<dyn Fn(&Epoch) -> Option<f64> + 'a>;
+
+impl<'a> Series<'a> {
+    pub(super) fn new(
+        name: &'a str,
+        class: &'static str,
+        value: impl Fn(&Epoch) -> Option<f64> + 'a,
+    ) -> Self {
+        Self { name, class, depth: None, value: Box::new(value) }
+    }
 }
 
 impl Chart<'_> {
     /// The chart under its title and key.
     pub(super) fn draw(&self, epochs: &[Epoch]) -> Element {
-        let mut key: Vec<_> = self.series.iter().map(|s| (s.class, s.name)).collect();
-        if key.len() == 1 {
-            key.clear();
-        }
+        let of_layers = self.series.iter().any(|series| series.depth.is_some());
+        let key: Vec<_> = match (of_layers, self.series.len()) {
+            (true, _) => vec![("front", "front layers"), ("back", "back layers")],
+            (false, 1) => Vec::new(),
+            _ => self.series.iter().map(|series| (series.class, series.name)).collect(),
+        };
         figure(self.title, &key, self.svg(epochs))
     }
 
@@ -77,7 +94,7 @@ impl Chart<'_> {
     }
 
     fn scale(&self, epochs: &[Epoch]) -> Scale {
-        let values = self.series.iter().flat_map(|s| epochs.iter().filter_map(s.value));
+        let values = self.series.iter().flat_map(|s| epochs.iter().filter_map(&s.value));
         let (low, high) = values.fold((f64::INFINITY, f64::NEG_INFINITY), |(low, high), value| {
             (low.min(value), high.max(value))
         });
@@ -115,17 +132,17 @@ impl Chart<'_> {
     }
 }
 
-/// A vertical axis from a round number to a round number.
+/// An axis from a round number to a round number.
 #[derive(Debug, PartialEq)]
-struct Scale {
-    low: f64,
-    high: f64,
+pub(super) struct Scale {
+    pub(super) low: f64,
+    pub(super) high: f64,
     step: f64,
 }
 
 impl Scale {
     /// The axis with about four steps that covers all from `low` to `high`.
-    fn around(low: f64, high: f64) -> Self {
+    pub(super) fn around(low: f64, high: f64) -> Self {
         let high = if high > low { high } else { low + 1.0 };
         let least = (high - low) / 4.0;
         let magnitude = 10f64.powf(least.log10().floor());
@@ -135,17 +152,17 @@ impl Scale {
         Self { low: first * step, high: last * step, step }
     }
 
-    fn y(&self, value: f64) -> f64 {
+    pub(super) fn y(&self, value: f64) -> f64 {
         BOTTOM - (value - self.low) / (self.high - self.low) * (BOTTOM - TOP)
     }
 
-    fn ticks(&self) -> impl Iterator<Item = f64> {
+    pub(super) fn ticks(&self) -> impl Iterator<Item = f64> {
         let steps = ((self.high - self.low) / self.step).round() as usize;
         (0..=steps).map(|i| self.low + i as f64 * self.step)
     }
 
     /// Decimals that tell the ticks apart.
-    fn decimals(&self) -> usize {
+    pub(super) fn decimals(&self) -> usize {
         let is_exact = |decimals: &usize| {
             let scaled = self.step * 10f64.powi(*decimals as i32);
             (scaled - scaled.round()).abs() < 1e-6
@@ -203,7 +220,7 @@ fn panels(epochs: &[Epoch]) -> Vec<Panel<'_>> {
     stages.into_iter().map(&mut panel).collect()
 }
 
-fn gridlines(scale: &Scale) -> Vec<Element> {
+pub(super) fn gridlines(scale: &Scale) -> Vec<Element> {
     let gridline = |tick| {
         let y = scale.y(tick);
         [
@@ -216,7 +233,12 @@ fn gridlines(scale: &Scale) -> Vec<Element> {
 
 /// The line of a series through a panel, interrupted where it has no value; a
 /// dot where there is but one epoch.
-fn curve(series: &Series, panel: &Panel<'_>, scale: &Scale) -> Vec<Element> {
+fn curve(series: &Series<'_>, panel: &Panel<'_>, scale: &Scale) -> Vec<Element> {
+    let depth = series.depth.map(|depth| format!("--depth: {:.0}%", 100.0 * depth));
+    let coloured = |mark: Element| match &depth {
+        Some(depth) => mark.attr("style", depth),
+        None => mark,
+    };
     let mut path = String::new();
     let mut dots = Vec::new();
     let mut pen = 'M';
@@ -230,16 +252,17 @@ fn curve(series: &Series, panel: &Panel<'_>, scale: &Scale) -> Vec<Element> {
         pen = 'L';
         if panel.epochs.len() == 1 {
             let dot = element("circle").class(format!("dot {}", series.class));
-            dots.push(dot.attr("cx", x).attr("cy", y).attr("r", 3.5));
+            dots.push(coloured(dot.attr("cx", x).attr("cy", y).attr("r", 3.5)));
         }
     }
     if !path.is_empty() {
-        dots.push(element("path").class(format!("curve {}", series.class)).attr("d", path));
+        let curve = element("path").class(format!("curve {}", series.class)).attr("d", path);
+        dots.push(coloured(curve));
     }
     dots
 }
 
-fn area(class: &str, left: f64, width: f64) -> Element {
+pub(super) fn area(class: &str, left: f64, width: f64) -> Element {
     element("rect")
         .class(class)
         .attr("x", coordinate(left))
@@ -248,7 +271,7 @@ fn area(class: &str, left: f64, width: f64) -> Element {
         .attr("height", BOTTOM - TOP)
 }
 
-fn line(class: &str, [x1, y1]: [f64; 2], [x2, y2]: [f64; 2]) -> Element {
+pub(super) fn line(class: &str, [x1, y1]: [f64; 2], [x2, y2]: [f64; 2]) -> Element {
     element("line")
         .class(class)
         .attr("x1", coordinate(x1))
@@ -257,12 +280,12 @@ fn line(class: &str, [x1, y1]: [f64; 2], [x2, y2]: [f64; 2]) -> Element {
         .attr("y2", coordinate(y2))
 }
 
-fn label(x: f64, y: f64, anchor: &str, text: &str) -> Element {
+pub(super) fn label(x: f64, y: f64, anchor: &str, text: &str) -> Element {
     let position = element("text").attr("x", coordinate(x)).attr("y", coordinate(y));
     position.attr("text-anchor", anchor).text(text)
 }
 
-fn coordinate(value: f64) -> String {
+pub(super) fn coordinate(value: f64) -> String {
     format!("{value:.1}")
 }
 
@@ -311,7 +334,7 @@ mod tests {
 
     #[test]
     fn curves_break_where_there_is_no_value_and_single_epochs_are_dots() {
-        let loss = Series { name: "loss", class: "main", value: |epoch| epoch.train_loss };
+        let loss = Series::new("loss", "main", |epoch| epoch.train_loss);
         let scale = Scale::around(0.0, 1.0);
         let draw = |epochs: &[Epoch]| -> String {
             curve(&loss, &panels(epochs)[0], &scale).iter().map(ToString::to_string).collect()

@@ -14,7 +14,7 @@ use super::data::{
 };
 use super::inputs::{
     ARCH, CONFIG, DATA, Dataset, EVAL, EVENTS, Evaluation, Evaluations, FINETUNE, MODEL, PRETRAIN,
-    Stamp, TERNARIZE, stamp,
+    SWEEP, Stamp, Sweep, TERNARIZE, stamp,
 };
 
 /// Bytes of a 32-bit float.
@@ -49,6 +49,10 @@ pub(crate) fn build(run_dir: &Path, commit: &str) -> Result<Report> {
         check_confusion(&eval.ternary.confusion, data.classes.len())?;
         Ok(eval)
     })?;
+    let sweep = match SWEEP.exists(run_dir) {
+        true => SWEEP.json(run_dir, |sweep: Sweep| Ok(sweep.points))?,
+        false => Vec::new(),
+    };
     let (seconds, commands) = stages(run_dir, &training)?;
 
     let float_bytes = FLOAT_BYTES * cost.params;
@@ -74,6 +78,7 @@ pub(crate) fn build(run_dir: &Path, commit: &str) -> Result<Report> {
         sizes: model.sizes(float_bytes),
         layers: model.layers,
         rest: model.stats.rest,
+        sweep,
         confusion: eval.ternary.confusion,
         training,
         epochs,

@@ -49,6 +49,9 @@ pub(crate) struct Report {
     pub(super) layers: Vec<Layer>,
     /// What else is in the file; with the layers it adds up to `file_bytes`.
     pub(super) rest: Vec<PartStats>,
+    /// The points of the run's sweep; empty where there was none.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub(super) sweep: Vec<SweepPoint>,
     /// Test images of the ternary network by class (rows) and prediction
     /// (columns).
     pub(super) confusion: Vec<Vec<u64>>,
@@ -228,6 +231,20 @@ pub(super) struct LayerState {
     pub(super) w_pos: f32,
     pub(super) shares: [f64; 3],
     pub(super) entropy_bits: f64,
+}
+
+/// A point of `sweep/sweep.json`.
+#[derive(Debug, Serialize, Deserialize)]
+pub(super) struct SweepPoint {
+    pub(super) name: String,
+    /// Share of zeros among all trained values.
+    pub(super) sparsity: f64,
+    /// Validation accuracy.
+    pub(super) validation_top1: f64,
+    /// Length of the model file.
+    pub(super) bytes: u64,
+    /// Whether no other point is better in accuracy or size and as good in the other.
+    pub(super) pareto: bool,
 }
 
 /// What was typed for a stage.

@@ -11,7 +11,7 @@ use anyhow::Result;
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
 
-use super::data::Splits;
+use super::data::{Splits, SweepPoint};
 use crate::exit::BadFile;
 
 /// A file, relative to the run's folder, and who writes it.
@@ -33,6 +33,7 @@ pub(super) const FINETUNE: Input = input("finetune/summary.json", "ec2t finetune
 pub(super) const EVENTS: Input = input("events.jsonl", "ec2t train, ternarize and finetune");
 pub(super) const MODEL: Input = input("model.ec2t", "ec2t export");
 pub(super) const EVAL: Input = input("eval.json", "ec2t eval");
+pub(super) const SWEEP: Input = input("sweep/sweep.json", "ec2t sweep");
 
 /// The stamp of a stage; not there where the stage was started by hand.
 pub(super) fn stamp(stage: &str) -> Input {
@@ -92,6 +93,12 @@ pub(super) struct Evaluation {
     pub(super) correct: u64,
     pub(super) seconds: f64,
     pub(super) confusion: Vec<Vec<u64>>,
+}
+
+/// What a report needs of `sweep/sweep.json`.
+#[derive(Debug, Deserialize)]
+pub(super) struct Sweep {
+    pub(super) points: Vec<SweepPoint>,
 }
 
 /// What a report needs of `stamps/<stage>.json`.

@@ -1,4 +1,5 @@
-//! The report of a run: `report.json` for programs, `report.html` for people.
+//! The report of a run: `report.json` for programs, `report.html` for people, and
+//! `MODEL_CARD.md` for those who publish the model.
 //!
 //! [`build`] collects every number from the files that the other commands left
 //! in the run's folder; [`html`] lays the same numbers out as one page that
@@ -11,18 +12,26 @@
 //! | [`collect`] | computes the report from them |
 //! | [`page`] | lays out the page, section by section |
 //! | [`figures`] | draws clusters and sizes |
+//! | [`layers`] | draws each ternary layer over the epochs |
+//! | [`front`] | draws accuracy over size for the points of a sweep |
+//! | [`card`] | writes the model card |
 //! | [`confusion`] | draws which classes are taken for which |
 //! | [`chart`] | draws curves over epochs |
 //! | [`parts`] | makes tables, captions and bars |
 //! | [`markup`] | writes elements of HTML and SVG, escaped |
 //! | [`number`] | writes numbers for people |
 
+mod card;
 mod chart;
 mod collect;
 mod confusion;
 mod data;
 mod figures;
+mod front;
+#[cfg(test)]
+mod in_browser;
 mod inputs;
+mod layers;
 mod markup;
 mod number;
 mod page;
@@ -41,7 +50,7 @@ pub(crate) use page::html;
 use crate::output::{write_file, write_json};
 
 /// Builds the report of the run in `run_dir` and writes it there as
-/// `report.json` and `report.html`, each whole or not at all. `commit` names
+/// `report.json`, `report.html` and `MODEL_CARD.md`, each whole or not at all. `commit` names
 /// the version of the program.
 ///
 /// # Errors
@@ -50,5 +59,6 @@ pub(crate) fn write(run_dir: &Path, commit: &str) -> Result<Report> {
     let report = build(run_dir, commit)?;
     write_json(&run_dir.join("report.json"), &report)?;
     write_file(&run_dir.join("report.html"), html(&report).as_bytes())?;
+    write_file(&run_dir.join("MODEL_CARD.md"), card::markdown(&report).as_bytes())?;
     Ok(report)
 }

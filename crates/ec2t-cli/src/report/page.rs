@@ -2,11 +2,11 @@
 
 use super::chart::{Chart, Range, Series};
 use super::confusion::Confusion;
-use super::data::{Report, STAGES, Training};
-use super::figures;
+use super::data::{Report, STAGES, SweepPoint, Training};
 use super::markup::{Element, element};
 use super::number::{decimal, duration, percent, prefixed};
 use super::parts::{head, number, number_head, row, table};
+use super::{figures, front, layers};
 use crate::output::grouped;
 
 const STYLE: &str = include_str!("style.css");
@@ -27,15 +27,17 @@ pub(crate) fn html(report: &Report) -> String {
         .child(meta("color-scheme", "light dark"))
         .child(element("title").text(format!("{title} – EC2T")))
         .child(element("style").text(STYLE));
-    let main = element("main").children([
-        introduction(report, &title),
-        headline(report),
-        section("Training", training(report)),
-        section("Weights", weights(report)),
-        section("Size", size(report)),
-        section("Errors", errors(report)),
-        section("How to repeat it", origin(report)),
-    ]);
+    let swept = (!report.sweep.is_empty()).then(|| section("Sweep", sweep(&report.sweep)));
+    let main = element("main")
+        .children([
+            introduction(report, &title),
+            headline(report),
+            section("Training", training(report)),
+            section("Weights", weights(report)),
+            section("Size", size(report)),
+        ])
+        .children(swept)
+        .children([section("Errors", errors(report)), section("How to repeat it", origin(report))]);
     let page = element("html").attr("lang", "en").child(page_head);
     format!("<!DOCTYPE html>\n{}\n", page.child(element("body").child(main)))
 }
@@ -127,13 +129,12 @@ fn training(report: &Report) -> Vec<Element> {
 
 fn curves(report: &Report) -> Vec<Element> {
     let accuracy = [
-        Series { name: "validation", class: "main", value: |epoch| Some(epoch.validation_top1) },
-        Series { name: "training", class: "faint", value: |epoch| Some(epoch.train_top1) },
+        Series::new("validation", "main", |epoch| Some(epoch.validation_top1)),
+        Series::new("training", "faint", |epoch| Some(epoch.train_top1)),
     ];
-    let loss = [Series { name: "loss", class: "main", value: |epoch| epoch.train_loss }];
-    let zeros =
-        [Series { name: "zeros", class: "main", value: |epoch| Some(100.0 * epoch.sparsity) }];
-    let entropy = [Series { name: "entropy", class: "main", value: |epoch| epoch.entropy_bits }];
+    let loss = [Series::new("loss", "main", |epoch| epoch.train_loss)];
+    let zeros = [Series::new("zeros", "main", |epoch| Some(100.0 * epoch.sparsity))];
+    let entropy = [Series::new("entropy", "main", |epoch| epoch.entropy_bits)];
     let charts = [
         Chart { title: "Accuracy", axis: "top-1, %", range: Range::Fit, series: &accuracy },
         Chart {
@@ -187,7 +188,20 @@ fn stage_row(report: &Report, stage: &str) -> Element {
 fn weights(report: &Report) -> Vec<Element> {
     let text = "Every ternary layer has two values of its own, −a and +b. All other layers, \
                 normalisations and biases stay floats.";
-    vec![paragraph(text.into()), figures::clusters(&report.layers)]
+    let mut content = vec![paragraph(text.into()), figures::clusters(&report.layers)];
+    let over_time = layers::charts(&report.epochs);
+    if !over_time.is_empty() {
+        content.push(element("h3").text("Layers over time"));
+        content.push(element("div").class("charts").children(over_time));
+    }
+    content
+}
+
+/// The points of the run's sweep.
+fn sweep(points: &[SweepPoint]) -> Vec<Element> {
+    let text = "Every point is the float network ternarized with other settings. Accuracy is that \
+                of the validation images, which are fewer than the test images.";
+    vec![paragraph(text.into()), front::draw(points), front::list(points)]
 }
 
 fn size(report: &Report) -> Vec<Element> {

@@ -56,6 +56,27 @@ fn synthetic_run(folder: &Path, arch: &str, classes: &[&str], epochs: [usize; 3]
     }
 }
 
+/// Writes a sweep with these bytes, accuracies and places on the front.
+fn add_sweep(folder: &TempDir, points: &[(u64, f64, bool)]) {
+    let point = |(number, &(bytes, top1, pareto)): (usize, &(u64, f64, bool))| {
+        json!({ "name": format!("gamma=0.{number},seed=1"), "settings": {}, "sparsity": 0.5,
+            "validation_top1": top1, "entropy_bits": 1.2, "bytes": bytes, "seconds": 9.0,
+            "pareto": pareto })
+    };
+    let points: Vec<Value> = points.iter().enumerate().map(point).collect();
+    fs::create_dir_all(folder.path().join("sweep")).unwrap();
+    let sweep = json!({ "points": points }).to_string();
+    fs::write(folder.path().join("sweep/sweep.json"), sweep).unwrap();
+}
+
+/// A run whose report has all figures.
+pub(super) fn whole_run() -> TempDir {
+    let folder = run();
+    let points = [(14_000, 92.5, true), (9_000, 91.0, true), (12_000, 90.5, false)];
+    add_sweep(&folder, &points);
+    folder
+}
+
 const CONFIG: &str = "\
 [run]
 seed = 363636 # of everything
@@ -301,6 +322,85 @@ fn a_run_without_epochs_and_stamps_has_a_report() {
     assert!(report.commands.is_empty() && !page.contains("<h3>Commands"));
     assert!(!page.contains("class=\"chart"));
     check_balance(&page);
+}
+
+#[test]
+fn each_layer_has_a_curve_of_each_quantity() {
+    let report = report(&run());
+    let page = html(&report);
+    let ternary = report.layers.iter().filter(|layer| layer.clusters.is_some()).count();
+    // In the panels of two stages.
+    assert_eq!(page.matches("class=\"curve layer\"").count(), 2 * 5 * ternary);
+    for title in ["Entropy of each layer", "Negative centroids", "λ of each layer"] {
+        assert!(page.contains(&format!("<strong>{title}</strong>")), "{title}");
+    }
+    assert!(page.contains("conv2.weight 1.400,"), "a hint names layers and their entropy");
+}
+
+#[test]
+fn quantities_that_no_epoch_tells_are_not_drawn() {
+    let folder = run();
+    let log = folder.path().join("events.jsonl");
+    let text = fs::read_to_string(&log).unwrap();
+    fs::write(&log, text.replace("\"lambda\":0.02,", "")).unwrap();
+    let page = html(&report(&folder));
+    assert!(page.contains("Positive centroids") && !page.contains("λ of each layer"));
+    fs::remove_file(&log).unwrap();
+    assert!(!html(&report(&folder)).contains("Layers over time"));
+}
+
+#[test]
+fn a_sweep_is_drawn_with_its_front() {
+    let page = html(&report(&whole_run()));
+    assert!(page.contains("<h2>Sweep</h2>"));
+    assert_eq!(
+        page.matches("class=\"dot main\" cx").count(),
+        2 + 4,
+        "and in four charts a stage of one epoch"
+    );
+    assert_eq!(page.matches("class=\"front\"").count(), 1);
+    assert!(page.contains("gamma=0.1,seed=1: 91.00 %, 9,000 bytes, 50.0 % zeros"), "{page}");
+    check_balance(&page);
+    assert!(!html(&report(&run())).contains("Sweep"));
+
+    let folder = run();
+    add_sweep(&folder, &[(14_000, 92.5, true)]);
+    let page = html(&report(&folder));
+    assert!(!page.contains("NaN") && page.matches("class=\"front\"").count() == 0);
+
+    fs::write(folder.path().join("sweep/sweep.json"), "{}").unwrap();
+    let message = failure(&folder);
+    assert!(message.contains("sweep.json, which `ec2t sweep` writes"), "{message}");
+}
+
+#[test]
+fn the_card_says_what_the_json_says() {
+    let folder = run();
+    edit(&folder, "data.json", |data| data["name"] = json!("cifar10"));
+    let report = write(folder.path(), "abc1234").unwrap();
+    let card = fs::read_to_string(folder.path().join("MODEL_CARD.md")).unwrap();
+    let mut parts = card.splitn(3, "---\n");
+    let (before, header, text) = (parts.next(), parts.next().unwrap(), parts.next().unwrap());
+    assert_eq!(before, Some(""));
+    for line in
+        ["license: unknown\n", "datasets: [\"cifar10\"]\n", "type: accuracy, value: 0.9101 }"]
+    {
+        assert!(header.contains(line), "{line}: {header}");
+    }
+    let file_bytes = crate::output::grouped(report.file_bytes);
+    for part in [
+        "# digits-cnn on cifar10, ternary",
+        "| top-1, 10,000 test images | 91.73 % | 91.01 % |",
+        &format!("`model.ec2t` has {file_bytes} bytes"),
+        "45,000 training, 5,000 validation and 10,000 test images",
+        "CIFAR-10: A. Krizhevsky",
+        "Licence: none stated by the publisher.",
+        "ec2t train --run-dir runs/pets\n",
+        "Version abc1234, seed 363636.",
+        "The class with most errors is ",
+    ] {
+        assert!(text.contains(part), "`{part}` is not in: {text}");
+    }
 }
 
 #[test]

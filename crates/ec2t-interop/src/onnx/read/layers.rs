@@ -232,7 +232,7 @@ impl<'a> Reader<'a> {
 
     fn max_pool(&mut self, node: Settings<'a>) -> Result<(), OnnxError> {
         let x = self.map(node, 0)?;
-        let pool = self.windows(node, x)?;
+        let pool = self.windows(node, x, [0; 4])?;
         if pool.kernel == [1, 1] && pool.padding == [0; 4] {
             self.set(node.output(), Value::Strided(x, pool.stride, node.name().into()));
             return Ok(());
@@ -246,30 +246,29 @@ impl<'a> Reader<'a> {
             Value::Padded(layer, pads) => (*layer, *pads),
             _ => (self.map(node, 0)?, [0; 4]),
         };
-        let mut pool = self.windows(node, x)?;
-        if pool.padding != [0; 4] && node.int("count_include_pad", 0) == 0 {
+        if node.pads()? != [0; 4] && node.int("count_include_pad", 0) == 0 {
             return Err(node.unsupported("means that leave out the padding"));
         }
-        for (padding, before) in pool.padding.iter_mut().zip(before) {
-            *padding = padding.saturating_add(before);
-        }
+        let pool = self.windows(node, x, before)?;
         self.add_layer(node, Op::AvgPool(pool), x, Form::Map);
         Ok(())
     }
 
-    fn windows(&self, node: Settings, x: Layer) -> Result<Pool2d, OnnxError> {
-        let kernel = node.ints("kernel_shape").and_then(sizes);
-        let pool = Pool2d {
-            kernel: kernel.ok_or_else(|| node.unsupported("windows of other than two sides"))?,
-            stride: node.pair("strides", 1)?,
-            padding: node.pads()?,
-        };
+    /// Windows over a value that has been padded already.
+    fn windows(&self, node: Settings, x: Layer, before: [usize; 4]) -> Result<Pool2d, OnnxError> {
         if !matches!(node.text("auto_pad"), None | Some("NOTSET" | "VALID")) {
             return Err(node.unsupported("auto_pad"));
         }
         if node.pair("dilations", 1)? != [1, 1] {
             return Err(node.unsupported("windows with holes"));
         }
+        let kernel = node.ints("kernel_shape").and_then(sizes);
+        let pads = node.pads()?;
+        let pool = Pool2d {
+            kernel: kernel.ok_or_else(|| node.unsupported("windows of other than two sides"))?,
+            stride: node.pair("strides", 1)?,
+            padding: std::array::from_fn(|side| pads[side].saturating_add(before[side])),
+        };
         let shape = self.shape(x);
         let rest = |axis: usize, length: usize| {
             let padded = length.saturating_add(pool.padding[axis]);
@@ -294,12 +293,8 @@ impl<'a> Reader<'a> {
     }
 
     fn reduce_mean(&mut self, node: Settings<'a>) -> Result<(), OnnxError> {
-        let mut axes = self.ints(node, "axes", 1)?.unwrap_or_default();
+        let axes = self.axes(node)?;
         let x = self.map(node, 0)?;
-        for axis in &mut axes {
-            *axis = axis.rem_euclid(4);
-        }
-        axes.sort_unstable();
         if axes != [2, 3] {
             return Err(node.unsupported(format!("over axes {axes:?}, expected rows and columns")));
         }
@@ -324,23 +319,27 @@ impl<'a> Reader<'a> {
             self.set(node.output(), Value::Lengths(lengths));
             return Ok(());
         }
-        let mut axes = self.ints(node, "axes", 1)?.unwrap_or_default();
+        let axes = self.axes(node)?;
         let x = self.operand(node, 0)?;
-        for axis in &mut axes {
-            *axis = axis.rem_euclid(4);
-        }
-        axes.sort_unstable();
         let shape = self.shape(x);
         let form = match (node.operator(), x.form) {
             ("Squeeze", Form::Map) if shape.height == 1 && shape.width == 1 => Form::Vector,
             ("Unsqueeze", Form::Vector) => Form::Map,
             _ => return Err(node.unsupported(format!("of {shape}"))),
         };
-        match axes == [2, 3] {
-            true => self.alias(node, x.id, form),
-            false => return Err(node.unsupported(format!("axes {axes:?}, expected 2 and 3"))),
+        if axes != [2, 3] {
+            return Err(node.unsupported(format!("axes {axes:?}, expected 2 and 3")));
         }
+        self.alias(node, x.id, form);
         Ok(())
+    }
+
+    /// The axes of four dimensions that a node is about, in order.
+    fn axes(&self, node: Settings<'a>) -> Result<Vec<i64>, OnnxError> {
+        let axes = self.ints(node, "axes", 1)?.unwrap_or_default();
+        let mut axes: Vec<i64> = axes.into_iter().map(|axis| axis.rem_euclid(4)).collect();
+        axes.sort_unstable();
+        Ok(axes)
     }
 
     /// The value of a node is that of a layer.

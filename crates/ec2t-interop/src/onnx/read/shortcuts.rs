@@ -26,6 +26,11 @@ impl<'a> Reader<'a> {
         };
         let pads = pads.ok_or_else(|| node.unsupported("expected zeros around four dimensions"))?;
         match pads {
+            [0, 0, 0, 0, 0, 0, 0, 0] => {
+                let layer = self.map(node, 0)?;
+                self.alias(node, layer.id, Form::Map);
+                Ok(())
+            }
             [0, 0, top, left, 0, 0, bottom, right] => {
                 let layer = self.map(node, 0)?;
                 self.set(node.output(), Value::Padded(layer, [top, left, bottom, right]));
@@ -94,7 +99,10 @@ impl<'a> Reader<'a> {
                 _ => return Err(node.unsupported("of other than every so many rows and columns")),
             }
         }
-        self.set(node.output(), Value::Strided(layer, steps, node.name().into()));
+        match steps {
+            [1, 1] => self.alias(node, layer.id, Form::Map),
+            steps => self.set(node.output(), Value::Strided(layer, steps, node.name().into())),
+        }
         Ok(())
     }
 

@@ -150,6 +150,42 @@ fn zeros_around_a_map_go_to_the_convolution() {
 }
 
 #[test]
+fn means_over_zeros_count_them() {
+    let pads = int_tensor("pads", &[0, 0, 1, 1, 0, 0, 1, 1]);
+    let pool = |more: &[Attribute]| {
+        let settings = [&[ints("kernel_shape", &[3, 3])], more].concat();
+        [
+            node("Pad", &["x", "pads"], "padded", &[]),
+            node("AveragePool", &["padded"], "y", &settings),
+        ]
+    };
+    let network = network(&pool(&[]), std::slice::from_ref(&pads));
+    assert!(matches!(ops(&network)[..], [Op::AvgPool(pool)] if pool.padding == [1; 4]));
+    // Padded to six rows: windows of three at every second leave one over.
+    let ceil = pool(&[ints("strides", &[2, 2]), int("ceil_mode", 1)]);
+    assert!(fault(&ceil, std::slice::from_ref(&pads)).contains("ceil_mode"));
+    let own = pool(&[ints("pads", &[1, 1, 1, 1])]);
+    assert!(fault(&own, &[pads]).contains("leave out the padding"));
+}
+
+#[test]
+fn nodes_that_change_nothing_are_no_layers() {
+    let constants = [
+        int_tensor("pads", &[0; 8]),
+        int_tensor("start", &[0]),
+        int_tensor("end", &[i64::MAX]),
+        int_tensor("axis", &[2]),
+    ];
+    let nodes = [
+        node("Pad", &["x", "pads"], "a", &[]),
+        node("Slice", &["a", "start", "end", "axis"], "b", &[]),
+        node("Identity", &["b"], "c", &[]),
+        node("Relu", &["c"], "y", &[]),
+    ];
+    assert_eq!(ops(&network(&nodes, &constants)), [&Op::Activation(Activation::Relu)]);
+}
+
+#[test]
 fn old_forms_of_settings_are_read() {
     let clip = |low, high| {
         let settings = [float("min", low), float("max", high)];

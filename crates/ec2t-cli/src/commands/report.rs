@@ -14,6 +14,10 @@ pub(crate) struct ReportArgs {
     /// Folder of the run.
     #[arg(long, value_name = "DIR")]
     run_dir: PathBuf,
+    /// Write the epochs for TensorBoard too, to RUN/tensorboard/STAGE; look at them with
+    /// `tensorboard --logdir RUN/tensorboard`.
+    #[arg(long)]
+    tensorboard: bool,
     /// Print the report as JSON.
     #[arg(long)]
     json: bool,
@@ -22,6 +26,9 @@ pub(crate) struct ReportArgs {
 impl ReportArgs {
     pub(crate) fn run(self) -> Result<()> {
         let report = report::write(&self.run_dir, env!("EC2T_COMMIT"))?;
+        if self.tensorboard {
+            report::write_tensorboard(&self.run_dir, &report)?;
+        }
         match self.json {
             true => print_json(&report),
             false => print(&report.summary()),

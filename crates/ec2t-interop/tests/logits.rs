@@ -1,4 +1,5 @@
-//! Logits of PyTorch's networks, by our engine on the imported checkpoints.
+//! Logits of PyTorch's networks, by our engine on the imported checkpoints; those with
+//! torchvision's names are written again, for PyTorch to load.
 //!
 //! `EC2T_LOGITS_DIR` names a folder that logits.py has written; `cargo xtask logits` makes
 //! one and runs this test, which is skipped without it.
@@ -7,6 +8,7 @@ use std::path::{Path, PathBuf};
 
 use ec2t_format::DenseTensor;
 use ec2t_infer::Model;
+use ec2t_interop::safetensors::{self, Weights};
 use ec2t_interop::{StateDict, import};
 use ec2t_scale::{ArchOptions, build};
 
@@ -24,6 +26,10 @@ const NETWORKS: [&str; 9] = [
     "tf_efficientnet_b0",
     "tf_efficientnet_b1",
 ];
+
+/// Those of which the graph has PyTorch's names.
+const TORCHVISION: [&str; 6] =
+    ["resnet18", "resnet34", "resnet50", "mobilenet_v2", "efficientnet_b0", "efficientnet_b1"];
 
 /// Largest difference over the largest logit.
 const TOLERANCE: f32 = 1e-4;
@@ -48,6 +54,10 @@ fn difference(folder: &Path, arch: &str) -> f32 {
     let options = ArchOptions { classes: expected.shape()[1], ..ArchOptions::default() };
     let graph = build(arch, &options).unwrap();
     let network = import(folder.join(format!("{arch}.pth")), graph).unwrap().network;
+    if TORCHVISION.contains(&arch) {
+        let file = safetensors::write(&network, Weights::Floats).unwrap();
+        std::fs::write(folder.join(format!("{arch}.safetensors")), file).unwrap();
+    }
     let logits = Model::new(network).unwrap().run(images.data(), images.shape()[0]).unwrap();
     assert_eq!(logits.len(), expected.data().len(), "{arch}");
     let apart = logits.iter().zip(expected.data()).map(|(a, b)| (a - b).abs());

@@ -8,7 +8,7 @@
 //! |---|---|
 //! | [`module`] | compiles the module, and gets the wasm-bindgen that fits |
 //! | [`page`] | puts files into the page |
-//! | [`test`] | compares what the page answers with what the program answers here |
+//! | [`mod@test`] | compares what the page answers with what the program answers here |
 //! | [`chromium`] | asks the page in Chromium |
 
 mod chromium;

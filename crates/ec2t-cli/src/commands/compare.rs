@@ -220,6 +220,14 @@ fn percent(count: usize, all: usize) -> f64 {
     100.0 * count as f64 / all.max(1) as f64
 }
 
+/// Two digits, also of a small one.
+fn probability(value: f64) -> String {
+    match value < 0.01 {
+        true => format!("{value:.1e}"),
+        false => format!("{value:.2}"),
+    }
+}
+
 /// The result for people: a summary, and tables of classes and layers.
 fn text(compared: &Compared) -> String {
     let Compared { files, images, top1, difference, .. } = compared;
@@ -230,8 +238,8 @@ fn text(compared: &Compared) -> String {
     }
     let _ = writeln!(
         text,
-        "B − A: {difference:+.2} points, 95 % interval {low:+.2} to {high:+.2} (p = {:.2e}), {} images",
-        compared.p_value,
+        "B − A: {difference:+.2} points, 95 % interval {low:+.2} to {high:+.2} (p = {}), {} images",
+        probability(compared.p_value),
         grouped(images),
     );
     let _ = writeln!(

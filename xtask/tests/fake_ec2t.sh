@@ -45,5 +45,5 @@ ternarize) write ternarize/best.safetensors "ternary $(cat "$run/pretrain/best.s
 finetune) write finetune/best.safetensors "tuned $(cat "$run/ternarize/best.safetensors")" ;;
 export) write model.ec2t "$(setting export side)" ;;
 eval) write eval.json "{}" ;;
-report) write report.json "{}" && write report.html "<html>" ;;
+report) write report.json "{}" && write report.html "<html>" && write MODEL_CARD.md "---" ;;
 esac

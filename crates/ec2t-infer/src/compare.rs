@@ -12,7 +12,7 @@ use ec2t_format::NodeId;
 use rayon::prelude::*;
 
 use crate::error::{RunError, check_length};
-use crate::evaluate::{BLOCK, check_labels, largest};
+use crate::evaluate::{BLOCK, check_labels, largest_logit};
 use crate::model::Model;
 use crate::paired::PairedCounts;
 use crate::session::Session;
@@ -218,7 +218,7 @@ impl<'m> Pair<'m> {
                 squares[*position] = distance(&kept[*position], values);
             }
         })?;
-        let answers = [largest(expected), largest(found)];
+        let answers = [largest_logit(expected), largest_logit(found)];
         Ok(Seen { answers, divergence: divergence(expected, found), squares })
     }
 }

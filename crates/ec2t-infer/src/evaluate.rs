@@ -63,7 +63,7 @@ pub fn evaluate<'a, E: From<RunError>>(
         let logits = model.run_pixels(&images, labels.len())?;
         time += start.elapsed();
         for (&label, logits) in labels.iter().zip(logits.chunks_exact(classes)) {
-            let (label, predicted) = (label as usize, largest(logits));
+            let (label, predicted) = (label as usize, largest_logit(logits));
             if let Some(count) = confusion.get_mut(label * classes + predicted) {
                 *count += 1;
             }
@@ -94,7 +94,7 @@ pub(crate) fn check_labels(labels: &[u32], classes: usize) -> Result<(), RunErro
 }
 
 /// Class of the largest logit, the first of equal ones.
-pub(crate) fn largest(logits: &[f32]) -> usize {
+pub fn largest_logit(logits: &[f32]) -> usize {
     let classes = 0..logits.len();
     classes.rev().max_by(|a, b| logits[*a].total_cmp(&logits[*b])).unwrap_or(0)
 }
@@ -115,7 +115,7 @@ mod tests {
     #[test]
     fn equal_logits_rank_in_their_order() {
         let logits = [1.0, 3.0, 3.0, -1.0];
-        assert_eq!(largest(&logits), 1);
+        assert_eq!(largest_logit(&logits), 1);
         assert_eq!([0, 1, 2, 3].map(|class| rank(&logits, class)), [2, 0, 1, 3]);
     }
 }

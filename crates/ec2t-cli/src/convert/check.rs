@@ -4,7 +4,7 @@ use std::path::Path;
 
 use anyhow::Result;
 use ec2t_data::Dataset;
-use ec2t_infer::Model;
+use ec2t_infer::{Model, largest_logit};
 
 use super::onnxruntime::Runtime;
 
@@ -57,7 +57,7 @@ impl Agreement {
     fn add(&mut self, ours: &[f32], theirs: &[f32], classes: usize) {
         for (ours, theirs) in ours.chunks_exact(classes).zip(theirs.chunks_exact(classes)) {
             self.images += 1;
-            self.same += usize::from(largest(ours) == largest(theirs));
+            self.same += usize::from(largest_logit(ours) == largest_logit(theirs));
             for (a, b) in ours.iter().zip(theirs) {
                 self.difference = max(self.difference, (a - b).abs());
                 self.magnitude = max(self.magnitude, a.abs());
@@ -72,12 +72,6 @@ fn max(a: f32, b: f32) -> f32 {
         true => b,
         false => a,
     }
-}
-
-/// Position of the largest value, the first of equals.
-fn largest(values: &[f32]) -> usize {
-    let before = |best, at| if values[at] > values[best] { at } else { best };
-    (0..values.len()).fold(0, before)
 }
 
 /// Images of pixels as the model needs them.

@@ -17,6 +17,7 @@ mod new_run;
 mod output;
 mod precision;
 mod progress;
+mod python;
 mod report;
 mod run_dir;
 mod search;

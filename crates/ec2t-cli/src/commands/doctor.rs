@@ -13,15 +13,13 @@ use serde::Serialize;
 
 use crate::machine::{Machine, features, instruction_sets};
 use crate::output::{print, print_json};
-
-/// The Python that tests and comparisons use, if it is not `python3`.
-const PYTHON: &str = "EC2T_PYTHON";
+use crate::python;
 
 /// Variables that the program, or what it is built with, looks at.
 const VARIABLES: [&str; 6] = [
     ISA_VARIABLE,
     DATA_DIR_VAR,
-    PYTHON,
+    python::VARIABLE,
     "RAYON_NUM_THREADS",
     "CUDA_VISIBLE_DEVICES",
     "HTTPS_PROXY",
@@ -133,7 +131,7 @@ impl DoctorArgs {
             features: features().into_iter().map(feature).collect(),
             threads: rayon::current_num_threads(),
             datasets: Manifest::names().map(dataset).collect(),
-            python: python(),
+            python: find_python(),
             environment: VARIABLES.into_iter().filter_map(variable).collect(),
             problems: self.problems(),
         }
@@ -153,10 +151,10 @@ impl DoctorArgs {
                 problems.push(format!("{who}: there is no folder {}", folder.display()));
             }
         }
-        if let Some(program) = named_python()
+        if let Some(program) = python::named()
             && versions(&program).is_none()
         {
-            problems.push(format!("{PYTHON}: {program} is no Python that runs"));
+            problems.push(format!("{}: {program} is no Python that runs", python::VARIABLE));
         }
         if let Err(error) = ec2t_data::verify("digits", &Default::default()) {
             problems.push(format!("the digits in the program are damaged: {error}"));
@@ -170,13 +168,8 @@ fn variable(name: &'static str) -> Option<Variable> {
     Some(Variable { name, value })
 }
 
-/// The Python that a variable names.
-fn named_python() -> Option<String> {
-    env::var(PYTHON).ok().filter(|program| !program.is_empty())
-}
-
-fn python() -> Option<Python> {
-    let program = named_python().unwrap_or("python3".to_owned());
+fn find_python() -> Option<Python> {
+    let program = python::program();
     let versions = versions(&program)?;
     Some(Python { program, versions })
 }

@@ -1,19 +1,18 @@
 //! onnxruntime in a Python process.
 
-use std::ffi::OsString;
 use std::io::{Read, Write};
 use std::path::Path;
 use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
 
 use anyhow::{Context, Result, anyhow, bail};
 
-/// Names the Python to use instead of `python3`.
-const VARIABLE: &str = "EC2T_PYTHON";
+use crate::python::{VARIABLE, program};
+
 const SCRIPT: &str = include_str!("onnxruntime.py");
 
 /// A Python that has onnxruntime.
 pub(super) struct Runtime {
-    python: OsString,
+    python: String,
     /// Of onnxruntime.
     pub(super) version: String,
 }
@@ -21,7 +20,7 @@ pub(super) struct Runtime {
 impl Runtime {
     /// Looks for it.
     pub(super) fn find() -> Result<Self> {
-        let python = std::env::var_os(VARIABLE).unwrap_or_else(|| "python3".into());
+        let python = program();
         let ask = "import numpy, onnxruntime; print(onnxruntime.__version__)";
         let fault = match Command::new(&python).args(["-c", ask]).output() {
             Ok(output) if output.status.success() => {
@@ -31,7 +30,6 @@ impl Runtime {
             Ok(output) => last_line(&output.stderr),
             Err(error) => error.to_string(),
         };
-        let python = Path::new(&python).display();
         bail!(
             "--check needs a Python with onnxruntime and numpy (pip install onnxruntime), \
              {VARIABLE} can name it; {python}: {fault}"

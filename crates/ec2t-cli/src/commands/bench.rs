@@ -1,6 +1,6 @@
 //! `ec2t bench`: time models, each beside the same network with dense floats.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
 use clap::{Args, ValueEnum};
@@ -138,13 +138,8 @@ impl BenchArgs {
     }
 
     fn contenders(&self) -> Result<Vec<Contender>> {
-        let read = |path: &PathBuf| -> Result<Contender> {
-            let name = path.display().to_string();
-            let network = std::fs::read(path).map_err(Into::into);
-            let network = network.and_then(|file| Ok(ec2t_format::read(&file)?));
-            network
-                .and_then(|network| Contender::new(name.clone(), network, self.precision))
-                .context(name)
+        let read = |path: &PathBuf| {
+            Contender::read(path, self.precision).with_context(|| path.display().to_string())
         };
         let random = |arch: &String| -> Result<Contender> {
             if self.precision == Precision::U8 {
@@ -186,6 +181,11 @@ impl BenchArgs {
 }
 
 impl Contender {
+    fn read(path: &Path, precision: Precision) -> Result<Self> {
+        let network = ec2t_format::read(&std::fs::read(path)?)?;
+        Self::new(path.display().to_string(), network, precision)
+    }
+
     fn new(name: String, network: Network, precision: Precision) -> Result<Self> {
         let is_ternary = network.ternary_layers() > 0;
         let dense = is_ternary.then(|| Model::new(network.to_dense())).transpose()?;

@@ -19,6 +19,8 @@
 //!
 //! Files are made anew from `events.jsonl`, so the same run gives the same bytes.
 
+use prost::Message;
+
 use super::data::Epoch;
 
 /// What a first event says.
@@ -27,22 +29,50 @@ const FILE_VERSION: &str = "brain.Event:2";
 /// What is added to a turned checksum.
 const MASK_DELTA: u32 = 0xa282_ead8;
 
-/// The event file of a stage's epochs.
-pub(super) fn events(epochs: &[Epoch]) -> Vec<u8> {
-    let first = Message::default().double(1, 0.0).bytes(3, FILE_VERSION.as_bytes());
-    let mut file = record(&first.0);
-    for epoch in epochs {
-        file.extend(record(&event(epoch).0));
-    }
-    file
+/// What happened at a time.
+#[derive(Clone, PartialEq, Message)]
+struct Event {
+    #[prost(double, optional, tag = "1")]
+    wall_time: Option<f64>,
+    #[prost(uint64, optional, tag = "2")]
+    step: Option<u64>,
+    #[prost(string, optional, tag = "3")]
+    file_version: Option<String>,
+    #[prost(message, optional, tag = "5")]
+    summary: Option<Summary>,
 }
 
-fn event(epoch: &Epoch) -> Message {
-    let summary = scalars(epoch).into_iter().fold(Message::default(), |summary, (tag, value)| {
-        let value = Message::default().bytes(1, tag.as_bytes()).float(2, value as f32);
-        summary.bytes(1, &value.0)
-    });
-    Message::default().double(1, epoch.seconds).varint(2, epoch.epoch as u64).bytes(5, &summary.0)
+#[derive(Clone, PartialEq, Message)]
+struct Summary {
+    #[prost(message, repeated, tag = "1")]
+    value: Vec<Value>,
+}
+
+/// A point of a curve.
+#[derive(Clone, PartialEq, Message)]
+struct Value {
+    #[prost(string, optional, tag = "1")]
+    tag: Option<String>,
+    #[prost(float, optional, tag = "2")]
+    simple_value: Option<f32>,
+}
+
+/// The event file of a stage's epochs.
+pub(super) fn events(epochs: &[Epoch]) -> Vec<u8> {
+    let version = Some(FILE_VERSION.to_owned());
+    let first = Event { wall_time: Some(0.0), file_version: version, ..Event::default() };
+    let events = std::iter::once(first).chain(epochs.iter().map(event));
+    events.flat_map(|event| record(&event.encode_to_vec())).collect()
+}
+
+fn event(epoch: &Epoch) -> Event {
+    let value = |(tag, value)| Value { tag: Some(tag), simple_value: Some(value as f32) };
+    Event {
+        wall_time: Some(epoch.seconds),
+        step: Some(epoch.epoch as u64),
+        summary: Some(Summary { value: scalars(epoch).into_iter().map(value).collect() }),
+        ..Event::default()
+    }
 }
 
 /// The curves of an epoch, by name. Accuracies are in percent, sparsity is a share.
@@ -79,56 +109,6 @@ fn checksum(data: &[u8]) -> [u8; 4] {
     crc32c::crc32c(data).rotate_right(15).wrapping_add(MASK_DELTA).to_le_bytes()
 }
 
-/// A message of protocol buffers, field after field.
-#[derive(Default)]
-struct Message(Vec<u8>);
-
-/// How the length of a field's value is told.
-#[derive(Clone, Copy)]
-enum Wire {
-    Varint = 0,
-    EightBytes = 1,
-    Length = 2,
-    FourBytes = 5,
-}
-
-impl Message {
-    fn varint(self, field: u64, value: u64) -> Self {
-        self.key(field, Wire::Varint).number(value)
-    }
-
-    fn double(self, field: u64, value: f64) -> Self {
-        self.key(field, Wire::EightBytes).raw(&value.to_le_bytes())
-    }
-
-    fn float(self, field: u64, value: f32) -> Self {
-        self.key(field, Wire::FourBytes).raw(&value.to_le_bytes())
-    }
-
-    fn bytes(self, field: u64, value: &[u8]) -> Self {
-        self.key(field, Wire::Length).number(value.len() as u64).raw(value)
-    }
-
-    fn key(self, field: u64, wire: Wire) -> Self {
-        self.number(field << 3 | wire as u64)
-    }
-
-    /// Seven bits to a byte, the lowest first; all bytes but the last have the highest bit.
-    fn number(mut self, mut value: u64) -> Self {
-        while value >= 0x80 {
-            self.0.push(value as u8 | 0x80);
-            value >>= 7;
-        }
-        self.0.push(value as u8);
-        self
-    }
-
-    fn raw(mut self, bytes: &[u8]) -> Self {
-        self.0.extend(bytes);
-        self
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use std::process::Command;
@@ -146,10 +126,11 @@ mod tests {
     }
 
     #[test]
-    fn numbers_have_seven_bits_to_a_byte() {
-        assert_eq!(Message::default().varint(2, 300).0, [0x10, 0xac, 0x02]);
-        assert_eq!(Message::default().bytes(5, b"ab").0, [0x2a, 2, b'a', b'b']);
-        assert_eq!(Message::default().float(2, 1.0).0, [0x15, 0, 0, 0x80, 0x3f]);
+    fn fields_have_the_numbers_of_tensorflow() {
+        let event = Event { step: Some(300), file_version: Some("ab".into()), ..Event::default() };
+        assert_eq!(event.encode_to_vec(), [0x10, 0xac, 0x02, 0x1a, 2, b'a', b'b']);
+        let value = Value { tag: None, simple_value: Some(1.0) };
+        assert_eq!(value.encode_to_vec(), [0x15, 0, 0, 0x80, 0x3f]);
     }
 
     #[test]
@@ -176,7 +157,7 @@ import json, sys
 from tbparse import SummaryReader
 rows = SummaryReader(sys.argv[1]).scalars
 print(json.dumps([[int(r.step), r.tag, float(r.value)] for r in rows.itertuples()]))";
-        let python = std::env::var("EC2T_PYTHON").unwrap_or("python3".to_owned());
+        let python = crate::python::program();
         let has_it = Command::new(&python).args(["-c", "import tbparse"]).output();
         if !has_it.is_ok_and(|output| output.status.success()) {
             println!("skipped: {python} has no tbparse; EC2T_PYTHON may name one that has");

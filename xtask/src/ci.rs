@@ -19,7 +19,7 @@ struct Step {
     command: &'static str,
 }
 
-const STEPS: [Step; 6] = [
+const STEPS: [Step; 7] = [
     Step { name: "fmt", env: &[], command: "cargo fmt --all --check" },
     Step { name: "tidy", env: &[], command: "cargo xtask tidy" },
     Step {
@@ -31,6 +31,12 @@ const STEPS: [Step; 6] = [
         name: "doc",
         env: &[("RUSTDOCFLAGS", "-Dwarnings")],
         command: "cargo doc --workspace --no-deps",
+    },
+    // A workspace of its own, with a lock file of its own.
+    Step {
+        name: "python",
+        env: &[],
+        command: "cargo clippy --locked --manifest-path crates/ec2t-py/Cargo.toml -- -D warnings",
     },
     Step { name: "test", env: &[], command: TEST },
     Step { name: "instructions", env: &[], command: "cargo xtask bench instructions" },

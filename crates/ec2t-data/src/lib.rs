@@ -7,6 +7,7 @@
 //! | read a dataset by name and split it | [`load`], [`Splits`] |
 //! | read one kind of files | [`cifar`], [`idx`], [`folder`], [`digits`] |
 //! | read one picture | [`read_picture`], [`fit_rgba`], [`Fit`] |
+//! | write one image as a small PNG file | [`thumbnail`] |
 //! | make batches for training or evaluation | [`Batches`], [`Loader`], [`AugmentOptions`], [`normalize_into`] |
 //!
 //! Images are bytes, planar (C × H × W), in memory or in files that are decoded as
@@ -62,6 +63,6 @@ pub use loader::Loader;
 pub use locate::{DATA_DIR_VAR, data_root, locate};
 pub use manifest::{Download, Manifest, ManifestFile};
 pub use normalize::normalize_into;
-pub use picture::{CROP, Fit, fit_rgba, read_picture};
+pub use picture::{CROP, Fit, fit_rgba, read_picture, thumbnail};
 pub use source::{FileDigest, Original, SourceFile};
 pub use verify::{Counts, Summary, verify};

@@ -13,7 +13,8 @@ use std::path::Path;
 
 use fast_image_resize::images::Image;
 use fast_image_resize::{FilterType, PixelType, ResizeAlg, ResizeOptions, Resizer};
-use image::{DynamicImage, ImageReader, RgbaImage};
+use image::codecs::png::PngEncoder;
+use image::{DynamicImage, ExtendedColorType, ImageEncoder, ImageReader, RgbaImage, imageops};
 
 use crate::error::DataError;
 
@@ -163,6 +164,52 @@ pub fn fit_rgba(
     Ok(image)
 }
 
+/// An image of `[C, H, W]`, planar, as a PNG file of at most `side` rows and columns; a
+/// larger one is made smaller.
+///
+/// ```
+/// use ec2t_data::thumbnail;
+///
+/// let file = thumbnail(&[10, 20, 30, 40], [1, 2, 2], 96)?;
+/// assert!(file.starts_with(b"\x89PNG"));
+/// # Ok::<(), ec2t_data::DataError>(())
+/// ```
+///
+/// # Errors
+/// [`DataError::Option`] as for [`read_picture`], and where there are not so many pixels.
+pub fn thumbnail(image: &[u8], size: [usize; 3], side: u32) -> Result<Vec<u8>, DataError> {
+    check_size(size)?;
+    let [channels, height, width] = size;
+    let plane = height * width;
+    if image.len() != channels * plane {
+        return Err(DataError::Option {
+            option: "image",
+            expected: format!("{} values", channels * plane),
+            found: format!("{}", image.len()),
+        });
+    }
+    let opaque = |pixel: usize| {
+        let value = |channel: usize| image[channel.min(channels - 1) * plane + pixel];
+        [value(0), value(1), value(2), u8::MAX]
+    };
+    let pixels = (0..plane).flat_map(opaque).collect();
+    let (rows, columns) = (height as u32, width as u32);
+    let mut picture =
+        RgbaImage::from_raw(columns, rows, pixels).expect("four bytes for each pixel");
+    let longest = rows.max(columns);
+    if longest > side {
+        let shorter = |length: u32| (length * side / longest).max(1);
+        picture = imageops::thumbnail(&picture, shorter(columns), shorter(rows));
+    }
+    let picture = DynamicImage::from(picture).into_rgb8();
+    let mut file = Vec::new();
+    let (columns, rows) = picture.dimensions();
+    let written =
+        PngEncoder::new(&mut file).write_image(&picture, columns, rows, ExtendedColorType::Rgb8);
+    written.expect("there are as many bytes as pixels, and memory can be written");
+    Ok(file)
+}
+
 /// Whether pictures can be brought to this size.
 pub(crate) fn check_size([channels, height, width]: [usize; 3]) -> Result<(), DataError> {
     let side = 1..=MAX_SIDE;
@@ -282,6 +329,21 @@ mod tests {
                     assert!(out.iter().all(|&value| value == 77), "{picture:?} {window:?}");
                 }
             }
+        }
+    }
+
+    #[test]
+    fn thumbnails_are_the_image_or_a_smaller_one() {
+        let decode = |file: Vec<u8>| image::load_from_memory(&file).unwrap().into_rgb8();
+        let colours = decode(thumbnail(&[1, 2, 3, 4, 5, 6], [3, 1, 2], 96).unwrap());
+        assert_eq!((colours.dimensions(), colours.into_raw()), ((2, 1), vec![1, 3, 5, 2, 4, 6]));
+        let grey = decode(thumbnail(&[7; 200 * 100], [1, 200, 100], 50).unwrap());
+        assert_eq!((grey.dimensions(), grey.get_pixel(3, 9)), ((25, 50), &Rgb([7; 3])));
+        for (image, size) in [(vec![0; 3], [1, 2, 2]), (vec![0; 8], [2, 2, 2])] {
+            assert!(
+                matches!(thumbnail(&image, size, 9), Err(DataError::Option { .. })),
+                "{size:?}"
+            );
         }
     }
 

@@ -4,6 +4,7 @@ use std::borrow::Cow;
 use std::ops::Range;
 use std::time::{Duration, Instant};
 
+use crate::classify::softmax;
 use crate::error::{RunError, check_length};
 use crate::model::Model;
 
@@ -30,8 +31,23 @@ pub struct Evaluation {
     /// Images by label (rows) and predicted class (columns), row-major; empty
     /// where there are more than 1,024 classes.
     pub confusion: Vec<u32>,
+    /// The images that are not correct, the most probable answers first.
+    pub mistakes: Vec<Mistake>,
     /// Time that the model took.
     pub seconds: f64,
+}
+
+/// An image that a model takes for another class.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Mistake {
+    /// Position of the image.
+    pub image: usize,
+    /// Its class.
+    pub label: usize,
+    /// The class of the largest logit.
+    pub answer: usize,
+    /// Probability of the answer, 0…1, by softmax over all classes.
+    pub probability: f32,
 }
 
 /// Runs a model on all images and compares with their labels. `images` gives
@@ -56,23 +72,33 @@ pub fn evaluate<'a, E: From<RunError>>(
         _ => Vec::new(),
     };
     let (mut correct, mut among_five, mut done) = (0, 0, 0);
+    let mut mistakes = Vec::new();
     for labels in labels.chunks(BLOCK) {
         let images = images(done..done + labels.len())?;
         check_length(labels.len(), model.input_len(), images.len())?;
         let start = Instant::now();
         let logits = model.run_pixels(&images, labels.len())?;
         time += start.elapsed();
-        for (&label, logits) in labels.iter().zip(logits.chunks_exact(classes)) {
+        for (image, (&label, logits)) in
+            (done..).zip(labels.iter().zip(logits.chunks_exact(classes)))
+        {
             let (label, predicted) = (label as usize, largest_logit(logits));
             if let Some(count) = confusion.get_mut(label * classes + predicted) {
                 *count += 1;
             }
-            correct += usize::from(predicted == label);
+            match predicted == label {
+                true => correct += 1,
+                false => {
+                    let probability = softmax(logits)[predicted];
+                    mistakes.push(Mistake { image, label, answer: predicted, probability });
+                }
+            }
             among_five += usize::from(rank(logits, label) < 5);
         }
         done += labels.len();
         progress(done);
     }
+    mistakes.sort_by(|a, b| b.probability.total_cmp(&a.probability));
     let percent = |count: usize| 100.0 * count as f64 / labels.len().max(1) as f64;
     Ok(Evaluation {
         images: labels.len(),
@@ -81,6 +107,7 @@ pub fn evaluate<'a, E: From<RunError>>(
         top5: (classes > 5).then(|| percent(among_five)),
         classes,
         confusion,
+        mistakes,
         seconds: time.as_secs_f64(),
     })
 }

@@ -62,7 +62,7 @@ pub use calibrate::{CalibrateError, calibrate};
 pub use classify::Prediction;
 pub use compare::{ClassCounts, Comparison, Divergence, LayerDrift, compare};
 pub use error::{LoadError, RunError};
-pub use evaluate::{Evaluation, evaluate, largest_logit};
+pub use evaluate::{Evaluation, Mistake, evaluate, largest_logit};
 pub use explain::{ExplainedStep, ExplainedWeights, Explanation, explain};
 pub use model::Model;
 pub use paired::PairedCounts;

@@ -7,7 +7,7 @@ use clap::Args;
 use ec2t_data::{Dataset, LoadOptions};
 use ec2t_format::Network;
 use ec2t_format::graph::Shape;
-use ec2t_infer::{Evaluation, Model, evaluate};
+use ec2t_infer::{Evaluation, Mistake, Model, evaluate};
 use serde::Serialize;
 
 use crate::exit::Usage;
@@ -16,6 +16,9 @@ use crate::output::{grouped, print, print_json, write_json};
 use crate::precision::PrecisionArgs;
 use crate::progress::Progress;
 use crate::run_dir::{RunArgs, RunDir};
+
+/// Wrong answers that are listed, the most probable first.
+const LISTED_MISTAKES: usize = 24;
 
 /// Measure the accuracy of a model file on a dataset's test images.
 #[derive(Args)]
@@ -53,6 +56,26 @@ struct Accuracy {
     seconds: f64,
     /// Images by class (rows) and predicted class (columns).
     confusion: Vec<Vec<u32>>,
+    /// The wrong answers with the highest probabilities, up to 24.
+    mistakes: Vec<Wrong>,
+}
+
+/// A wrong answer.
+#[derive(Serialize)]
+struct Wrong {
+    /// Position among the test images.
+    image: usize,
+    class: usize,
+    answer: usize,
+    /// Probability of the answer, 0…1.
+    probability: f32,
+}
+
+impl From<Mistake> for Wrong {
+    fn from(mistake: Mistake) -> Self {
+        let Mistake { image, label: class, answer, probability } = mistake;
+        Self { image, class, answer, probability }
+    }
 }
 
 /// Result of `ec2t eval FILE`.
@@ -82,6 +105,12 @@ impl From<Evaluation> for Accuracy {
             correct: evaluation.correct,
             seconds: evaluation.seconds,
             confusion: rows.map(<[u32]>::to_vec).collect(),
+            mistakes: evaluation
+                .mistakes
+                .into_iter()
+                .take(LISTED_MISTAKES)
+                .map(Wrong::from)
+                .collect(),
         }
     }
 }

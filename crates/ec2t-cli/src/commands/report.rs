@@ -18,6 +18,9 @@ pub(crate) struct ReportArgs {
     /// `tensorboard --logdir RUN/tensorboard`.
     #[arg(long)]
     tensorboard: bool,
+    /// Folder that holds the dataset's own folder.
+    #[arg(long, value_name = "DIR")]
+    data_dir: Option<PathBuf>,
     /// Print the report as JSON.
     #[arg(long)]
     json: bool,
@@ -25,7 +28,7 @@ pub(crate) struct ReportArgs {
 
 impl ReportArgs {
     pub(crate) fn run(self) -> Result<()> {
-        let report = report::write(&self.run_dir, env!("EC2T_COMMIT"))?;
+        let report = report::write(&self.run_dir, self.data_dir.as_deref(), env!("EC2T_COMMIT"))?;
         if self.tensorboard {
             report::write_tensorboard(&self.run_dir, &report)?;
         }

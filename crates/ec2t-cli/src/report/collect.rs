@@ -9,8 +9,8 @@ use ec2t_format::{Graph, Network, Tensor, TensorEncoding};
 use ec2t_scale::CostTable;
 
 use super::data::{
-    Accuracy, Clusters, Command, Epoch, Layer, LayerState, Report, STAGES, Settings, SizeStep,
-    Ternary, Training,
+    Accuracy, Clusters, Command, Epoch, Layer, LayerState, Mistake, Report, STAGES, Settings,
+    SizeStep, Ternary, Training,
 };
 use super::inputs::{
     ARCH, CONFIG, DATA, Dataset, EVAL, EVENTS, Evaluation, Evaluations, FINETUNE, MODEL, PRETRAIN,
@@ -47,6 +47,7 @@ pub(crate) fn build(run_dir: &Path, commit: &str) -> Result<Report> {
     let model = MODEL.read(run_dir, |file| Model::read(&file))?;
     let eval = EVAL.json(run_dir, |eval: Evaluations| {
         check_confusion(&eval.ternary.confusion, data.classes.len())?;
+        check_mistakes(&eval.ternary.mistakes, data.classes.len())?;
         Ok(eval)
     })?;
     let sweep = match SWEEP.exists(run_dir) {
@@ -80,6 +81,7 @@ pub(crate) fn build(run_dir: &Path, commit: &str) -> Result<Report> {
         rest: model.stats.rest,
         sweep,
         confusion: eval.ternary.confusion,
+        mistakes: eval.ternary.mistakes,
         training,
         epochs,
         seconds,
@@ -222,6 +224,15 @@ fn check_confusion(confusion: &[Vec<u64>], classes: usize) -> Result<()> {
     ensure!(
         is_square,
         "`ternary.confusion` must have {classes} rows and columns, as many as classes"
+    );
+    Ok(())
+}
+
+fn check_mistakes(mistakes: &[Mistake], classes: usize) -> Result<()> {
+    let highest = mistakes.iter().map(|mistake| mistake.class.max(mistake.answer)).max();
+    ensure!(
+        highest.is_none_or(|class| class < classes),
+        "`ternary.mistakes` must have classes below {classes}"
     );
     Ok(())
 }

@@ -55,6 +55,8 @@ pub(crate) struct Report {
     /// Test images of the ternary network by class (rows) and prediction
     /// (columns).
     pub(super) confusion: Vec<Vec<u64>>,
+    /// The wrong answers of the ternary network with the highest probabilities.
+    pub(super) mistakes: Vec<Mistake>,
     /// How each training stage ended.
     pub(super) training: Vec<Training>,
     /// Every epoch of training.
@@ -159,6 +161,20 @@ pub(super) struct Clusters {
     pub(super) w_pos: f32,
     /// Shares of the negative, zero and positive cluster.
     pub(super) shares: [f64; 3],
+}
+
+/// A test image that the ternary network takes for another class.
+#[derive(Debug, Serialize, Deserialize)]
+pub(super) struct Mistake {
+    /// Position among the test images.
+    pub(super) image: usize,
+    pub(super) class: usize,
+    pub(super) answer: usize,
+    /// Probability of the answer.
+    pub(super) probability: f64,
+    /// The image as a PNG file, where the dataset was at hand.
+    #[serde(skip)]
+    pub(super) picture: Option<Vec<u8>>,
 }
 
 /// How a training stage ended: its `summary.json`.

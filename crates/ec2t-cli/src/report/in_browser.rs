@@ -16,7 +16,7 @@ const PROBE: &str = r#"<script>
 const faults = [];
 const name = (e) => `${e.tagName} ${e.getAttribute('class') ?? ''} "${e.textContent.slice(0, 40)}"`;
 for (const figure of document.querySelectorAll('figure')) {
-  const marks = [...figure.querySelectorAll('path, circle, rect:not(.panel, .hint), td')];
+  const marks = [...figure.querySelectorAll('path, circle, rect:not(.panel, .hint), td, img')];
   const seen = marks.filter((mark) => {
     const box = mark.getBoundingClientRect();
     return box.width > 0 || box.height > 0;
@@ -32,6 +32,11 @@ for (const chart of document.querySelectorAll('svg.chart')) {
     if (!inside) faults.push(`outside of its chart: ${name(mark)}`);
   }
 }
+for (const image of document.querySelectorAll('img')) {
+  if (image.naturalWidth === 0) faults.push(`no picture: ${name(image)}`);
+  const how = getComputedStyle(image).imageRendering;
+  if (how !== 'pixelated') faults.push(`${how}: ${name(image)}`);
+}
 const width = document.documentElement.clientWidth;
 for (const element of document.querySelectorAll('main *')) {
   const box = element.getBoundingClientRect();
@@ -40,7 +45,8 @@ for (const element of document.querySelectorAll('main *')) {
 }
 const found = document.createElement('pre');
 found.id = 'probe';
-found.textContent = JSON.stringify({ faults, figures: document.querySelectorAll('figure').length });
+found.textContent = JSON.stringify({ faults, figures: document.querySelectorAll('figure').length,
+  pictures: document.querySelectorAll('img').length });
 document.body.append(found);
 </script>"#;
 
@@ -74,7 +80,7 @@ fn probe(page: &Path, width: u32) -> Option<Value> {
 #[expect(clippy::print_stdout, reason = "a skipped test says so")]
 fn nothing_is_empty_or_cut_off() {
     let folder = whole_run();
-    write(folder.path(), "abc1234").unwrap();
+    write(folder.path(), None, "abc1234").unwrap();
     let report = folder.path().join("report.html");
     let page = fs::read_to_string(&report).unwrap();
     let probed = folder.path().join("probed.html");
@@ -85,6 +91,7 @@ fn nothing_is_empty_or_cut_off() {
             return;
         };
         assert_eq!(found["faults"], serde_json::json!([]), "{width} pixels wide");
+        assert_eq!(found["pictures"], 24, "{width} pixels wide");
         assert_eq!(found["figures"], page.matches("<figure>").count());
     }
     let picture = folder.path().join("report.png");

@@ -11,7 +11,7 @@ use anyhow::Result;
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
 
-use super::data::{Splits, SweepPoint};
+use super::data::{Mistake, Splits, SweepPoint};
 use crate::exit::BadFile;
 
 /// A file, relative to the run's folder, and who writes it.
@@ -93,6 +93,9 @@ pub(super) struct Evaluation {
     pub(super) correct: u64,
     pub(super) seconds: f64,
     pub(super) confusion: Vec<Vec<u64>>,
+    /// Not in files of older versions.
+    #[serde(default)]
+    pub(super) mistakes: Vec<Mistake>,
 }
 
 /// What a report needs of `sweep/sweep.json`.

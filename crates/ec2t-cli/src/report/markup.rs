@@ -60,7 +60,7 @@ impl Display for Element {
         for (name, value) in &self.attributes {
             write!(f, " {name}=\"{}\"", Escaped(value))?;
         }
-        if self.name == "meta" {
+        if matches!(self.name, "meta" | "img") {
             return f.write_str("/>");
         }
         f.write_str(">")?;

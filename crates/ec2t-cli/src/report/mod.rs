@@ -16,6 +16,7 @@
 //! | [`front`] | draws accuracy over size for the points of a sweep |
 //! | [`card`] | writes the model card |
 //! | [`confusion`] | draws which classes are taken for which |
+//! | [`mistakes`] | shows test images with wrong answers |
 //! | [`chart`] | draws curves over epochs |
 //! | [`parts`] | makes tables, captions and bars |
 //! | [`tensorboard`] | writes the epochs for TensorBoard |
@@ -34,6 +35,7 @@ mod in_browser;
 mod inputs;
 mod layers;
 mod markup;
+mod mistakes;
 mod number;
 mod page;
 mod parts;
@@ -49,16 +51,20 @@ pub(crate) use collect::build;
 pub(crate) use data::Report;
 pub(crate) use page::html;
 
-use crate::output::{write_file, write_json};
+use crate::output::{tell, write_file, write_json};
 
 /// Builds the report of the run in `run_dir` and writes it there as
-/// `report.json`, `report.html` and `MODEL_CARD.md`, each whole or not at all. `commit` names
-/// the version of the program.
+/// `report.json`, `report.html` and `MODEL_CARD.md`, each whole or not at all. Pictures are looked
+/// for in `data_dir` too; where there are none, the page says so. `commit` names the version of
+/// the program.
 ///
 /// # Errors
 /// Where one of the run's files is missing or malformed, or cannot be written.
-pub(crate) fn write(run_dir: &Path, commit: &str) -> Result<Report> {
-    let report = build(run_dir, commit)?;
+pub(crate) fn write(run_dir: &Path, data_dir: Option<&Path>, commit: &str) -> Result<Report> {
+    let mut report = build(run_dir, commit)?;
+    if let Err(error) = mistakes::load_pictures(&mut report.mistakes, run_dir, data_dir) {
+        tell(format_args!("the report is without pictures: {error:#}"));
+    }
     write_json(&run_dir.join("report.json"), &report)?;
     write_file(&run_dir.join("report.html"), html(&report).as_bytes())?;
     write_file(&run_dir.join("MODEL_CARD.md"), card::markdown(&report).as_bytes())?;

@@ -6,7 +6,7 @@ use super::data::{Report, STAGES, SweepPoint, Training};
 use super::markup::{Element, element};
 use super::number::{decimal, duration, percent, prefixed};
 use super::parts::{head, number, number_head, row, table};
-use super::{figures, front, layers};
+use super::{figures, front, layers, mistakes};
 use crate::output::grouped;
 
 const STYLE: &str = include_str!("style.css");
@@ -222,7 +222,8 @@ fn size(report: &Report) -> Vec<Element> {
 
 fn errors(report: &Report) -> Vec<Element> {
     let confusion = Confusion::of(report);
-    vec![paragraph(confusion.summary()), confusion.draw()]
+    let drawn = [paragraph(confusion.summary()), confusion.draw()];
+    drawn.into_iter().chain(mistakes::draw(report)).collect()
 }
 
 fn origin(report: &Report) -> Vec<Element> {

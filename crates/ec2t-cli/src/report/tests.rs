@@ -69,11 +69,30 @@ fn add_sweep(folder: &TempDir, points: &[(u64, f64, bool)]) {
     fs::write(folder.path().join("sweep/sweep.json"), sweep).unwrap();
 }
 
+/// Makes the run one of the embedded digits with 24 wrong answers.
+fn add_mistakes(folder: &TempDir) {
+    let preset = include_str!("../../../../xtask/pipelines/digits.toml");
+    fs::write(folder.path().join("config.toml"), preset).unwrap();
+    let digits: Vec<String> = (0..10).map(|digit| digit.to_string()).collect();
+    edit(folder, "data.json", |data| data["classes"] = json!(digits));
+    let test = ec2t_data::load("digits", &ec2t_data::LoadOptions::default()).unwrap().test;
+    let mistake = |image: usize| {
+        let class = test.label(image);
+        json!({ "image": image, "class": class, "answer": (class + 1) % 10,
+            "probability": 0.99 - 0.02 * image as f64 })
+    };
+    edit(folder, "eval.json", |eval| {
+        eval["ternary"]["confusion"] = json!(confusion(10));
+        eval["ternary"]["mistakes"] = (0..24).map(mistake).collect();
+    });
+}
+
 /// A run whose report has all figures.
 pub(super) fn whole_run() -> TempDir {
     let folder = run();
     let points = [(14_000, 92.5, true), (9_000, 91.0, true), (12_000, 90.5, false)];
     add_sweep(&folder, &points);
+    add_mistakes(&folder);
     folder
 }
 
@@ -171,7 +190,7 @@ fn failure(folder: &TempDir) -> String {
 #[test]
 fn the_json_has_what_others_rely_on() {
     let folder = run();
-    write(folder.path(), "abc1234").unwrap();
+    write(folder.path(), None, "abc1234").unwrap();
     let text = fs::read_to_string(folder.path().join("report.json")).unwrap();
     let json: Value = serde_json::from_str(&text).unwrap();
     let expected = [
@@ -244,7 +263,7 @@ fn entropy_is_the_mean_over_weights() {
 #[test]
 fn the_page_says_what_the_json_says() {
     let folder = run();
-    let report = write(folder.path(), "abc1234").unwrap();
+    let report = write(folder.path(), None, "abc1234").unwrap();
     let page = fs::read_to_string(folder.path().join("report.html")).unwrap();
     assert_eq!(page, html(&report));
     let file_bytes = crate::output::grouped(report.file_bytes);
@@ -287,6 +306,31 @@ fn check_balance(page: &str) {
         }
     }
     assert_eq!(open, Vec::<&str>::new());
+}
+
+#[test]
+fn confident_mistakes_are_shown_as_pictures() {
+    let folder = whole_run();
+    write(folder.path(), None, "abc1234").unwrap();
+    let page = fs::read_to_string(folder.path().join("report.html")).unwrap();
+    assert_eq!(page.matches("src=\"data:image/png;base64,").count(), 24);
+    assert!(page.contains("<span>") && page.contains(", 99.0 %</span>") && page.contains("53.0 %"));
+    assert!(!page.contains("Without pictures"));
+    check_balance(&page);
+
+    // Another dataset than that of the evaluation.
+    edit(&folder, "eval.json", |eval| {
+        let class = &mut eval["ternary"]["mistakes"][3]["class"];
+        *class = json!((class.as_u64().unwrap() + 1) % 10);
+    });
+    write(folder.path(), None, "abc1234").unwrap();
+    let page = fs::read_to_string(folder.path().join("report.html")).unwrap();
+    assert!(page.contains("Without pictures") && !page.contains("<img"));
+    assert_eq!(page.matches("class=\"truth\"").count(), 24);
+
+    edit(&folder, "eval.json", |eval| eval["ternary"]["mistakes"][3]["answer"] = json!(10));
+    let message = failure(&folder);
+    assert!(message.contains("eval.json") && message.contains("classes below 10"), "{message}");
 }
 
 #[test]
@@ -377,7 +421,7 @@ fn a_sweep_is_drawn_with_its_front() {
 fn the_card_says_what_the_json_says() {
     let folder = run();
     edit(&folder, "data.json", |data| data["name"] = json!("cifar10"));
-    let report = write(folder.path(), "abc1234").unwrap();
+    let report = write(folder.path(), None, "abc1234").unwrap();
     let card = fs::read_to_string(folder.path().join("MODEL_CARD.md")).unwrap();
     let mut parts = card.splitn(3, "---\n");
     let (before, header, text) = (parts.next(), parts.next().unwrap(), parts.next().unwrap());
@@ -429,7 +473,7 @@ fn a_missing_file_is_named_with_its_writer() {
         fs::remove_file(folder.path().join(file)).unwrap();
         let message = failure(&folder);
         assert!(message.contains(&format!("{file}, which `{writer}` writes")), "{message}");
-        assert!(write(folder.path(), "abc1234").is_err());
+        assert!(write(folder.path(), None, "abc1234").is_err());
         assert!(!folder.path().join("report.json").exists());
     }
 }

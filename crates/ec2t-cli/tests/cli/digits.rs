@@ -45,6 +45,11 @@ fn the_report_is_whole_and_good(sandbox: &Sandbox) {
     for part in ["<h1>digits-cnn on digits</h1>", "conv5", &format!("{ternary:.2} %"), "</html>"] {
         assert!(page.contains(part), "no {part} in the page");
     }
+    let wrong = report["ternary"]["images"].as_u64().unwrap()
+        - report["ternary"]["correct"].as_u64().unwrap();
+    let pictures = page.matches("src=\"data:image/png;base64,").count();
+    assert_eq!(pictures as u64, wrong.min(24));
+    assert_eq!(report["mistakes"].as_array().unwrap().len(), pictures);
     assert_eq!(sandbox.json("report --run-dir run --json"), report);
 }
 

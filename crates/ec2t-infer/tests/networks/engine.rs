@@ -217,6 +217,12 @@ fn an_evaluation_counts_every_image_once() {
     assert_eq!(found.top5, Some(75.0));
     assert_eq!(found.confusion.iter().sum::<u32>(), 600);
     assert_eq!([0, 6, 30].map(|index| found.confusion[index]), [300, 150, 150]);
+    let (first, last) = (found.mistakes[0], found.mistakes[299]);
+    assert_eq!((first.image, first.label, first.answer), (2, 1, 0));
+    assert_eq!((last.image, last.label, last.answer), (599, 5, 0));
+    let logits =
+        [9.0_f32, 5.0, 4.0, 3.0, 2.0, 1.0].map(|pixel| (pixel / 255.0 - 9.0 / 255.0).exp());
+    assert!((first.probability - 1.0 / logits.iter().sum::<f32>()).abs() < 1e-6);
 }
 
 #[test]

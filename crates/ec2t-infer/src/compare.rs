@@ -173,7 +173,7 @@ fn values(model: &Model) -> Vec<(Key<'_>, NodeId)> {
     computed
         .map(|step| {
             let value = &model.graph().nodes[step.value.index()].name;
-            (Key { layer: &step.name, value, len: step.operands.output_len }, step.value)
+            (Key { layer: &step.name, value, len: step.value_len() }, step.value)
         })
         .collect()
 }

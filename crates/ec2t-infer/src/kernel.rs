@@ -1,10 +1,12 @@
 //! The kernel that computes a node, with its weights packed.
 
+use std::ops::Range;
+
 use ec2t_format::graph::{Activation, Conv2d, Linear, Node, Pool2d, Shape};
 use ec2t_format::{Network, Op, Tensor, TernaryTensor};
 use ec2t_kernels::int::{Grids, IntConv};
 use ec2t_kernels::{
-    ConvShape, DenseConv, DenseLinear, Epilogue, PoolShape, TernaryConv, TernaryLinear,
+    ConvPart, ConvShape, DenseConv, DenseLinear, Epilogue, PoolShape, TernaryConv, TernaryLinear,
     TernaryWeights, TooLarge, elementwise, spatial,
 };
 
@@ -121,18 +123,12 @@ impl Kernel {
         workspaces: &mut [Vec<f32>],
     ) {
         match self {
-            Kernel::TernaryConv(conv) => run_parts(
-                conv.whole(output),
-                workspaces,
-                &|part, threads| conv.split(part, threads),
-                &|part, workspace| conv.run_part(part, input, residual, workspace),
-            ),
-            Kernel::DenseConv(conv) => run_parts(
-                conv.whole(output),
-                workspaces,
-                &|part, threads| conv.split(part, threads),
-                &|part, workspace| conv.run_part(part, input, residual, workspace),
-            ),
+            Kernel::TernaryConv(conv) => {
+                run_ternary(conv, conv.whole(output), input, residual, workspaces);
+            }
+            Kernel::DenseConv(conv) => {
+                run_dense(conv, conv.whole(output), input, residual, workspaces);
+            }
             Kernel::TernaryLinear(linear) => run_parts(
                 Outputs { first: 0, residual, values: output },
                 workspaces,
@@ -161,6 +157,33 @@ impl Kernel {
         }
     }
 
+    /// Computes some output channels of a convolution, or what some input channels of a
+    /// depthwise one give; then `input` has these alone.
+    ///
+    /// # Panics
+    /// Where it is no convolution.
+    pub(crate) fn run_channels(
+        &self,
+        channels: Range<usize>,
+        input: &[f32],
+        output: &mut [f32],
+        workspaces: &mut [Vec<f32>],
+    ) {
+        match self {
+            Kernel::TernaryConv(conv) => {
+                run_ternary(conv, conv.outputs(channels, output), input, None, workspaces);
+            }
+            Kernel::DenseConv(conv) => {
+                let part = match conv.is_sliced() {
+                    true => conv.slice(channels, output),
+                    false => conv.outputs(channels, output),
+                };
+                run_dense(conv, part, input, None, workspaces);
+            }
+            _ => unreachable!("{} has no channels to be computed apart", self.name()),
+        }
+    }
+
     /// Name of the kernel, for profiles; without what is fused into it.
     pub(crate) fn name(&self) -> &'static str {
         match self {
@@ -179,6 +202,36 @@ impl Kernel {
             Kernel::MultiplyChannels { .. } => "multiply-channels",
         }
     }
+}
+
+/// Runs a part of a convolution on as many threads as there are workspaces.
+fn run_ternary(
+    conv: &TernaryConv,
+    part: ConvPart<'_>,
+    input: &[f32],
+    residual: Option<&[f32]>,
+    workspaces: &mut [Vec<f32>],
+) {
+    let split = |part, threads| conv.split(part, threads);
+    let run = |part: ConvPart<'_>, workspace: &mut [f32]| {
+        conv.run_part(part, input, residual, workspace);
+    };
+    run_parts(part, workspaces, &split, &run);
+}
+
+/// The same of one with ordinary weights.
+fn run_dense(
+    conv: &DenseConv,
+    part: ConvPart<'_>,
+    input: &[f32],
+    residual: Option<&[f32]>,
+    workspaces: &mut [Vec<f32>],
+) {
+    let split = |part, threads| conv.split(part, threads);
+    let run = |part: ConvPart<'_>, workspace: &mut [f32]| {
+        conv.run_part(part, input, residual, workspace);
+    };
+    run_parts(part, workspaces, &split, &run);
 }
 
 /// The kernels' word for an activation of a graph.

@@ -70,6 +70,23 @@ impl Places {
     }
 }
 
+/// Room for what a step writes, in values.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Room {
+    /// For all of it.
+    Whole(usize),
+    /// For a part, which the next step reads before there is another one.
+    Part(usize),
+}
+
+impl Room {
+    fn len(self) -> usize {
+        match self {
+            Room::Whole(len) | Room::Part(len) => len,
+        }
+    }
+}
+
 /// The values that have been computed so far in a plan, and who still reads
 /// them.
 pub(crate) struct Layout {
@@ -77,6 +94,8 @@ pub(crate) struct Layout {
     places: Vec<Places>,
     /// For each value, how many operands of later steps it still is.
     readers: Vec<usize>,
+    /// Values that the step before has read and reads again in turn with the next one.
+    held: Vec<NodeId>,
     floats: Buffers,
     bytes: Buffers,
 }
@@ -91,7 +110,13 @@ impl Layout {
         let mut places = vec![Places::default(); nodes];
         let image = Operand { source: Source::Image, len: image_len };
         places[NodeId::INPUT.index()].floats = Some(image);
-        Self { places, readers, floats: Buffers::default(), bytes: Buffers::default() }
+        let [floats, bytes] = [(); 2].map(|()| Buffers::default());
+        Self { places, readers, held: Vec::new(), floats, bytes }
+    }
+
+    /// How many operands of later steps a value still is.
+    pub(crate) fn readers(&self, value: NodeId) -> usize {
+        self.readers[value.index()]
     }
 
     /// Whether a value is held in this form.
@@ -108,15 +133,16 @@ impl Layout {
         Operands { copied: None, input: Some(input), residual: None, output, output_len: input.len }
     }
 
-    /// Places the value of the next step, of `len` values, and finds what the
-    /// step reads. A step in place reads and writes floats.
+    /// Places the value of the next step and finds what the step reads. A step in place
+    /// reads and writes floats.
     pub(crate) fn step(
         &mut self,
         group: &Group,
         [reads, writes]: [Form; 2],
         in_place: bool,
-        len: usize,
+        room: Room,
     ) -> Operands {
+        let len = room.len();
         let [first, second] =
             [0, 1].map(|index| group.inputs.get(index).map(|value| self.place(*value, reads)));
         let residual = group.residual.map(|value| self.place(value, reads));
@@ -132,8 +158,13 @@ impl Layout {
             }
             None => self.put(group.value, writes, len),
         };
-        for value in group.reads() {
-            self.read(value, overwritten);
+        match room {
+            Room::Part(_) => self.held.extend(group.reads()),
+            Room::Whole(_) => {
+                let held = std::mem::take(&mut self.held);
+                held.into_iter().for_each(|value| self.read(value, None));
+                group.reads().for_each(|value| self.read(value, overwritten));
+            }
         }
         if self.readers[group.value.index()] == 0 {
             self.release(group.value, None);

@@ -56,6 +56,7 @@ mod plan;
 mod profile;
 mod session;
 mod spread;
+mod turns;
 
 pub use bench::{Work, bench};
 pub use calibrate::{CalibrateError, calibrate};

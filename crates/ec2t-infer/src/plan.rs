@@ -16,7 +16,8 @@ use crate::cost::{self, Prediction};
 use crate::error::LoadError;
 use crate::fuse::{Group, Groups};
 use crate::kernel::{Kernel, activation};
-use crate::layout::{Form, Layout, Operand, Operands};
+use crate::layout::{Form, Layout, Operand, Operands, Room};
+use crate::turns::{Slices, Turn, turns};
 
 /// Most memory for the activations of one image.
 const MEMORY_LIMIT: usize = 2 << 30;
@@ -36,6 +37,8 @@ pub enum Precision {
 #[derive(Debug)]
 pub(crate) struct Plan {
     pub(crate) steps: Vec<Step>,
+    /// In which order they are computed, and which of them in parts.
+    pub(crate) turns: Vec<Turn>,
     /// Length of each buffer of floats.
     pub(crate) buffers: Vec<usize>,
     /// Length of each buffer of bytes.
@@ -65,6 +68,8 @@ pub(crate) struct Step {
     pub(crate) operands: Operands,
     /// What the bytes stand for that it writes, if it writes bytes.
     pub(crate) grid: Option<Grid>,
+    /// How its value is parted, if the next step takes it part by part.
+    pub(crate) slices: Option<Slices>,
 }
 
 /// What computes a step.
@@ -151,15 +156,16 @@ impl Plan {
             layout: Layout::new(&groups, graph.nodes.len(), graph.input.numel()),
             steps: Vec::new(),
         };
-        for group in &groups.list {
-            planning.add(group)?;
+        for (position, group) in groups.list.iter().enumerate() {
+            planning.add(group, groups.list.get(position + 1))?;
         }
         planning.bring(groups.output, Form::Floats);
         let Planning { layout, steps, .. } = planning;
         let output = layout.place(groups.output, Form::Floats);
         let [buffers, byte_buffers] = layout.into_buffers();
         let workspace = steps.iter().map(|step| step.kernel.workspace_len()).max().unwrap_or(0);
-        Self { workspace, output, buffers, byte_buffers, steps }.check_memory()
+        let turns = turns(&steps);
+        Self { workspace, output, buffers, byte_buffers, steps, turns }.check_memory()
     }
 
     fn check_memory(self) -> Result<Self, LoadError> {
@@ -199,7 +205,7 @@ struct Planning<'n> {
 
 impl Planning<'_> {
     /// Adds the step of a group, and what brings its operands to the form that it reads.
-    fn add(&mut self, group: &Group) -> Result<(), LoadError> {
+    fn add(&mut self, group: &Group, next: Option<&Group>) -> Result<(), LoadError> {
         let kernel = match self.in_bytes(group) {
             Some(kernel) => StepKernel::Bytes(kernel),
             None => StepKernel::Floats(Box::new(self.in_floats(group)?)),
@@ -208,8 +214,15 @@ impl Planning<'_> {
         for value in group.reads() {
             self.bring(value, forms[0]);
         }
-        let len = self.shapes[group.value.index()].numel();
-        let operands = self.layout.step(group, forms, kernel.is_in_place(), len);
+        let slices = match &kernel {
+            StepKernel::Floats(_) => next.and_then(|next| self.slices(group, next)),
+            StepKernel::Bytes(_) => None,
+        };
+        let room = match slices {
+            Some(slices) => Room::Part(slices.len()),
+            None => Room::Whole(self.shapes[group.value.index()].numel()),
+        };
+        let operands = self.layout.step(group, forms, kernel.is_in_place(), room);
         let graph = self.network.graph();
         let prediction = match &kernel {
             StepKernel::Floats(_) => {
@@ -218,8 +231,15 @@ impl Planning<'_> {
             StepKernel::Bytes(_) => None,
         };
         let grid = self.on_grids.get(&group.value).copied().filter(|_| forms[1] == Form::Bytes);
-        self.steps.push(Step { grid, ..Step::new(graph, group, kernel, operands, prediction) });
+        let step = Step::new(graph, group, kernel, operands, prediction);
+        self.steps.push(Step { grid, slices, ..step });
         Ok(())
+    }
+
+    /// How the value of a group is parted for the next one, its only reader.
+    fn slices(&self, group: &Group, next: &Group) -> Option<Slices> {
+        let slices = Slices::between(self.network, &self.shapes, group, next);
+        slices.filter(|_| self.layout.readers(group.value) == 1)
     }
 
     /// The kernel of a group in floats.
@@ -287,11 +307,17 @@ impl Planning<'_> {
             kernel: StepKernel::Bytes(kernel),
             operands,
             grid: Some(grid).filter(|_| form == Form::Bytes),
+            slices: None,
         });
     }
 }
 
 impl Step {
+    /// Number of values that are computed, whether in parts or not.
+    pub(crate) fn value_len(&self) -> usize {
+        self.slices.map_or(self.operands.output_len, Slices::value_len)
+    }
+
     fn new(
         graph: &Graph,
         group: &Group,
@@ -313,6 +339,7 @@ impl Step {
             kernel,
             operands,
             grid: None,
+            slices: None,
         }
     }
 }

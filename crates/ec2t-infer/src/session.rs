@@ -13,6 +13,7 @@ use crate::layout::{Form, Operand, Operands, Source};
 use crate::model::Model;
 use crate::parallel::with_helpers;
 use crate::plan::{Step, StepKernel};
+use crate::turns::Piece;
 
 /// Buffers for one image at a time.
 ///
@@ -96,16 +97,17 @@ impl<'m> Session<'m> {
         result.map(|()| self.logits.as_slice())
     }
 
-    /// Computes the logits of an image of the right length, each step called through
-    /// `observe`, which gets the position of the step and what computes it.
+    /// Computes the logits of an image of the right length, each step, or each part of one,
+    /// called through `observe`, which gets the position of the step and what computes it.
     pub(crate) fn run_with(
         &mut self,
         input: &[f32],
         mut observe: impl FnMut(usize, &mut dyn FnMut()),
     ) {
         let plan = self.model.plan();
-        for (position, step) in plan.steps.iter().enumerate() {
-            observe(position, &mut || self.memory.compute(step, input));
+        for turn in &plan.turns {
+            let step = &plan.steps[turn.step];
+            observe(turn.step, &mut || self.memory.compute(step, turn.piece.as_ref(), input));
         }
         self.logits.copy_from_slice(self.memory.floats(plan.output, input));
     }
@@ -120,10 +122,23 @@ impl<'m> Session<'m> {
         check_length(1, self.model.input_len(), input.len())?;
         see(NodeId::INPUT, input);
         let plan = self.model.plan();
-        for step in &plan.steps {
-            self.memory.compute(step, input);
-            if !step.kernel.is_conversion() {
-                see(step.value, &self.memory.written(step));
+        // What the first of two steps in turn has written: its buffer has the last part.
+        let mut parts = Vec::new();
+        for turn in &plan.turns {
+            let step = &plan.steps[turn.step];
+            self.memory.compute(step, turn.piece.as_ref(), input);
+            match &turn.piece {
+                Some(piece) if step.slices.is_some() => {
+                    let written = self.memory.floats[step.operands.output].values();
+                    parts.extend_from_slice(&written[piece.output.clone()]);
+                    if piece.is_last {
+                        see(step.value, &parts);
+                        parts.clear();
+                    }
+                }
+                Some(piece) if !piece.is_last => {}
+                _ if step.kernel.is_conversion() => {}
+                _ => see(step.value, &self.memory.written(step)),
             }
         }
         self.logits.copy_from_slice(self.memory.floats(plan.output, input));
@@ -132,11 +147,12 @@ impl<'m> Session<'m> {
 }
 
 impl Memory {
-    fn compute(&mut self, step: &Step, image: &[f32]) {
+    /// Computes a step, or a part of it.
+    fn compute(&mut self, step: &Step, piece: Option<&Piece>, image: &[f32]) {
         match &step.kernel {
             StepKernel::Floats(kernel) => {
                 let threads = step.most_threads.min(self.workspaces.len());
-                self.compute_floats(kernel, &step.operands, threads, image);
+                self.compute_floats(kernel, &step.operands, piece, threads, image);
             }
             StepKernel::Bytes(kernel) => self.compute_bytes(kernel, &step.operands, image),
         }
@@ -146,20 +162,28 @@ impl Memory {
         &mut self,
         kernel: &Kernel,
         operands: &Operands,
+        piece: Option<&Piece>,
         threads: usize,
         image: &[f32],
     ) {
         let Operands { copied, input, residual, output, output_len } = *operands;
         // The output is taken out, so that the operands can be read beside it.
         let mut buffer = std::mem::take(&mut self.floats[output]);
-        let values = &mut buffer.values_mut()[..output_len];
+        let written = piece.map_or(0..output_len, |piece| piece.output.clone());
+        let values = &mut buffer.values_mut()[written];
         if let Some(operand) = copied {
             values.copy_from_slice(self.floats(operand, image));
         }
         let mut workspaces = std::mem::take(&mut self.workspaces);
         let input = input.map_or(&[][..], |operand| self.floats(operand, image));
         let residual = residual.map(|operand| self.floats(operand, image));
-        kernel.run(input, residual, values, &mut workspaces[..threads]);
+        let threads = &mut workspaces[..threads];
+        match piece {
+            None => kernel.run(input, residual, values, threads),
+            Some(Piece { channels, input: read, .. }) => {
+                kernel.run_channels(channels.clone(), &input[read.clone()], values, threads);
+            }
+        }
         self.workspaces = workspaces;
         self.floats[output] = buffer;
     }

@@ -3,6 +3,8 @@
 
 mod shapes;
 
+use std::ops::Range;
+
 use ec2t_kernels::arch::Isa;
 use ec2t_kernels::{
     Activation, ConvPart, ConvShape, DenseConv, DenseLinear, Epilogue, TernaryConv, TernaryLinear,
@@ -176,10 +178,32 @@ fn check_conv(shape: ConvShape, codes: &[i8], values: &mut Values) {
                     dense.run_part(part, &input, residual, workspace);
                 },
             );
-            let parts = [ternary_parts, dense_parts];
-            let [whole, parts] = [&found, &parts].map(|both| both.iter().flatten());
-            let is_same = whole.map(|x| x.to_bits()).eq(parts.map(|x| x.to_bits()));
-            assert!(is_same, "{threads} parts of {what}");
+            assert_same(
+                &found,
+                &[ternary_parts, dense_parts],
+                &format!("{threads} parts of {what}"),
+            );
+        }
+        let work = || vec![f32::NAN; ternary.workspace_len().max(dense.workspace_len())];
+        let channels = [
+            in_two_runs(shape.out_channels, shape.output_plane(), &|outputs, out| {
+                ternary.run_part(ternary.outputs(outputs, out), &input, residual, &mut work());
+            }),
+            in_two_runs(shape.out_channels, shape.output_plane(), &|outputs, out| {
+                dense.run_part(dense.outputs(outputs, out), &input, residual, &mut work());
+            }),
+        ];
+        assert_same(&found, &channels, &format!("channels of {what}"));
+        if dense.is_sliced() {
+            let outputs = shape.out_channels / shape.groups;
+            let len = outputs * shape.output_plane();
+            let slices = in_two_runs(shape.groups, len, &|inputs, out| {
+                let input = &input[inputs.start * shape.input_plane()..];
+                let input = &input[..inputs.len() * shape.input_plane()];
+                let part = dense.slice(inputs, out);
+                dense.run_part(part, input, residual, &mut work());
+            });
+            assert_same(&found[1..], &[slices], &format!("slices of {what}"));
         }
         match &plain {
             None => {
@@ -187,12 +211,24 @@ fn check_conv(shape: ConvShape, codes: &[i8], values: &mut Values) {
                 side.assert_follows(&found[1], &sums[1], &what);
                 plain = Some(found);
             }
-            Some(plain) => {
-                let [plain, found] = [plain, &found].map(|both| both.iter().flatten());
-                assert!(plain.map(|x| x.to_bits()).eq(found.map(|x| x.to_bits())), "{what}");
-            }
+            Some(plain) => assert_same(plain, &found, &what),
         }
     }
+}
+
+/// Computes the channels of an output, `len` values each, in two runs of their own.
+fn in_two_runs(channels: usize, len: usize, run: &dyn Fn(Range<usize>, &mut [f32])) -> Vec<f32> {
+    let mut output = vec![f32::NAN; channels * len];
+    let middle = channels / 3;
+    let (first, second) = output.split_at_mut(middle * len);
+    run(0..middle, first);
+    run(middle..channels, second);
+    output
+}
+
+fn assert_same(expected: &[Vec<f32>], found: &[Vec<f32>], what: &str) {
+    let [expected, found] = [expected, found].map(|all| all.iter().flatten().map(|x| x.to_bits()));
+    assert!(expected.eq(found), "{what}");
 }
 
 #[test]

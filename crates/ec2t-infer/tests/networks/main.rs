@@ -10,3 +10,4 @@ mod not_finite;
 mod onnx;
 mod random;
 mod thinned;
+mod turns;

@@ -5,6 +5,8 @@
 //! it meets is added to sums in registers. Product and sum are rounded each: fused, they would depend on the
 //! instruction set.
 
+use std::ops::Range;
+
 use super::depthwise::Depthwise;
 use super::finish::Finish;
 use super::layout::{GRANULE, Layout};
@@ -102,9 +104,44 @@ impl DenseConv {
     /// # Panics
     /// Where `output` has the wrong length.
     pub fn whole<'o>(&self, output: &'o mut [f32]) -> ConvPart<'o> {
+        ConvPart::whole(self.shape(), output)
+    }
+
+    /// Some channels of an output, `[channels, H, W]`, as a part.
+    ///
+    /// # Panics
+    /// Where `output` has the wrong length.
+    pub fn outputs<'o>(&self, outputs: Range<usize>, output: &'o mut [f32]) -> ConvPart<'o> {
+        ConvPart::outputs(self.shape(), outputs, output)
+    }
+
+    /// What some input channels of a convolution that [is sliced](Self::is_sliced) give,
+    /// `[channels, H, W]`, as a part: [`run_part`](Self::run_part) takes an input of these
+    /// channels alone.
+    ///
+    /// # Panics
+    /// Where it is not sliced, or `output` has the wrong length.
+    pub fn slice<'o>(&self, inputs: Range<usize>, output: &'o mut [f32]) -> ConvPart<'o> {
         match &self.loops {
-            Loops::Depthwise(depthwise) => depthwise.whole(output),
-            Loops::Any(layout, _) => ConvPart::whole(&layout.shape, output),
+            Loops::Depthwise(depthwise) => depthwise.slice(inputs, output),
+            Loops::Any(..) => panic!("a convolution whose channels depend on each other"),
+        }
+    }
+
+    /// Whether channels are computed apart from each other: most depthwise convolutions.
+    pub fn is_sliced(&self) -> bool {
+        Self::slices(self.shape())
+    }
+
+    /// Whether convolutions of this shape [are sliced](Self::is_sliced).
+    pub fn slices(shape: &ConvShape) -> bool {
+        Depthwise::has_loop(shape)
+    }
+
+    fn shape(&self) -> &ConvShape {
+        match &self.loops {
+            Loops::Depthwise(depthwise) => depthwise.shape(),
+            Loops::Any(layout, _) => &layout.shape,
         }
     }
 

@@ -91,12 +91,10 @@ impl Depthwise {
     /// Packs weights `[O, 1, KH, KW]`, none where only the work is asked for; `None` for
     /// shapes without a loop here.
     pub(super) fn new(isa: Isa, shape: ConvShape, weights: &[f32]) -> Option<Self> {
-        let ConvShape { kernel: [height, width], stride, dilation, .. } = shape;
-        let is_depthwise = shape.groups == shape.in_channels && dilation == [1, 1];
-        let has_loop = matches!(height, 3 | 5 | 7) && matches!(stride, [1, 1] | [2, 2]);
-        if !is_depthwise || !has_loop {
+        if !Self::has_loop(&shape) {
             return None;
         }
+        let ConvShape { kernel: [height, width], stride, .. } = shape;
         let isa = best_isa(shape.output, isa);
         let rows = Rows::new(&shape, isa.lanes());
         // Loops over longer kernels would be too long to be unrolled.
@@ -113,6 +111,14 @@ impl Depthwise {
         });
         let weights = transposed.collect();
         Some(Self { shape, isa, rows, tile, strip, channels, weights })
+    }
+
+    /// Whether there is a loop for such a shape.
+    pub(super) fn has_loop(shape: &ConvShape) -> bool {
+        let is_depthwise = shape.groups == shape.in_channels && shape.dilation == [1, 1];
+        is_depthwise
+            && matches!(shape.kernel[0], 3 | 5 | 7)
+            && matches!(shape.stride, [1, 1] | [2, 2])
     }
 
     /// Values of workspace.
@@ -157,9 +163,15 @@ impl Depthwise {
         &self.shape
     }
 
-    /// All of an output, as a part.
-    pub(super) fn whole<'o>(&self, output: &'o mut [f32]) -> ConvPart<'o> {
-        ConvPart::whole(&self.shape, output)
+    /// What some input channels alone give.
+    pub(super) fn slice<'o>(&self, inputs: Range<usize>, output: &'o mut [f32]) -> ConvPart<'o> {
+        let [start, end] = [inputs.start, inputs.end].map(|input| input * self.multiplier());
+        ConvPart { inputs, ..ConvPart::outputs(&self.shape, start..end, output) }
+    }
+
+    /// Output channels of each input channel.
+    fn multiplier(&self) -> usize {
+        self.shape.out_channels / self.shape.groups
     }
 
     /// Splits a part between input channels.
@@ -168,15 +180,16 @@ impl Depthwise {
         part: ConvPart<'o>,
         threads: [usize; 2],
     ) -> (ConvPart<'o>, Option<ConvPart<'o>>) {
-        part.split_groups(self.shape.out_channels / self.shape.groups, threads)
+        part.split_groups(self.multiplier(), threads)
     }
 
-    /// Convolves one image, or a part of it.
+    /// Convolves one image, or a part of it; `input` has the input channels of the part.
     ///
     /// # Panics
     /// Where `input` has the wrong length or `workspace` is too short.
     pub(super) fn run(&self, input: &[f32], finish: Finish<'_>, workspace: &mut [f32]) {
-        assert_eq!(input.len(), self.shape.input_len(), "length of the input");
+        let inputs = finish.part.inputs.len();
+        assert_eq!(input.len(), inputs * self.shape.input_plane(), "length of the input");
         let skipped = workspace.as_ptr().align_offset(64).min(ALIGNMENT);
         let copy = &mut workspace[skipped..][..self.copy_len()];
         // Strips overwrite all of it but the padding at the sides, and where there is
@@ -217,16 +230,17 @@ impl Channels<'_> {
     #[inline(always)]
     fn channels<S: Simd, const KH: usize, const STRIDE: usize>(mut self, simd: S) {
         let Depthwise { shape, strip, channels, .. } = *self.conv;
-        let outputs = shape.out_channels / shape.groups;
-        let part = &self.finish.part.outputs;
-        let [begin, end] = [part.start, part.end].map(|output| output / outputs);
+        let outputs = &self.finish.part.outputs;
+        let [begin, end] =
+            [outputs.start, outputs.end].map(|output| output / self.conv.multiplier());
         for first in (begin..end).step_by(channels) {
             let channels = first..(first + channels).min(end);
             for first in (0..shape.output[0]).step_by(strip) {
                 let rows = first..(first + strip).min(shape.output[0]);
                 let part = Part { channels: channels.clone(), rows };
-                let Self { conv, input, copy, .. } = &mut self;
-                simd.outline(CopyPart { conv, input, copy, part: &part });
+                let Self { conv, input, copy, finish } = &mut self;
+                let first_input = finish.part.inputs.start;
+                simd.outline(CopyPart { conv, input, first_input, copy, part: &part });
                 self.tiles::<S, KH, STRIDE>(simd, &part);
             }
         }
@@ -264,6 +278,8 @@ struct Part {
 struct CopyPart<'a> {
     conv: &'a Depthwise,
     input: &'a [f32],
+    /// Its first channel.
+    first_input: usize,
     copy: &'a mut [f32],
     part: &'a Part,
 }
@@ -292,7 +308,7 @@ impl Operation for CopyPart<'_> {
                 below.fill(0.0);
             }
             let skipped = (first + start).saturating_sub(shape.padding[0]) * width;
-            let source = &self.input[channel * plane..][..plane][skipped..];
+            let source = &self.input[(channel - self.first_input) * plane..][..plane][skipped..];
             let lines = source.chunks_exact(width).zip(copy.chunks_exact_mut(rows.len()));
             match rows.phases {
                 1 => lines.for_each(
@@ -374,7 +390,7 @@ impl<const KH: usize, const STRIDE: usize, const R: usize> Operation
         let Tile { conv, finish, copy, channels, row } = self.0;
         let width = conv.shape.output[1];
         let taps = conv.shape.taps();
-        let outputs = conv.shape.out_channels / conv.shape.groups;
+        let outputs = conv.multiplier();
         let copies = (0..channels.len()).flat_map(|c| iter::repeat_n(c, outputs));
         let weights = conv.weights[channels.start * outputs * taps..].chunks_exact(taps);
         for ((o, channel), weights) in (channels.start * outputs..).zip(copies).zip(weights) {

@@ -25,11 +25,15 @@ const DENSITY: f64 = 0.5;
 /// Outputs of a convolution that one thread computes.
 ///
 /// [`TernaryConv::whole`](super::TernaryConv::whole) and the same of other convolutions
-/// give all outputs of one, and `split` makes two parts of one.
+/// give all outputs of one, `outputs` some of its channels, and `split` makes two parts of
+/// one.
 #[derive(Debug)]
 pub struct ConvPart<'o> {
     /// Output channels.
     pub(super) outputs: Range<usize>,
+    /// Input channels that the caller has: all, but for those of a
+    /// [slice](super::DenseConv::slice).
+    pub(super) inputs: Range<usize>,
     /// Of the image as the layout sees it. If there is more than one row, then all columns.
     pub(super) rows: Range<usize>,
     pub(super) columns: Range<usize>,
@@ -39,18 +43,25 @@ pub struct ConvPart<'o> {
 impl<'o> ConvPart<'o> {
     /// All of `output`.
     pub(super) fn whole(shape: &ConvShape, output: &'o mut [f32]) -> Self {
-        assert_eq!(output.len(), shape.output_len(), "length of the output");
+        Self::outputs(shape, 0..shape.out_channels, output)
+    }
+
+    /// Some channels of an output, `[channels, H, W]`.
+    pub(super) fn outputs(shape: &ConvShape, outputs: Range<usize>, values: &'o mut [f32]) -> Self {
+        assert_eq!(values.len(), outputs.len() * shape.output_plane(), "length of the output");
         Self {
-            outputs: 0..shape.out_channels,
+            outputs,
+            inputs: 0..shape.in_channels,
             rows: 0..shape.output[0],
             columns: 0..shape.output[1],
-            values: Planes::new(output, shape.output_plane()),
+            values: Planes::new(values, shape.output_plane()),
         }
     }
 
     /// Whether it is a part of what a convolution computes.
     pub(super) fn is_of(&self, shape: &ConvShape) -> bool {
         self.outputs.end <= shape.out_channels
+            && self.inputs.end <= shape.in_channels
             && self.rows.end <= shape.output[0]
             && self.columns.end <= shape.output[1]
             && self.values.pixels() == self.rows.len() * self.columns.len()
@@ -118,18 +129,23 @@ impl<'o> ConvPart<'o> {
     }
 
     fn split_outputs(self, at: usize) -> (Self, Option<Self>) {
-        let Self { outputs, rows, columns, values } = self;
+        let Self { outputs, inputs, rows, columns, values } = self;
         let (first, second) = values.split_channels(at);
         let middle = outputs.start + at;
         let [before, after] = [outputs.start..middle, middle..outputs.end];
-        let second =
-            Self { outputs: after, rows: rows.clone(), columns: columns.clone(), values: second };
-        (Self { outputs: before, rows, columns, values: first }, Some(second))
+        let second = Self {
+            outputs: after,
+            inputs: inputs.clone(),
+            rows: rows.clone(),
+            columns: columns.clone(),
+            values: second,
+        };
+        (Self { outputs: before, inputs, rows, columns, values: first }, Some(second))
     }
 
     /// Splits the rows, or the columns where there is one row.
     fn split_pixels(self, layout: &Layout, at: usize) -> (Self, Option<Self>) {
-        let Self { outputs, rows, columns, values } = self;
+        let Self { outputs, inputs, rows, columns, values } = self;
         let is_row = layout.shape.output[0] == 1;
         let (first, second) = values.split_pixels(if is_row { at } else { at * columns.len() });
         let halves = |range: &Range<usize>, is_split| match is_split {
@@ -138,8 +154,14 @@ impl<'o> ConvPart<'o> {
         };
         let [above, below] = halves(&rows, !is_row);
         let [left, right] = halves(&columns, is_row);
-        let second = Self { outputs: outputs.clone(), rows: below, columns: right, values: second };
-        (Self { outputs, rows: above, columns: left, values: first }, Some(second))
+        let second = Self {
+            outputs: outputs.clone(),
+            inputs: inputs.clone(),
+            rows: below,
+            columns: right,
+            values: second,
+        };
+        (Self { outputs, inputs, rows: above, columns: left, values: first }, Some(second))
     }
 }
 

@@ -1,5 +1,7 @@
 //! The convolution with weights −`w_neg`, 0 and +`w_pos`.
 
+use std::ops::Range;
+
 use super::finish::Finish;
 use super::layout::Layout;
 use super::lists::Lists;
@@ -127,6 +129,14 @@ impl TernaryConv {
     /// Where `output` has the wrong length.
     pub fn whole<'o>(&self, output: &'o mut [f32]) -> ConvPart<'o> {
         ConvPart::whole(&self.layout.shape, output)
+    }
+
+    /// Some channels of an output, `[channels, H, W]`, as a part.
+    ///
+    /// # Panics
+    /// Where `output` has the wrong length.
+    pub fn outputs<'o>(&self, outputs: Range<usize>, output: &'o mut [f32]) -> ConvPart<'o> {
+        ConvPart::outputs(&self.layout.shape, outputs, output)
     }
 
     /// Splits a part in two, for so many threads each, unless it is too small.

@@ -86,6 +86,38 @@ pub(crate) fn efficientnet() -> Graph {
     g.finish().unwrap()
 }
 
+/// Two depthwise convolutions that read more than a mebibyte each, that of a stem, in
+/// full precision, and that of ternary weights.
+pub(crate) fn expanding() -> Graph {
+    let mut g = GraphBuilder::new("expanding", Shape::new(3, 96, 96));
+    let depthwise = |channels, kernel, stride| {
+        Op::Conv2d(Conv2d {
+            in_channels: channels,
+            out_channels: channels,
+            kernel: [kernel; 2],
+            stride: [stride; 2],
+            padding: Padding::Same,
+            dilation: [1, 1],
+            groups: channels,
+            bias: false,
+            scale: false,
+        })
+    };
+    let x = g.conv("stem", g.input(), 35, 3, 1);
+    let x = g.relu("relu0", x);
+    let x = g.push("depthwise0", depthwise(35, 3, 2), &[x]);
+    let x = g.conv("expand", x, 130, 1, 1);
+    let x = g.batch_norm("bn1", x);
+    let x = g.push("swish1", Op::Activation(Activation::Swish), &[x]);
+    let x = g.push("depthwise", depthwise(130, 5, 1), &[x]);
+    let x = g.batch_norm("bn2", x);
+    let x = g.conv("project", x, 6, 1, 1);
+    let x = g.global_avg_pool("pool", x);
+    let x = g.flatten("flatten", x);
+    g.linear("fc", x, 7);
+    g.finish().unwrap()
+}
+
 /// Batch normalisation before a convolution, after a sum, and read twice: none
 /// of it can be folded. The same value is also added to and multiplied by
 /// itself.

@@ -8,7 +8,7 @@ use std::collections::BTreeMap;
 use ec2t_format::graph::{Param, ParamKind, Role};
 use ec2t_format::{DenseTensor, Graph, Network, Tensor, TernaryTensor};
 
-pub(crate) use graphs::{branches, efficientnet, lenet, micronet, resnet};
+pub(crate) use graphs::{branches, efficientnet, expanding, lenet, micronet, resnet};
 pub(crate) use interpreter::{interpret, interpret_all};
 
 /// Repeatable values that look random (Knuth's multiplicative generator).

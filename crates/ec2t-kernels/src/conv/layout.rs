@@ -250,7 +250,7 @@ fn has_phases(shape: &ConvShape, lanes: usize) -> bool {
 ///
 /// Narrower vectors take twice as many instructions, so they have to be better by
 /// an eighth.
-pub(super) fn best_isa(output: [usize; 2], isa: Isa) -> Isa {
+fn best_isa(output: [usize; 2], isa: Isa) -> Isa {
     let used = |isa: Isa| isa.lanes() * row_vectors(output[1], isa.lanes());
     let narrower = isa.narrower().filter(|narrow| 9 * used(*narrow) < 8 * used(isa));
     narrower.unwrap_or(isa)

@@ -18,6 +18,9 @@
 //!
 //! A channel of the copy is `[vector; N]`, which the loops know, so that finding one in a
 //! list takes a single check.
+//!
+//! Many outputs are taken up in the order of the lengths of their lists: processors foretell
+//! the ends of loops that were as long before.
 
 use std::ops::Range;
 
@@ -27,18 +30,30 @@ use super::workspace_parts;
 use crate::arch::{Operation, Simd};
 use crate::weights::TernaryWeights;
 
+/// Outputs of a chunk from which on many have lists of the same lengths.
+const MANY_OUTPUTS: usize = 128;
+
 /// The channels of all outputs.
 #[derive(Clone, Debug)]
 pub(super) struct Channels {
     /// Counted from the first one of the block: block by block, output by output,
     /// positive ones before negative ones.
     channels: Vec<u16>,
-    /// Numbers of both, of each block and output.
-    counts: Vec<[u16; 2]>,
+    /// Of each block and output.
+    outputs: Vec<Output>,
     /// Of each block and chunk of outputs, where it starts in both.
     starts: Vec<[usize; 2]>,
     chunks: usize,
     ratio: f32,
+}
+
+/// An output with the numbers of its channels in a block.
+#[derive(Clone, Copy, Debug)]
+struct Output {
+    /// Counted from the first one of the chunk.
+    place: u16,
+    /// Positive and negative channels.
+    counts: [u16; 2],
 }
 
 impl Channels {
@@ -46,7 +61,7 @@ impl Channels {
     pub(super) fn new(layout: &Layout, weights: TernaryWeights<'_>) -> Self {
         let mut lists = Self {
             channels: Vec::with_capacity(weights.codes.iter().filter(|code| **code != 0).count()),
-            counts: Vec::with_capacity(layout.blocks().count() * layout.shape.out_channels),
+            outputs: Vec::with_capacity(layout.blocks().count() * layout.shape.out_channels),
             starts: Vec::new(),
             chunks: layout.blocks().chunks().count(),
             ratio: weights.ratio(),
@@ -54,48 +69,65 @@ impl Channels {
         for block in 0..layout.blocks().count() {
             let length = layout.blocks().channels(0, block).len();
             for (_, outputs) in layout.blocks().chunks() {
-                lists.starts.push([lists.channels.len(), lists.counts.len()]);
-                for o in outputs {
-                    let first = layout.blocks().first_weight(o, block);
-                    lists.push(weights, &weights.codes[first..][..length]);
+                lists.starts.push([lists.channels.len(), lists.outputs.len()]);
+                let codes = |place: u16| {
+                    let output = outputs.start + usize::from(place);
+                    &weights.codes[layout.blocks().first_weight(output, block)..][..length]
+                };
+                let places = 0..u16::try_from(outputs.len()).expect("a chunk has few outputs");
+                let first = lists.outputs.len();
+                lists.outputs.extend(places.map(|place| Output::new(place, weights, codes(place))));
+                if outputs.len() >= MANY_OUTPUTS {
+                    lists.outputs[first..].sort_by_key(|output| output.counts);
+                }
+                for output in &lists.outputs[first..] {
+                    let codes = codes(output.place);
+                    lists
+                        .channels
+                        .extend(listed(weights, codes, 0).chain(listed(weights, codes, 1)));
                 }
             }
         }
         lists
     }
 
-    /// Adds the lists of an output.
-    fn push(&mut self, weights: TernaryWeights<'_>, codes: &[i8]) {
-        let counts = [0, 1].map(|list| {
-            let before = self.channels.len();
-            let coded = (0_u16..).zip(codes).filter(|(_, code)| weights.list(**code) == Some(list));
-            self.channels.extend(coded.map(|(channel, _)| channel));
-            u16::try_from(self.channels.len() - before).expect("no more than channels of a block")
-        });
-        self.counts.push(counts);
-    }
-
     /// Bytes of memory that the lists take.
     pub(super) fn bytes(&self) -> usize {
         size_of_val(&self.channels[..])
-            + size_of_val(&self.counts[..])
+            + size_of_val(&self.outputs[..])
             + size_of_val(&self.starts[..])
     }
 
-    /// The lists of some outputs of a chunk for a block, `skipped` ones after its first.
+    /// The lists of a chunk of outputs for a block.
     #[inline(always)]
-    fn lists(&self, block: usize, chunk: usize, outputs: usize, skipped: usize) -> Lists<'_> {
+    fn lists(&self, block: usize, chunk: usize, outputs: usize) -> Lists<'_> {
         let [channel, output] = self.starts[block * self.chunks + chunk];
-        let (before, counts) = self.counts[output..][..skipped + outputs].split_at(skipped);
-        let before = before.as_flattened().iter().map(|count| usize::from(*count));
-        let channels = &self.channels[channel + before.sum::<usize>()..];
-        Lists { counts, channels, ratio: self.ratio }
+        Lists {
+            outputs: &self.outputs[output..][..outputs],
+            channels: &self.channels[channel..],
+            ratio: self.ratio,
+        }
     }
 }
 
-/// The lists of some outputs for a block.
+impl Output {
+    /// An output with these codes.
+    fn new(place: u16, weights: TernaryWeights<'_>, codes: &[i8]) -> Self {
+        let count = |list| listed(weights, codes, list).count();
+        let counts = [0, 1].map(count).map(|count| u16::try_from(count).expect("few channels"));
+        Self { place, counts }
+    }
+}
+
+/// The channels of a list among codes.
+fn listed(weights: TernaryWeights<'_>, codes: &[i8], list: usize) -> impl Iterator<Item = u16> {
+    let coded = (0_u16..).zip(codes).filter(move |(_, code)| weights.list(**code) == Some(list));
+    coded.map(|(channel, _)| channel)
+}
+
+/// The lists of a chunk of outputs for a block.
 struct Lists<'a> {
-    counts: &'a [[u16; 2]],
+    outputs: &'a [Output],
     channels: &'a [u16],
     ratio: f32,
 }
@@ -151,9 +183,7 @@ impl Tiles<'_> {
         let blocks = layout.blocks().count();
         for (chunk, (group, outputs)) in layout.blocks().chunks().enumerate() {
             let wanted = &self.pixels.finish.part.outputs;
-            let skipped = wanted.start.saturating_sub(outputs.start);
-            let outputs = outputs.start + skipped..outputs.end.min(wanted.end);
-            if outputs.is_empty() {
+            if outputs.start.max(wanted.start) >= outputs.end.min(wanted.end) {
                 continue;
             }
             for block in 0..blocks {
@@ -161,7 +191,7 @@ impl Tiles<'_> {
                     columns: columns.clone(),
                     inputs: layout.blocks().channels(group, block),
                     first_output: outputs.start,
-                    lists: channels.lists(block, chunk, outputs.len(), skipped),
+                    lists: channels.lists(block, chunk, outputs.len()),
                     is_first: block == 0,
                     is_last: block + 1 == blocks,
                 };
@@ -181,7 +211,8 @@ impl Tiles<'_> {
     }
 }
 
-/// Outputs that are computed for a tile from one block of channels.
+/// A chunk of outputs that is computed for a tile from one block of channels, but for those
+/// that the part has not.
 struct Step<'a> {
     columns: Range<usize>,
     inputs: Range<usize>,
@@ -208,14 +239,20 @@ impl<const N: usize> Operation for SizedStep<'_, '_, N> {
             store_row(simd, pixels, copy);
         }
         let copy = simd.as_vectors(tiles.copy).as_chunks().0;
-        let partial = tiles.partial.chunks_exact_mut(N * S::LANES);
+        let wanted = tiles.pixels.finish.part.outputs.clone();
         let mut channels = step.lists.channels;
-        for ((o, partial), counts) in (step.first_output..).zip(partial).zip(step.lists.counts) {
-            let [positive, negative] = counts.map(|count| {
+        for output in step.lists.outputs {
+            let [positive, negative] = output.counts.map(|count| {
                 let (list, rest) = channels.split_at(count.into());
                 channels = rest;
                 list
             });
+            let place = usize::from(output.place);
+            let o = step.first_output + place;
+            if !wanted.contains(&o) {
+                continue;
+            }
+            let partial = &mut tiles.partial[place * N * S::LANES..][..N * S::LANES];
             let mut sums: [S::F32; N] = sum(simd, step.lists.ratio, positive, negative, copy);
             if !step.is_first {
                 for (sum, before) in sums.iter_mut().zip(partial.chunks_exact(S::LANES)) {

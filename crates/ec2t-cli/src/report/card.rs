@@ -88,6 +88,10 @@ fn numbers(report: &Report) -> String {
         decimal(report.compression, 1),
         grouped(report.macs),
     );
+    if let [dense, .., ternary] = report.operations.as_slice() {
+        let (dense, ternary) = (grouped(dense.total()), grouped(ternary.total()));
+        let _ = writeln!(text, "| multiplications and additions | {dense} | {ternary} |");
+    }
     if let Some(bits) = report.ternary.entropy_bits {
         let _ = writeln!(text, "| entropy of a ternary weight, bits | – | {} |", decimal(bits, 3));
     }

@@ -4,13 +4,15 @@ use std::collections::BTreeMap;
 use std::path::Path;
 
 use anyhow::{Context, Result, ensure};
+use ec2t_format::graph::GraphError;
 use ec2t_format::stats::{FileStats, file_stats};
 use ec2t_format::{Graph, Network, Tensor, TensorEncoding};
-use ec2t_scale::CostTable;
+use ec2t_scale::score::{Mode, Rules};
+use ec2t_scale::{CostTable, Score};
 
 use super::data::{
-    Accuracy, Clusters, Command, Epoch, Layer, LayerState, Mistake, Report, STAGES, Settings,
-    SizeStep, Ternary, Training,
+    Accuracy, Clusters, Command, Epoch, Layer, LayerState, Mistake, OperationStep, Report, STAGES,
+    Settings, SizeStep, Ternary, Training,
 };
 use super::inputs::{
     ARCH, CONFIG, DATA, Dataset, EVAL, EVENTS, Evaluation, Evaluations, FINETUNE, MODEL, PRETRAIN,
@@ -77,6 +79,7 @@ pub(crate) fn build(run_dir: &Path, commit: &str) -> Result<Report> {
         float_bytes,
         compression: float_bytes as f64 / file_bytes as f64,
         sizes: model.sizes(float_bytes),
+        operations: model.operations,
         layers: model.layers,
         rest: model.stats.rest,
         sweep,
@@ -144,6 +147,7 @@ fn weighted_mean(values: impl IntoIterator<Item = (f64, usize)>) -> Option<f64> 
 struct Model {
     layers: Vec<Layer>,
     stats: FileStats,
+    operations: Vec<OperationStep>,
     entropy_bits: Option<f64>,
     ternary_weights: u64,
     /// Bytes of all ternary tensors.
@@ -162,6 +166,7 @@ impl Model {
         });
         Ok(Self {
             layers: layers(&network, &stats),
+            operations: operations(&network)?,
             entropy_bits: network.entropy_bits(),
             ternary_weights: weights.sum(),
             ternary_bytes: ternary.map(|tensor| tensor.len as u64).sum(),
@@ -195,6 +200,35 @@ impl Model {
             },
         ]
     }
+}
+
+/// Operations for one image: of the graph alone, with zeros left out, and with two values for
+/// each ternary layer.
+fn operations(network: &Network) -> Result<Vec<OperationStep>, GraphError> {
+    // What is counted does not depend on the number of bits.
+    let rules = Rules::for_network(Mode::Strict, network);
+    let step = |name, counts, score: Score| {
+        let operations = score.total.operations;
+        let (multiplications, additions) = (operations.multiplications, operations.additions);
+        OperationStep { name, counts, multiplications, additions }
+    };
+    Ok(vec![
+        step(
+            "every weight a float",
+            "a product of each weight with each value that it meets, and their sums",
+            Score::of_graph(network.graph(), rules)?,
+        ),
+        step(
+            "zeros left out",
+            "the same for weights that are not zero",
+            Score::of_network(&network.to_dense(), rules)?,
+        ),
+        step(
+            "ternary weights",
+            "values summed by sign, then two products for each output of a layer",
+            Score::of_network(network, rules)?,
+        ),
+    ])
 }
 
 fn layers(network: &Network, stats: &FileStats) -> Vec<Layer> {

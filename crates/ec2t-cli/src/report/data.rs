@@ -45,6 +45,8 @@ pub(crate) struct Report {
     pub(super) compression: f64,
     /// From the float network to the file, step by step.
     pub(super) sizes: Vec<SizeStep>,
+    /// The same for the operations of one image, counted strictly.
+    pub(super) operations: Vec<OperationStep>,
     /// The layers in the file.
     pub(super) layers: Vec<Layer>,
     /// What else is in the file; with the layers it adds up to `file_bytes`.
@@ -139,6 +141,24 @@ impl SizeStep {
     /// All bytes.
     pub(super) fn total(&self) -> u64 {
         self.ternary_bytes + self.other_bytes + self.structure_bytes
+    }
+}
+
+/// Operations that a network takes for one image in one form.
+#[derive(Debug, Serialize)]
+pub(super) struct OperationStep {
+    pub(super) name: &'static str,
+    /// What is counted.
+    pub(super) counts: &'static str,
+    /// Multiplications, and all else that is no addition.
+    pub(super) multiplications: u64,
+    pub(super) additions: u64,
+}
+
+impl OperationStep {
+    /// All operations; a network beyond all reason has the largest number.
+    pub(super) fn total(&self) -> u64 {
+        self.multiplications.saturating_add(self.additions)
     }
 }
 

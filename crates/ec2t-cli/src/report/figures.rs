@@ -1,9 +1,9 @@
-//! What is in the file: the clusters of its layers, and its bytes.
+//! What is in the file: the clusters of its layers, its bytes, and what it takes to run it.
 //!
 //! The figures are tables and lines of text with drawn bars, so that their
 //! texts keep their size on every screen and can be searched and copied.
 
-use super::data::{Clusters, Layer, Report, SizeStep};
+use super::data::{Clusters, Layer, OperationStep, Report, SizeStep};
 use super::markup::{Element, element};
 use super::number::{decimal, percent, prefixed};
 use super::parts::{bar, cell, figure, head, number, number_head, row, table};
@@ -54,19 +54,58 @@ fn size_step(step: &SizeStep, float_bytes: u64) -> Element {
     ];
     let bytes = parts.map(|(name, bytes)| format!("{name} {} B", grouped(bytes)));
     let title = format!("{}: {}", step.name, bytes.join(", "));
-    let shares = parts.map(|(class, bytes)| (class, bytes as f64 / float_bytes.max(1) as f64));
-    let size = match step.total() {
-        total if total == float_bytes => prefixed(total, "B"),
-        total => {
-            let ratio = float_bytes as f64 / total.max(1) as f64;
-            format!("{}, {} × smaller", prefixed(total, "B"), decimal(ratio, 1))
+    let amount = amount(step.total(), float_bytes, "B", "smaller");
+    step_bar(step.name, &amount, &title, &parts, float_bytes)
+}
+
+/// From the operations of the float network to those of the ternary one.
+pub(super) fn operations(steps: &[OperationStep]) -> Element {
+    let key = [("products", "multiplications"), ("sums", "additions")];
+    let whole = steps.first().map_or(0, OperationStep::total);
+    let steps = steps.iter().map(|step| operation_step(step, whole));
+    figure("Operations for one image", &key, element("div").class("steps").children(steps))
+}
+
+fn operation_step(step: &OperationStep, whole: u64) -> Element {
+    let parts = [("products", step.multiplications), ("sums", step.additions)];
+    let title = format!(
+        "{}: {} multiplications, {} additions",
+        step.name,
+        grouped(step.multiplications),
+        grouped(step.additions)
+    );
+    let amount = amount(step.total(), whole, "", "fewer");
+    step_bar(step.name, &amount, &title, &parts, whole)
+        .child(element("span").class("counts").text(step.counts))
+}
+
+/// An amount, and how many times it is `less` than the whole.
+fn amount(total: u64, whole: u64, unit: &str, less: &str) -> String {
+    let amount = prefixed(total, unit);
+    match total == whole {
+        true => amount,
+        false => {
+            let ratio = whole as f64 / total.max(1) as f64;
+            format!("{amount}, {} × {less}", decimal(ratio, 1))
         }
-    };
+    }
+}
+
+/// A name and an amount above a bar, whose full width is the whole.
+fn step_bar(
+    name: &str,
+    amount: &str,
+    title: &str,
+    parts: &[(&'static str, u64)],
+    whole: u64,
+) -> Element {
+    let share = |&(class, part): &(&'static str, u64)| (class, part as f64 / whole.max(1) as f64);
+    let shares: Vec<_> = parts.iter().map(share).collect();
     element("div")
         .class("step")
-        .child(element("span").text(step.name))
-        .child(element("span").class("n").text(size))
-        .child(bar(&title, &shares))
+        .child(element("span").text(name))
+        .child(element("span").class("n").text(amount))
+        .child(bar(title, &shares))
 }
 
 /// Every layer and every other part of the file, down to the last byte.

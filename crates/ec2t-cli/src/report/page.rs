@@ -35,6 +35,7 @@ pub(crate) fn html(report: &Report) -> String {
             section("Training", training(report)),
             section("Weights", weights(report)),
             section("Size", size(report)),
+            section("Operations", operations(report)),
         ])
         .children(swept)
         .children([section("Errors", errors(report)), section("How to repeat it", origin(report))]);
@@ -218,6 +219,13 @@ fn size(report: &Report) -> Vec<Element> {
     });
     let figures = [figures::sizes(report), figures::layers(report)];
     text.into_iter().chain(figures).collect()
+}
+
+fn operations(report: &Report) -> Vec<Element> {
+    let text = "All layers are counted, for one image: multiplications, with whatever else is no \
+                addition, and additions. How much faster that is depends on the machine; \
+                `ec2t bench` times it.";
+    vec![paragraph(text.into()), figures::operations(&report.operations)]
 }
 
 fn errors(report: &Report) -> Vec<Element> {

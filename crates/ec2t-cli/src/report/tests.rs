@@ -5,11 +5,13 @@ use std::path::Path;
 
 use ec2t_format::graph::Role;
 use ec2t_format::{DenseTensor, Graph, Network, Tensor, TernaryTensor, fold_batch_norm};
-use ec2t_scale::ArchOptions;
+use ec2t_scale::score::{Mode, Rules};
+use ec2t_scale::{ArchOptions, Score};
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
 use super::{Report, build, html, write};
+use crate::output::grouped;
 
 /// Writes a finished run of a network with made-up numbers into `folder`.
 fn synthetic_run(folder: &Path, arch: &str, classes: &[&str], epochs: [usize; 3]) {
@@ -243,6 +245,41 @@ fn the_parts_of_the_file_add_up() {
 }
 
 #[test]
+fn operations_are_those_of_the_dense_sparse_and_ternary_network() {
+    let folder = run();
+    let report = write(folder.path(), None, "abc1234").unwrap();
+    let graph = ec2t_scale::build("digits-cnn", &options(4)).unwrap();
+    let network = fold_batch_norm(&ternary_network(&graph));
+    let rules = Rules { mode: Mode::Strict, bits: 32 };
+    let scores = [
+        Score::of_graph(&graph, rules).unwrap(),
+        Score::of_network(&network.to_dense(), rules).unwrap(),
+        Score::of_network(&network, rules).unwrap(),
+    ];
+    let expected = scores.map(|score| score.total.operations);
+    let expected = expected.map(|counts| (counts.multiplications, counts.additions));
+    let [dense, sparse, ternary] = expected;
+    assert!(dense.0 > sparse.0 && sparse.0 > ternary.0 && sparse.1 == ternary.1, "{expected:?}");
+    assert!(dense.0 > report.macs, "activations count too");
+    let found = report.operations.iter().map(|step| (step.multiplications, step.additions));
+    assert_eq!(found.collect::<Vec<_>>(), expected);
+
+    let [first, last] = [dense, ternary].map(|(products, sums)| grouped(products + sums));
+    let card = fs::read_to_string(folder.path().join("MODEL_CARD.md")).unwrap();
+    assert!(card.contains(&format!("| multiplications and additions | {first} | {last} |")));
+    let page = html(&report);
+    let hint = format!(
+        "ternary weights: {} multiplications, {} additions",
+        grouped(ternary.0),
+        grouped(ternary.1)
+    );
+    assert!(page.contains(&hint) && page.contains("× fewer</span>"), "{hint}");
+    for step in &report.operations {
+        assert!(page.contains(step.counts), "{}", step.name);
+    }
+}
+
+#[test]
 fn entropy_is_the_mean_over_weights() {
     let report = report(&run());
     let network = ternary_network(&ec2t_scale::build("digits-cnn", &options(4)).unwrap());
@@ -266,7 +303,7 @@ fn the_page_says_what_the_json_says() {
     let report = write(folder.path(), None, "abc1234").unwrap();
     let page = fs::read_to_string(folder.path().join("report.html")).unwrap();
     assert_eq!(page, html(&report));
-    let file_bytes = crate::output::grouped(report.file_bytes);
+    let file_bytes = grouped(report.file_bytes);
     for text in [
         "<h1>digits-cnn on pets</h1>",
         "91.01 %",
@@ -431,7 +468,7 @@ fn the_card_says_what_the_json_says() {
     {
         assert!(header.contains(line), "{line}: {header}");
     }
-    let file_bytes = crate::output::grouped(report.file_bytes);
+    let file_bytes = grouped(report.file_bytes);
     for part in [
         "# digits-cnn on cifar10, ternary",
         "| top-1, 10,000 test images | 91.73 % | 91.01 % |",

@@ -54,6 +54,11 @@ const USAGE: u8 = 2;
 const BAD_FILE: u8 = 3;
 pub(crate) const INTERRUPTED: u8 = 130;
 
+/// Whether whoever called the program has stopped it.
+pub(crate) fn is_interruption(error: &anyhow::Error) -> bool {
+    error.chain().find_map(code) == Some(INTERRUPTED)
+}
+
 /// Prints an error and gives its exit code. A reader of our output that has
 /// gone away is no error.
 pub(crate) fn report(error: &anyhow::Error) -> ExitCode {

@@ -5,6 +5,7 @@
 //! 130 interrupted. Data go to stdout, talk to stderr.
 #![forbid(unsafe_code)]
 
+mod command_log;
 mod commands;
 mod config;
 mod convert;
@@ -21,6 +22,7 @@ mod python;
 mod report;
 mod run_dir;
 mod search;
+mod shell;
 mod sweep;
 
 use std::process::ExitCode;

@@ -168,7 +168,6 @@ impl Run {
         let words = self.command(stage, state);
         let mut stamp = Stamp {
             inputs,
-            command: shell::line(&words),
             seconds: if let State::Interrupted { seconds } = state { *seconds } else { 0.0 },
             finished: None,
         };
@@ -178,7 +177,7 @@ impl Run {
         }
         stamp.write(&stamp_file)?;
 
-        println!("$ {}", stamp.command);
+        println!("$ {}", shell::line(&words));
         let begun = Instant::now();
         let mut child = Command::new(ec2t);
         let status = child.args(&words[1..]).stdin(lock.share()?).status();

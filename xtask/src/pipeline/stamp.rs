@@ -20,14 +20,12 @@ use super::stage::Stage;
 /// Setting or file → value in TOML, or SHA-256 in hexadecimal.
 pub(crate) type Inputs = BTreeMap<String, String>;
 
-/// One file of `stamps/`.
+/// One file of `stamps/`. What else is in it is passed over: files of earlier versions have
+/// the command, which `ec2t` itself notes in `commands.json`.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
 pub(crate) struct Stamp {
     /// What the stage was made from.
     pub(crate) inputs: Inputs,
-    /// The command, as a user would type it.
-    pub(crate) command: String,
     /// Time spent, interrupted attempts included.
     pub(crate) seconds: f64,
     /// When the stage was finished (UTC, RFC 3339); `None` until then.
@@ -157,6 +155,16 @@ mod tests {
         let new = inputs(&[("a", "1"), ("b", "0"), ("d", "4")]);
         assert_eq!(differences(&old, &new), ["b", "d", "c"]);
         assert!(differences(&old, &old).is_empty());
+    }
+
+    #[test]
+    fn stamps_of_earlier_versions_are_understood() {
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("stamp.json");
+        let text = r#"{ "inputs": {}, "command": "ec2t scale", "seconds": 1.5, "finished": null }"#;
+        fs::write(&file, text).unwrap();
+        let stamp = Stamp { inputs: Inputs::new(), seconds: 1.5, finished: None };
+        assert_eq!(Stamp::read(&file).unwrap(), Some(stamp));
     }
 
     #[test]

@@ -8,6 +8,7 @@ use ec2t_data::{Dataset, LoadOptions};
 use ec2t_infer::{Model, calibrate};
 
 use super::eval::check_fit;
+use crate::command_log::noted_for_model;
 use crate::exit::Usage;
 use crate::fit::fit;
 use crate::output::{grouped, print, write_file};
@@ -62,7 +63,7 @@ impl CalibrateArgs {
         let layers = grids.len();
         let effort = ec2t_format::layout(&file)?.effort;
         let packed = ec2t_format::write_with(&network.with_grids(grids)?, effort);
-        write_file(&self.output, &packed)?;
+        noted_for_model(&self.output, "calibrate", || write_file(&self.output, &packed))?;
         let (output, before, after) =
             (self.output.display(), grouped(file.len()), grouped(packed.len()));
         print(&format!(

@@ -6,6 +6,7 @@ use anyhow::Result;
 use clap::{Args, Subcommand};
 use ec2t_data::{DataError, LoadOptions, Phase, Summary};
 
+use crate::command_log::noted;
 use crate::exit::BadFile;
 use crate::output::{grouped, print, print_json, tell, write_json};
 use crate::progress::Progress;
@@ -71,8 +72,11 @@ impl DatasetArgs {
 /// Writes the summary of a run's dataset.
 fn prepare(args: RunArgs) -> Result<()> {
     let run = args.open()?;
-    let summary = find(&run.config.data.dataset, &run.load_options()?)?;
-    write_json(&run.join("data.json"), &summary)?;
+    let summary = noted(run.path(), "data", false, || {
+        let summary = find(&run.config.data.dataset, &run.load_options()?)?;
+        write_json(&run.join("data.json"), &summary)?;
+        Ok(summary)
+    })?;
     print(&describe(&summary))
 }
 

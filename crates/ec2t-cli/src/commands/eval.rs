@@ -10,6 +10,7 @@ use ec2t_format::graph::Shape;
 use ec2t_infer::{Evaluation, Mistake, Model, evaluate};
 use serde::Serialize;
 
+use crate::command_log::noted;
 use crate::exit::Usage;
 use crate::fit::fit;
 use crate::output::{grouped, print, print_json, write_json};
@@ -120,7 +121,7 @@ impl EvalArgs {
         let (Some(path), Some(dataset)) = (&self.model, &self.dataset) else {
             let run_dir = self.run_dir.unwrap_or_default();
             let run = RunArgs { run_dir, data_dir: self.data_dir }.open()?;
-            return evaluate_run(&run, self.json);
+            return noted(run.path(), "eval", false, || evaluate_run(&run, self.json));
         };
         let model = Model::load_with(path, self.precision.into())?;
         let data = test_images(&model, dataset, self.data_dir.as_deref())?;

@@ -10,6 +10,7 @@ use ec2t_format::tensor::Storage;
 use ec2t_format::{Network, Tensor, fold_batch_norm};
 
 use super::eval::top1;
+use crate::command_log::noted;
 use crate::config::Precision;
 use crate::convert::Formats;
 use crate::output::{grouped, tell, write_file};
@@ -49,7 +50,8 @@ impl ExportArgs {
             }
             None => {
                 let run_dir = self.run_dir.unwrap_or_default();
-                export(&RunArgs { run_dir, data_dir: self.data_dir.clone() }.open()?)?
+                let run = RunArgs { run_dir, data_dir: self.data_dir.clone() }.open()?;
+                noted(run.path(), "export", false, || export(&run))?
             }
         };
         self.formats.write(&network, data_dir)

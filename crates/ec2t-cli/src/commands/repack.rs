@@ -6,6 +6,7 @@ use anyhow::{Context, Result};
 use clap::Args;
 
 use super::export::with_storage;
+use crate::command_log::noted_for_model;
 use crate::config::{Compression, Precision};
 use crate::output::{grouped, print, write_file};
 
@@ -43,7 +44,7 @@ impl RepackArgs {
             None => ec2t_format::layout(&file)?.effort,
         };
         let packed = ec2t_format::write_with(&network, effort);
-        write_file(&self.output, &packed)?;
+        noted_for_model(&self.output, "repack", || write_file(&self.output, &packed))?;
         let (before, after) = (grouped(file.len()), grouped(packed.len()));
         print(&format!("{}: {after} bytes, {before} before", self.output.display()))
     }

@@ -11,10 +11,11 @@ use ec2t_scale::{ArchOptions, CostTable, Scaling};
 use serde::Serialize;
 
 use super::search::SearchArgs;
+use crate::command_log::noted;
 use crate::config::{Arch, Preprocessing};
 use crate::exit::{BadFile, Usage};
 use crate::output::{print, print_json, write_json};
-use crate::run_dir::RunArgs;
+use crate::run_dir::{RunArgs, RunDir};
 
 /// Build an architecture and count its costs.
 #[derive(Args)]
@@ -94,17 +95,16 @@ impl ScaleArgs {
     }
 
     fn count(&self) -> Result<()> {
-        let (graph, scaling, output) = match &self.run_dir {
+        let (graph, scaling) = match &self.run_dir {
             Some(run_dir) => {
                 let args = RunArgs { run_dir: run_dir.clone(), data_dir: None };
                 let run = args.open()?;
-                let graph = run_graph(&run.config.arch, &run.data()?)?;
-                (graph, run.config.arch.scaling(), Some(run.join("arch.json")))
+                (noted(run_dir, "scale", false, || write_graph(&run))?, run.config.arch.scaling())
             }
-            None => (self.named_graph()?, Scaling::from(&self.scaling), self.output.clone()),
+            None => (self.named_graph()?, Scaling::from(&self.scaling)),
         };
-        if let Some(path) = output {
-            write_json(&path, &graph)?;
+        if let Some(path) = &self.output {
+            write_json(path, &graph)?;
         }
         let costs = CostTable::of(&graph)?;
         match self.json {
@@ -119,6 +119,13 @@ impl ScaleArgs {
         let name = self.arch.as_deref().unwrap_or_default();
         Ok(ec2t_scale::build(name, &options)?)
     }
+}
+
+/// Writes the graph of a run's settings.
+fn write_graph(run: &RunDir) -> Result<Graph> {
+    let graph = run_graph(&run.config.arch, &run.data()?)?;
+    write_json(&run.join("arch.json"), &graph)?;
+    Ok(graph)
 }
 
 /// The name of a network, and what it was multiplied by if it was; one line each.

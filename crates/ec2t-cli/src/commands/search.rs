@@ -12,6 +12,7 @@ use ec2t_scale::Grid;
 
 use super::sweep::share;
 use super::train::HowArgs;
+use crate::command_log::noted;
 use crate::engine::EngineArgs;
 use crate::exit::Usage;
 use crate::new_run::NewRunArgs;
@@ -59,9 +60,15 @@ impl SearchArgs {
         let grid = self.points()?;
         let run = self.open()?;
         let stop = stop_on_interrupt()?;
-        let rows = self.train(&run, &grid, &stop)?;
+        let search = noted(run.path(), "search", false, || self.search(&run, &grid, &stop))?;
+        self.conclude(&search)
+    }
+
+    /// Trains the grid, and then its best point scaled until that is good enough.
+    fn search(&self, run: &RunDir, grid: &[Point], stop: &AtomicBool) -> Result<Search> {
+        let rows = self.train(run, grid, stop)?;
         let mut scaled: Vec<Row> = Vec::new();
-        let mut search = self.write(&run, &rows, &scaled)?;
+        let mut search = self.write(run, &rows, &scaled)?;
         let best = best(&rows).context("no point of the grid grows")?.point;
         tell(format_args!("the best of the grid is {best}"));
         for phi in 2..=self.max_phi {
@@ -69,10 +76,10 @@ impl SearchArgs {
                 break;
             }
             let point = Point { phi: phi.into(), ..best };
-            scaled.append(&mut self.train(&run, &[point], &stop)?);
-            search = self.write(&run, &rows, &scaled)?;
+            scaled.append(&mut self.train(run, &[point], stop)?);
+            search = self.write(run, &rows, &scaled)?;
         }
-        self.conclude(&search)
+        Ok(search)
     }
 
     /// The points at φ = 1.

@@ -13,6 +13,7 @@ use ec2t_quant::assigned_sparsity;
 use ec2t_quant::ec2t::Method;
 
 use super::train::{HowArgs, validation_top1};
+use crate::command_log::noted;
 use crate::engine::EngineArgs;
 use crate::exit::Usage;
 use crate::output::{print, print_json, tell, write_json};
@@ -100,7 +101,11 @@ impl SweepArgs {
         let stop = stop_on_interrupt()?;
         match self.goal(&run, &float)? {
             None => self.grid(&run, &points, &stop),
-            Some(goal) => self.search(&run, &float, goal, points[0], &stop),
+            Some(goal) => {
+                let probe = || self.search(&run, &float, goal, points[0], &stop);
+                let (rows, bracket) = noted(run.path(), "sweep", false, probe)?;
+                self.conclude(&run, goal, &rows, &bracket)
+            }
         }
     }
 
@@ -175,9 +180,13 @@ impl SweepArgs {
     }
 
     fn grid(&self, run: &RunDir, points: &[Point], stop: &AtomicBool) -> Result<()> {
-        self.train(run, points, stop, || write(run, &Sweep::new(&finished(run, points)?, None)))?;
-        let sweep = Sweep::new(&finished(run, points)?, None);
-        write(run, &sweep)?;
+        let sweep = noted(run.path(), "sweep", false, || {
+            let progress = || write(run, &Sweep::new(&finished(run, points)?, None));
+            self.train(run, points, stop, progress)?;
+            let sweep = Sweep::new(&finished(run, points)?, None);
+            write(run, &sweep)?;
+            Ok(sweep)
+        })?;
         self.print(run, &sweep)
     }
 
@@ -205,7 +214,7 @@ impl SweepArgs {
         goal: Goal,
         first: Point,
         stop: &AtomicBool,
-    ) -> Result<()> {
+    ) -> Result<(Vec<Row>, Bracket)> {
         let knob = Knob::of(first.method.method);
         let mut bracket = Bracket::new(knob.domain);
         let mut rows: Vec<Row> = Vec::new();
@@ -228,7 +237,7 @@ impl SweepArgs {
             let aim = goal.aim(&rows, assigned_sparsity(float, &point.method)?);
             next = bracket.next(knob.for_sparsity(float, first.method, aim)?);
         }
-        self.conclude(run, goal, &rows, &bracket)
+        Ok((rows, bracket))
     }
 
     /// Says what a search has found; an error where that is not what was sought.

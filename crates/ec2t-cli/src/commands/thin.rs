@@ -8,6 +8,7 @@ use clap::Args;
 use ec2t_scale::thin::{Thinned, ThinnedLayer, thin};
 use serde::Serialize;
 
+use crate::command_log::noted_for_model;
 use crate::output::{grouped, print, print_json, write_file};
 
 /// Take channels out of a model file that do nothing.
@@ -45,7 +46,7 @@ impl ThinArgs {
         let effort = ec2t_format::layout(&file)?.effort;
         let Thinned { network: thinned, layers } = thin(&network);
         let packed = ec2t_format::write_with(&thinned, effort);
-        write_file(&self.output, &packed)?;
+        noted_for_model(&self.output, "thin", || write_file(&self.output, &packed))?;
         let summary = Summary {
             file: &self.output,
             layers,

@@ -12,6 +12,7 @@ use ec2t_quant::{Backend, Best, LoopOptions, Outcome, QuantError, Session};
 use serde::{Deserialize, Serialize};
 
 use super::eval::describe_test;
+use crate::command_log::noted;
 use crate::engine::EngineArgs;
 use crate::exit::BadFile;
 use crate::grow::GrowArgs;
@@ -116,8 +117,10 @@ impl TrainArgs {
         let (run_dir, data_dir) = (self.run_dir.clone(), self.data_dir.clone());
         let run = self.new.open(run_dir, data_dir, self.how.restart)?;
         let best = match &self.init {
-            Some(init) if !self.grow.is_given() => take_checkpoint(&run, init)?,
-            _ => self.train(&run)?,
+            Some(init) if !self.grow.is_given() => {
+                noted(run.path(), "pretrain", false, || take_checkpoint(&run, init))?
+            }
+            _ => self.how.noted(&run, "pretrain", || self.train(&run))?,
         };
         match self.new.arch {
             Some(_) => print_accuracy(&run, best),
@@ -149,12 +152,14 @@ impl TrainArgs {
 impl StageArgs {
     pub(crate) fn ternarize(self) -> Result<()> {
         let stop = self.how.stop()?;
-        self.how.ternarize(&self.run.open()?, &stop).map(drop)
+        let run = self.run.open()?;
+        self.how.noted(&run, "ternarize", || self.how.ternarize(&run, &stop)).map(drop)
     }
 
     pub(crate) fn finetune(self) -> Result<()> {
         let stop = self.how.stop()?;
-        self.how.finetune(&self.run.open()?, &stop).map(drop)
+        let run = self.run.open()?;
+        self.how.noted(&run, "finetune", || self.how.finetune(&run, &stop)).map(drop)
     }
 }
 
@@ -184,6 +189,17 @@ impl HowArgs {
             stop_with_stdin(&stop);
         }
         Ok(stop)
+    }
+
+    /// Does the work of a training stage, and notes its command.
+    fn noted<T>(
+        &self,
+        run: &RunDir,
+        stage: &'static str,
+        work: impl FnOnce() -> Result<T>,
+    ) -> Result<T> {
+        let goes_on = !self.restart && run.join(stage).join("last.safetensors").exists();
+        noted(run.path(), stage, goes_on, work)
     }
 
     /// Ternarizes the run's float network, until the end or until `stop` is set.

@@ -24,6 +24,7 @@ use serde::{Deserialize, Serialize};
 use super::{Failure, Task};
 use crate::exit::{BadFile, Ended, INTERRUPTED};
 use crate::output::{remove_file, tell, write_file, write_json};
+use crate::shell;
 
 /// Time between two questions, at first and at most: it doubles.
 const POLL: [Duration; 2] = [Duration::from_secs(1), Duration::from_secs(30)];
@@ -208,18 +209,12 @@ fn script_text(program: &str, tasks: &[&Task]) -> String {
     for (number, task) in tasks.iter().enumerate() {
         text += &format!("{number})\n");
         for command in &task.commands {
-            let words = command.iter().map(String::as_str).map(quote);
-            let line: Vec<String> = [quote(program)].into_iter().chain(words).collect();
-            text += &format!("  {}\n", line.join(" "));
+            let words = command.iter().map(String::as_str);
+            text += &format!("  {}\n", shell::line([program].into_iter().chain(words)));
         }
         text += "  ;;\n";
     }
     text + "esac\n"
-}
-
-/// One word of a POSIX shell.
-fn quote(word: &str) -> String {
-    format!("'{}'", word.replace('\'', r"'\''"))
 }
 
 #[cfg(test)]
@@ -238,9 +233,7 @@ mod tests {
         };
         let text = script_text("/bin/ec2t", &[&task("a"), &task("b")]);
         let case = |number| {
-            format!(
-                "{number})\n  '/bin/ec2t' 'train' '--run-dir' 'it'\\''s'\n  '/bin/ec2t' 'export'\n  ;;\n"
-            )
+            format!("{number})\n  /bin/ec2t train --run-dir 'it'\\''s'\n  /bin/ec2t export\n  ;;\n")
         };
         let head = "#!/bin/sh\nset -e\ncase \"$SLURM_ARRAY_TASK_ID\" in\n";
         assert_eq!(text, format!("{head}{}{}esac\n", case(0), case(1)));

@@ -138,7 +138,8 @@ fn limits(report: &Report) -> String {
 
 /// How the model was made, where that is known.
 fn commands(report: &Report) -> Option<String> {
-    let lines: Vec<&str> = report.commands.iter().map(|command| command.command.as_str()).collect();
+    let lines = report.commands.iter().map(|command| command.line(&report.commit));
+    let lines: Vec<String> = lines.collect();
     let made = format!("Version {}, seed {}.", report.commit, report.seed);
     (!lines.is_empty())
         .then(|| format!("## Made with\n\n```sh\n{}\n```\n\n{made}\n", lines.join("\n")))

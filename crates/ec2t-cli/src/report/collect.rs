@@ -19,6 +19,8 @@ use super::inputs::{
     SWEEP, Stamp, Sweep, TERNARIZE, stamp,
 };
 
+use crate::command_log::{CommandLog, Noted};
+
 /// Bytes of a 32-bit float.
 const FLOAT_BYTES: u64 = 4;
 
@@ -56,7 +58,8 @@ pub(crate) fn build(run_dir: &Path, commit: &str) -> Result<Report> {
         true => SWEEP.json(run_dir, |sweep: Sweep| Ok(sweep.points))?,
         false => Vec::new(),
     };
-    let (seconds, commands) = stages(run_dir, &training)?;
+    let seconds = seconds(run_dir, &training)?;
+    let log = CommandLog::read(run_dir)?;
 
     let float_bytes = FLOAT_BYTES * cost.params;
     let file_bytes = model.stats.total_bytes as u64;
@@ -88,7 +91,7 @@ pub(crate) fn build(run_dir: &Path, commit: &str) -> Result<Report> {
         training,
         epochs,
         seconds,
-        commands,
+        commands: log.in_order().map(command).collect(),
         settings,
         seed,
         commit: commit.to_owned(),
@@ -271,18 +274,22 @@ fn check_mistakes(mistakes: &[Mistake], classes: usize) -> Result<()> {
     Ok(())
 }
 
-/// Time and command of each stage. Training counts its time itself, over all
-/// sessions; of the others, and of commands, only stamps know.
-fn stages(run_dir: &Path, training: &[Training]) -> Result<(BTreeMap<String, f64>, Vec<Command>)> {
-    let (mut seconds, mut commands) = (BTreeMap::new(), Vec::new());
+/// Time of each stage. Training counts its time itself, over all sessions; of the others only
+/// stamps know.
+fn seconds(run_dir: &Path, training: &[Training]) -> Result<BTreeMap<String, f64>> {
+    let mut seconds = BTreeMap::new();
     for stage in STAGES {
         let stamp = stamp(stage);
         if stamp.exists(run_dir) {
-            let stamp: Stamp = stamp.json(run_dir, Ok)?;
-            seconds.insert(stage.to_owned(), stamp.seconds);
-            commands.push(Command { stage: stage.to_owned(), command: stamp.command });
+            let Stamp { seconds: of_stage } = stamp.json(run_dir, Ok)?;
+            seconds.insert(stage.to_owned(), of_stage);
         }
     }
     seconds.extend(training.iter().map(|training| (training.stage.clone(), training.seconds)));
-    Ok((seconds, commands))
+    Ok(seconds)
+}
+
+fn command((stage, noted): (&'static str, &Noted)) -> Command {
+    let (version, commit) = (noted.version.clone(), noted.commit.clone());
+    Command { stage, command: noted.line(), version, commit, resumed: noted.resumed }
 }

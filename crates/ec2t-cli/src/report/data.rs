@@ -286,6 +286,30 @@ pub(super) struct SweepPoint {
 /// What was typed for a stage.
 #[derive(Debug, Serialize)]
 pub(super) struct Command {
-    pub(super) stage: String,
+    pub(super) stage: &'static str,
+    /// A line for a shell.
     pub(super) command: String,
+    /// Version of the program that was called.
+    pub(super) version: String,
+    pub(super) commit: String,
+    /// How often the stage went on.
+    pub(super) resumed: u32,
+}
+
+impl Command {
+    /// The line, with a remark where there is one to make to readers of a report that the
+    /// version `commit` has written.
+    pub(super) fn line(&self, commit: &str) -> String {
+        let times = match self.resumed {
+            0 => None,
+            1 => Some("once gone on with".to_owned()),
+            times => Some(format!("{times} times gone on with")),
+        };
+        let other = (self.commit != commit).then(|| format!("by version {}", self.commit));
+        let remarks: Vec<String> = times.into_iter().chain(other).collect();
+        match remarks.is_empty() {
+            true => self.command.clone(),
+            false => format!("{}  # {}", self.command, remarks.join(", ")),
+        }
+    }
 }

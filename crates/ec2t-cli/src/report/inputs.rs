@@ -108,5 +108,4 @@ pub(super) struct Sweep {
 #[derive(Debug, Deserialize)]
 pub(super) struct Stamp {
     pub(super) seconds: f64,
-    pub(super) command: String,
 }

@@ -247,8 +247,8 @@ fn origin(report: &Report) -> Vec<Element> {
     ];
     let mut content = vec![facts_list(facts)];
     if !report.commands.is_empty() {
-        let line = |command: &str| element("span").text(command).text("\n");
-        let lines = report.commands.iter().map(|command| line(&command.command));
+        let lines = report.commands.iter().map(|command| command.line(&report.commit));
+        let lines = lines.map(|line| element("span").text(line).text("\n"));
         content.push(element("h3").text("Commands"));
         content.push(element("pre").child(element("code").children(lines)));
     }

@@ -51,11 +51,15 @@ fn synthetic_run(folder: &Path, arch: &str, classes: &[&str], epochs: [usize; 3]
         );
     }
     put("events.jsonl", log.as_bytes());
+    let mut commands = json!({});
     for (stage, command) in [("data", "data prepare"), ("pretrain", "train"), ("eval", "eval")] {
-        let command = format!("ec2t {command} --run-dir runs/pets");
-        let stamp = json!({ "inputs": {}, "seconds": 1.5, "command": command, "finished": null });
+        let stamp = json!({ "inputs": {}, "seconds": 1.5, "finished": null });
         put_json(&format!("stamps/{stage}.json"), &stamp);
+        let mut words = vec!["ec2t"];
+        words.extend(command.split(' ').chain(["--run-dir", "runs/pets"]));
+        commands[stage] = json!({ "words": words, "version": "0.1.0", "commit": "abc1234" });
     }
+    put_json("commands.json", &commands);
 }
 
 /// Writes a sweep with these bytes, accuracies and places on the front.
@@ -394,15 +398,37 @@ fn a_checkpoint_takes_the_place_of_pretraining() {
 }
 
 #[test]
-fn a_run_without_epochs_and_stamps_has_a_report() {
+fn a_run_without_epochs_stamps_and_commands_has_a_report() {
     let folder = run();
     fs::remove_file(folder.path().join("events.jsonl")).unwrap();
     fs::remove_dir_all(folder.path().join("stamps")).unwrap();
+    fs::remove_file(folder.path().join("commands.json")).unwrap();
     let report = report(&folder);
     let page = html(&report);
     assert!(report.commands.is_empty() && !page.contains("<h3>Commands"));
     assert!(!page.contains("class=\"chart"));
     check_balance(&page);
+}
+
+#[test]
+fn commands_have_quotes_and_remarks_where_there_is_need() {
+    let folder = run();
+    edit(&folder, "commands.json", |commands| {
+        commands["pretrain"]["words"][3] = json!("my <runs>/a");
+        commands["pretrain"]["resumed"] = json!(2);
+        commands["eval"]["commit"] = json!("def5678");
+    });
+    let report = write(folder.path(), None, "abc1234").unwrap();
+    let card = fs::read_to_string(folder.path().join("MODEL_CARD.md")).unwrap();
+    let train = "ec2t train --run-dir 'my <runs>/a'  # 2 times gone on with\n";
+    assert!(card.contains(train), "{card}");
+    assert!(card.contains("ec2t eval --run-dir runs/pets  # by version def5678\n"), "{card}");
+    let escaped = train.replace('<', "&lt;").replace('>', "&gt;");
+    assert!(html(&report).contains(&escaped));
+
+    fs::write(folder.path().join("commands.json"), "[]").unwrap();
+    let message = failure(&folder);
+    assert!(message.contains("commands.json"), "{message}");
 }
 
 #[test]

@@ -15,10 +15,12 @@ fn from_images_to_a_report() {
         sandbox.good(&format!("{stage} --run-dir run"));
     }
     the_report_is_whole_and_good(&sandbox);
+    the_report_has_the_commands(&sandbox);
     the_stages_leave_their_summaries(&sandbox);
     the_file_alone_says_the_same(&sandbox);
     pictures_are_classified(&sandbox);
     finished_stages_change_nothing(&sandbox);
+    changes_of_the_model_are_noted_until_it_is_written_anew(&sandbox);
 }
 
 fn the_report_is_whole_and_good(sandbox: &Sandbox) {
@@ -51,6 +53,16 @@ fn the_report_is_whole_and_good(sandbox: &Sandbox) {
     assert_eq!(pictures as u64, wrong.min(24));
     assert_eq!(report["mistakes"].as_array().unwrap().len(), pictures);
     assert_eq!(sandbox.json("report --run-dir run --json"), report);
+}
+
+fn the_report_has_the_commands(sandbox: &Sandbox) {
+    let report = sandbox.read_json("run/report.json");
+    let commands = report["commands"].as_array().unwrap().iter();
+    let lines: Vec<_> = commands.map(|command| command["command"].as_str().unwrap()).collect();
+    let expected = ["data prepare", "scale"].into_iter().chain(STAGES).filter(|it| *it != "report");
+    let expected: Vec<_> = expected.map(|stage| format!("ec2t {stage} --run-dir run")).collect();
+    assert_eq!(lines, expected);
+    assert!(sandbox.read_text("run/report.html").contains(&expected.join("\n</span><span>")));
 }
 
 fn the_stages_leave_their_summaries(sandbox: &Sandbox) {
@@ -104,5 +116,21 @@ fn finished_stages_change_nothing(sandbox: &Sandbox) {
         sandbox.good(&format!("{stage} --run-dir run"));
     }
     assert_eq!(sandbox.read("run/model.ec2t"), before);
+    let commands = sandbox.read_json("run/commands.json");
+    assert_eq!(commands["finetune"]["resumed"], 1);
+    assert!(commands["export"]["resumed"].is_null(), "it does not go on, it is done anew");
     assert_eq!(sandbox.read_text("run/events.jsonl").lines().count(), 8 + 4 + 2);
+}
+
+fn changes_of_the_model_are_noted_until_it_is_written_anew(sandbox: &Sandbox) {
+    let repacked = || sandbox.read_json("run/commands.json")["repack"]["words"].clone();
+    sandbox.good("repack run/model.ec2t -o elsewhere.ec2t");
+    assert!(repacked().is_null());
+    sandbox.good("repack run/model.ec2t -o run/model.ec2t");
+    assert_eq!(
+        repacked(),
+        serde_json::json!(["ec2t", "repack", "run/model.ec2t", "-o", "run/model.ec2t"])
+    );
+    sandbox.good("export --run-dir run");
+    assert!(repacked().is_null());
 }

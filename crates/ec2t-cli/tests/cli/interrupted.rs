@@ -86,6 +86,12 @@ fn events(sandbox: &Sandbox) -> Vec<Value> {
     sandbox.read_text("run/events.jsonl").lines().map(parse).collect()
 }
 
+/// The words that `commands.json` has for pretraining.
+fn noted(sandbox: &Sandbox) -> Vec<String> {
+    let commands = sandbox.read_json("run/commands.json");
+    serde_json::from_value(commands["pretrain"]["words"].clone()).unwrap()
+}
+
 #[test]
 fn a_run_that_is_killed_ends_with_the_same_bytes() {
     let whole = Sandbox::with_run(&short_settings(0.1));
@@ -123,6 +129,7 @@ fn an_interrupted_stage_goes_on_or_begins_again() {
     interrupt_at(&sandbox, "train", (0, 7));
     let stopped = position(&sandbox, "pretrain");
     assert!(stopped >= Some((0, 7)));
+    assert_eq!(noted(&sandbox), ["ec2t", "train", "--run-dir", "run"]);
 
     sandbox.write("run/config.toml", short_settings(0.05));
     let stderr = sandbox.fail(2, "train --run-dir run");
@@ -131,6 +138,9 @@ fn an_interrupted_stage_goes_on_or_begins_again() {
 
     let said = sandbox.good("train --run-dir run --restart").stderr;
     assert!(!said.contains("continues"), "{said}");
+    assert_eq!(noted(&sandbox), ["ec2t", "train", "--run-dir", "run", "--restart"]);
+    sandbox.good("train --run-dir run");
+    assert_eq!(noted(&sandbox), ["ec2t", "train", "--run-dir", "run", "--restart"]);
     let trained = sandbox.read("run/pretrain/best.safetensors");
     let fresh = Sandbox::with_run(&short_settings(0.05));
     fresh.good("train --run-dir run");

@@ -54,6 +54,14 @@ fn a_grid_is_trained_and_goes_on_where_it_stopped() {
         all.map(|at| sandbox.read(&path(at))).collect::<Vec<_>>()
     };
     let before = files();
+    let noted = |file: &str, stage: &str| {
+        let words = sandbox.read_json(file)[stage]["words"].clone();
+        serde_json::from_value::<Vec<String>>(words).unwrap().join(" ")
+    };
+    assert_eq!(noted("run/commands.json", "sweep"), format!("ec2t {GRID}"));
+    let of_point = format!("ec2t ternarize --run-dir {} --device=cpu", folder(NAMES[0]));
+    let file = format!("{}/commands.json", folder(NAMES[0]));
+    assert_has(&noted(&file, "ternarize"), &[&of_point]);
     fs::remove_dir_all(sandbox.path(&folder(NAMES[3]))).unwrap();
     fs::remove_dir_all(sandbox.path(&folder(NAMES[1])).join("finetune")).unwrap();
     let said = sandbox.good(&format!("{GRID} --json"));

@@ -8,15 +8,16 @@ use std::fmt::Write;
 
 use ec2t_data::Manifest;
 
-use super::data::Report;
+use super::data::{Finished, Report};
 use super::number::{decimal, percent};
 use crate::output::grouped;
 
-/// The card of a report.
-pub(super) fn markdown(report: &Report) -> String {
-    let mut text = header(report);
+/// The card of a finished run.
+pub(super) fn markdown(finished: Finished<'_>) -> String {
+    let report = finished.report;
+    let mut text = header(finished);
     let parts =
-        [introduction(report), use_it(report), numbers(report), data(report), limits(report)];
+        [introduction(finished), use_it(report), numbers(finished), data(report), limits(finished)];
     for part in parts.into_iter().chain(commands(report)) {
         let _ = write!(text, "\n{part}");
     }
@@ -24,7 +25,7 @@ pub(super) fn markdown(report: &Report) -> String {
 }
 
 /// The part between dashes, for programs.
-fn header(report: &Report) -> String {
+fn header(Finished { report, ternary, .. }: Finished<'_>) -> String {
     let (arch, dataset) = (quoted(&report.arch), quoted(&report.dataset));
     format!(
         "---\n\
@@ -42,11 +43,11 @@ fn header(report: &Report) -> String {
          \x20   metrics:\n\
          \x20   - {{ type: accuracy, value: {:.4} }}\n\
          ---\n",
-        report.ternary.accuracy.top1 / 100.0
+        ternary.top1 / 100.0
     )
 }
 
-fn introduction(report: &Report) -> String {
+fn introduction(Finished { report, model, .. }: Finished<'_>) -> String {
     format!(
         "# {} on {}, ternary\n\n\
          A convolutional network of {} parameters whose weights are −a, 0 or +b in most layers, \
@@ -55,8 +56,8 @@ fn introduction(report: &Report) -> String {
         report.arch,
         report.dataset,
         grouped(report.parameters),
-        percent(100.0 * report.ternary.sparsity, 1),
-        grouped(report.file_bytes),
+        percent(100.0 * model.ternary.sparsity, 1),
+        grouped(model.file_bytes),
     )
 }
 
@@ -72,8 +73,7 @@ fn use_it(report: &Report) -> String {
     )
 }
 
-fn numbers(report: &Report) -> String {
-    let (float, ternary) = (&report.float, &report.ternary.accuracy);
+fn numbers(Finished { report, model, float, ternary, .. }: Finished<'_>) -> String {
     let mut text = format!(
         "## Figures\n\n\
          | | float network | this model |\n|---|---|---|\n\
@@ -84,15 +84,15 @@ fn numbers(report: &Report) -> String {
         percent(float.top1, 2),
         percent(ternary.top1, 2),
         grouped(report.float_bytes),
-        grouped(report.file_bytes),
-        decimal(report.compression, 1),
+        grouped(model.file_bytes),
+        decimal(model.compression, 1),
         grouped(report.macs),
     );
-    if let [dense, .., ternary] = report.operations.as_slice() {
+    if let [dense, .., ternary] = model.operations.as_slice() {
         let (dense, ternary) = (grouped(dense.total()), grouped(ternary.total()));
         let _ = writeln!(text, "| multiplications and additions | {dense} | {ternary} |");
     }
-    if let Some(bits) = report.ternary.entropy_bits {
+    if let Some(bits) = model.ternary.entropy_bits {
         let _ = writeln!(text, "| entropy of a ternary weight, bits | – | {} |", decimal(bits, 3));
     }
     text
@@ -116,8 +116,8 @@ fn data(report: &Report) -> String {
     text
 }
 
-fn limits(report: &Report) -> String {
-    let worst = report.confusion.iter().enumerate().filter_map(|(class, answers)| {
+fn limits(Finished { report, tested, .. }: Finished<'_>) -> String {
+    let worst = tested.confusion.iter().enumerate().filter_map(|(class, answers)| {
         let images: u64 = answers.iter().sum();
         (images > 0).then(|| (class, 100.0 * answers[class] as f64 / images as f64))
     });

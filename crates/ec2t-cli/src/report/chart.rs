@@ -20,6 +20,8 @@ const TOP: f64 = 46.0;
 pub(super) const BOTTOM: f64 = HEIGHT - 40.0;
 /// Space between panels.
 const GAP: f64 = 6.0;
+/// Width of the number of an epoch, of up to two digits.
+const TICK: f64 = 20.0;
 /// A panel's least width, as a part of what the widest would have alone.
 const LEAST_SHARE: f64 = 0.25;
 
@@ -77,6 +79,12 @@ impl Chart<'_> {
             _ => self.series.iter().map(|series| (series.class, series.name)).collect(),
         };
         figure(self.title, &key, self.svg(epochs))
+    }
+
+    /// Whether there is anything to see: a value other than 0.
+    pub(super) fn tells_of(&self, epochs: &[Epoch]) -> bool {
+        let mut values = self.series.iter().flat_map(|s| epochs.iter().filter_map(&s.value));
+        values.any(|value| value != 0.0)
     }
 
     fn svg(&self, epochs: &[Epoch]) -> Element {
@@ -193,12 +201,17 @@ impl Panel<'_> {
         self.left + (epoch as f64 - 0.5) * self.step()
     }
 
-    /// The number of the first and last epoch, or of the only one.
+    /// The number of the first and last epoch, or of the only one; below their points where
+    /// there is room, else within the panel.
     fn ticks(&self) -> Vec<Element> {
         let tick = |x, anchor, epoch: usize| label(x, BOTTOM + 16.0, anchor, &epoch.to_string());
-        match self.last().epoch {
-            last @ ..2 => vec![tick(self.x(last), "middle", last)],
-            last => vec![tick(self.left, "start", 1), tick(self.left + self.width, "end", last)],
+        let last = self.last().epoch;
+        match last {
+            ..2 => vec![tick(self.x(last), "middle", last)],
+            _ if self.step() > TICK => {
+                [1, last].map(|epoch| tick(self.x(epoch), "middle", epoch)).into()
+            }
+            _ => vec![tick(self.left, "start", 1), tick(self.left + self.width, "end", last)],
         }
     }
 }
@@ -330,6 +343,23 @@ mod tests {
         assert!(last.width > first.width * 0.2 && panels[1].width == last.width);
         assert!((last.left + last.width - RIGHT).abs() < 1e-9);
         assert!((first.x(1) - first.step() / 2.0 - LEFT).abs() < 1e-9);
+    }
+
+    #[test]
+    fn numbers_of_epochs_are_below_their_points_or_within_the_panel() {
+        let ticks = |epochs: &[Epoch]| {
+            let panel = &panels(epochs)[0];
+            let texts: String = panel.ticks().iter().map(ToString::to_string).collect();
+            (texts, coordinate(panel.x(1)), coordinate(panel.x(epochs.len())))
+        };
+        let (texts, first, last) = ticks(&epochs(&[("pretrain", 6)]));
+        for x in [first, last] {
+            assert!(texts.contains(&format!("x=\"{x}\"")), "{texts}");
+        }
+        let (texts, ..) = ticks(&epochs(&[("pretrain", 200)]));
+        for x in [LEFT, RIGHT] {
+            assert!(texts.contains(&format!("x=\"{}\"", coordinate(x))), "{texts}");
+        }
     }
 
     #[test]

@@ -4,31 +4,26 @@ use std::collections::BTreeMap;
 use std::path::Path;
 
 use anyhow::{Context, Result, ensure};
-use ec2t_format::graph::GraphError;
-use ec2t_format::stats::{FileStats, file_stats};
-use ec2t_format::{Graph, Network, Tensor, TensorEncoding};
-use ec2t_scale::score::{Mode, Rules};
-use ec2t_scale::{CostTable, Score};
+use ec2t_format::Graph;
+use ec2t_scale::CostTable;
 
 use super::data::{
-    Accuracy, Clusters, Command, Epoch, Layer, LayerState, Mistake, OperationStep, Report, STAGES,
-    Settings, SizeStep, Ternary, Training,
+    Accuracy, Command, Epoch, FLOAT_BYTES, LayerState, Mistake, Model, Report, STAGES, Settings,
+    Tested, ToCome, Training,
 };
 use super::inputs::{
-    ARCH, CONFIG, DATA, Dataset, EVAL, EVENTS, Evaluation, Evaluations, FINETUNE, MODEL, PRETRAIN,
-    SWEEP, Stamp, Sweep, TERNARIZE, stamp,
+    ARCH, CONFIG, DATA, Dataset, EVAL, EVENTS, Evaluation, Evaluations, FINETUNE, Input, MODEL,
+    PRETRAIN, SWEEP, Stamp, Sweep, TERNARIZE, stamp,
 };
-
+use super::model;
 use crate::command_log::{CommandLog, Noted};
+use crate::shell;
 
-/// Bytes of a 32-bit float.
-const FLOAT_BYTES: u64 = 4;
-
-/// Collects the report of the run in `run_dir`; `commit` names the version of
-/// the program.
+/// Collects the report of the run in `run_dir`, as far as it has come after pretraining;
+/// `commit` names the version of the program.
 ///
 /// # Errors
-/// Where one of the run's files is missing or malformed.
+/// Where one of the run's files is malformed, or one up to that of pretraining is missing.
 pub(crate) fn build(run_dir: &Path, commit: &str) -> Result<Report> {
     let (settings, seed) = CONFIG.read(run_dir, |text| settings(&text))?;
     let data: Dataset = DATA.json(run_dir, Ok)?;
@@ -37,32 +32,18 @@ pub(crate) fn build(run_dir: &Path, commit: &str) -> Result<Report> {
         let cost = CostTable::of(&graph)?.total;
         Ok((graph, cost))
     })?;
+    let float_bytes = FLOAT_BYTES * cost.params;
     let pretrain = PRETRAIN.json(run_dir, Ok)?;
-    let ternarize: Training = TERNARIZE.json(run_dir, Ok)?;
-    let (finetune, sparsity) = FINETUNE.json(run_dir, |summary: Training| {
-        let sparsity = summary.sparsity.or(ternarize.sparsity);
-        Ok((summary, sparsity.context("`sparsity` is missing")?))
-    })?;
-    let training = vec![pretrain, ternarize, finetune];
+    let later = Later::read(run_dir, float_bytes, data.classes.len())?;
+    let training: Vec<_> = [pretrain].into_iter().chain(later.training).collect();
     let epochs = match EVENTS.exists(run_dir) {
         true => EVENTS.read(run_dir, |text| epochs(&text, &training, &graph))?,
         false => Vec::new(),
     };
-    let model = MODEL.read(run_dir, |file| Model::read(&file))?;
-    let eval = EVAL.json(run_dir, |eval: Evaluations| {
-        check_confusion(&eval.ternary.confusion, data.classes.len())?;
-        check_mistakes(&eval.ternary.mistakes, data.classes.len())?;
-        Ok(eval)
-    })?;
     let sweep = match SWEEP.exists(run_dir) {
         true => SWEEP.json(run_dir, |sweep: Sweep| Ok(sweep.points))?,
         false => Vec::new(),
     };
-    let seconds = seconds(run_dir, &training)?;
-    let log = CommandLog::read(run_dir)?;
-
-    let float_bytes = FLOAT_BYTES * cost.params;
-    let file_bytes = model.stats.total_bytes as u64;
     Ok(Report {
         dataset: data.name,
         images: data.counts,
@@ -71,31 +52,64 @@ pub(crate) fn build(run_dir: &Path, commit: &str) -> Result<Report> {
         input: graph.input,
         parameters: cost.params,
         macs: cost.macs,
-        float: accuracy(&eval.float),
-        ternary: Ternary {
-            accuracy: accuracy(&eval.ternary),
-            sparsity,
-            entropy_bits: model.entropy_bits,
-            weights: model.ternary_weights,
-        },
-        file_bytes,
         float_bytes,
-        compression: float_bytes as f64 / file_bytes as f64,
-        sizes: model.sizes(float_bytes),
-        operations: model.operations,
-        layers: model.layers,
-        rest: model.stats.rest,
+        model: later.model,
+        to_come: later.to_come,
         sweep,
-        confusion: eval.ternary.confusion,
-        mistakes: eval.ternary.mistakes,
+        seconds: seconds(run_dir, &training)?,
         training,
         epochs,
-        seconds,
-        commands: log.in_order().map(command).collect(),
+        commands: CommandLog::read(run_dir)?.in_order().map(command).collect(),
         settings,
         seed,
         commit: commit.to_owned(),
     })
+}
+
+/// What comes after pretraining, up to the first stage that has not ended.
+#[derive(Default)]
+struct Later {
+    training: Vec<Training>,
+    model: Option<Model>,
+    to_come: Vec<ToCome>,
+}
+
+impl Later {
+    fn read(run_dir: &Path, float_bytes: u64, classes: usize) -> Result<Self> {
+        const STEPS: [&Input; 4] = [&TERNARIZE, &FINETUNE, &MODEL, &EVAL];
+        let there = STEPS.iter().take_while(|file| file.exists(run_dir)).count();
+        let to_come = STEPS[there..].iter().map(|file| to_come(run_dir, file)).collect();
+        let mut later = Self { to_come, ..Self::default() };
+        if there == 0 {
+            return Ok(later);
+        }
+        let ternarize: Training = TERNARIZE.json(run_dir, Ok)?;
+        let ternarized = ternarize.sparsity;
+        later.training.push(ternarize);
+        if there == 1 {
+            return Ok(later);
+        }
+        let (finetune, sparsity) = FINETUNE.json(run_dir, |summary: Training| {
+            let sparsity = summary.sparsity.or(ternarized);
+            Ok((summary, sparsity.context("`sparsity` is missing")?))
+        })?;
+        later.training.push(finetune);
+        if there == 2 {
+            return Ok(later);
+        }
+        let mut model = MODEL.read(run_dir, |file| model::read(&file, float_bytes, sparsity))?;
+        if there == STEPS.len() {
+            add_tests(&mut model, EVAL.json(run_dir, |eval| check(eval, classes))?);
+        }
+        later.model = Some(model);
+        Ok(later)
+    }
+}
+
+fn to_come(run_dir: &Path, file: &Input) -> ToCome {
+    let run_dir = run_dir.to_string_lossy();
+    let words = file.writer().split(' ').chain(["--run-dir", &*run_dir]);
+    ToCome { file: file.path().to_owned(), command: shell::line(words) }
 }
 
 fn settings(text: &[u8]) -> Result<(Settings, u64)> {
@@ -146,109 +160,17 @@ fn weighted_mean(values: impl IntoIterator<Item = (f64, usize)>) -> Option<f64> 
     (total > 0).then(|| sum / total as f64)
 }
 
-/// What `model.ec2t` holds.
-struct Model {
-    layers: Vec<Layer>,
-    stats: FileStats,
-    operations: Vec<OperationStep>,
-    entropy_bits: Option<f64>,
-    ternary_weights: u64,
-    /// Bytes of all ternary tensors.
-    ternary_bytes: u64,
+fn check(eval: Evaluations, classes: usize) -> Result<Evaluations> {
+    check_confusion(&eval.ternary.confusion, classes)?;
+    check_mistakes(&eval.ternary.mistakes, classes)?;
+    Ok(eval)
 }
 
-impl Model {
-    fn read(file: &[u8]) -> Result<Self> {
-        let (network, layout) = (ec2t_format::read(file)?, ec2t_format::layout(file)?);
-        let stats = file_stats(&network, &layout);
-        let is_ternary = |encoding| matches!(encoding, TensorEncoding::Ternary(_));
-        let ternary = layout.tensors.iter().filter(|tensor| is_ternary(tensor.encoding));
-        let weights = network.tensors().values().map(|tensor| match tensor {
-            Tensor::Ternary(ternary) => ternary.codes().len() as u64,
-            Tensor::Dense(_) => 0,
-        });
-        Ok(Self {
-            layers: layers(&network, &stats),
-            operations: operations(&network)?,
-            entropy_bits: network.entropy_bits(),
-            ternary_weights: weights.sum(),
-            ternary_bytes: ternary.map(|tensor| tensor.len as u64).sum(),
-            stats,
-        })
-    }
-
-    fn sizes(&self, float_bytes: u64) -> Vec<SizeStep> {
-        let weights = self.ternary_weights;
-        let other_bytes = float_bytes.saturating_sub(FLOAT_BYTES * weights);
-        let structure_bytes = self.stats.rest.iter().map(|part| part.bytes as u64).sum();
-        let layer_bytes: u64 = self.stats.layers.iter().map(|layer| layer.bytes as u64).sum();
-        vec![
-            SizeStep {
-                name: "every value in 32 bits",
-                ternary_bytes: float_bytes - other_bytes,
-                other_bytes,
-                structure_bytes: 0,
-            },
-            SizeStep {
-                name: "ternary weights in 2 bits",
-                ternary_bytes: weights.div_ceil(4),
-                other_bytes,
-                structure_bytes: 0,
-            },
-            SizeStep {
-                name: "model.ec2t",
-                ternary_bytes: self.ternary_bytes,
-                other_bytes: layer_bytes - self.ternary_bytes,
-                structure_bytes,
-            },
-        ]
-    }
-}
-
-/// Operations for one image: of the graph alone, with zeros left out, and with two values for
-/// each ternary layer.
-fn operations(network: &Network) -> Result<Vec<OperationStep>, GraphError> {
-    // What is counted does not depend on the number of bits.
-    let rules = Rules::for_network(Mode::Strict, network);
-    let step = |name, counts, score: Score| {
-        let operations = score.total.operations;
-        let (multiplications, additions) = (operations.multiplications, operations.additions);
-        OperationStep { name, counts, multiplications, additions }
-    };
-    Ok(vec![
-        step(
-            "every weight a float",
-            "a product of each weight with each value that it meets, and their sums",
-            Score::of_graph(network.graph(), rules)?,
-        ),
-        step(
-            "zeros left out",
-            "the same for weights that are not zero",
-            Score::of_network(&network.to_dense(), rules)?,
-        ),
-        step(
-            "ternary weights",
-            "values summed by sign, then two products for each output of a layer",
-            Score::of_network(network, rules)?,
-        ),
-    ])
-}
-
-fn layers(network: &Network, stats: &FileStats) -> Vec<Layer> {
-    let clusters = |name: &str| match network.tensor(&format!("{name}.weight"))? {
-        Tensor::Ternary(tensor) => {
-            let counts = tensor.counts();
-            let share = |count: usize| count as f64 / counts.total() as f64;
-            Some(Clusters {
-                w_neg: tensor.w_neg(),
-                w_pos: tensor.w_pos(),
-                shares: [counts.neg, counts.zero, counts.pos].map(share),
-            })
-        }
-        Tensor::Dense(_) => None,
-    };
-    let layers = stats.layers.iter();
-    layers.map(|layer| Layer { clusters: clusters(&layer.name), stats: layer.clone() }).collect()
+fn add_tests(model: &mut Model, eval: Evaluations) {
+    model.ternary.accuracy = Some(accuracy(&eval.ternary));
+    let float = accuracy(&eval.float);
+    let Evaluation { confusion, mistakes, .. } = eval.ternary;
+    model.tested = Some(Tested { float, confusion, mistakes });
 }
 
 fn accuracy(evaluation: &Evaluation) -> Accuracy {

@@ -1,6 +1,5 @@
 //! Which classes the network takes for which.
 
-use super::data::Report;
 use super::markup::{Element, element};
 use super::number::percent;
 use super::parts::{cell, figure, head, number, number_head, row, table};
@@ -30,8 +29,8 @@ struct Cell<'a> {
 }
 
 impl<'a> Confusion<'a> {
-    pub(super) fn of(report: &'a Report) -> Self {
-        let names = &report.classes;
+    /// `counts` are images by class (rows) and answer (columns).
+    pub(super) fn of(names: &'a [String], counts: &[Vec<u64>]) -> Self {
         let row = |(class, counts): (usize, &Vec<u64>)| {
             let total = counts.iter().sum::<u64>().max(1) as f64;
             let cell = |(answer, &images): (usize, &u64)| Cell {
@@ -43,7 +42,7 @@ impl<'a> Confusion<'a> {
             };
             counts.iter().enumerate().map(cell).collect()
         };
-        Self { rows: report.confusion.iter().enumerate().map(row).collect() }
+        Self { rows: counts.iter().enumerate().map(row).collect() }
     }
 
     /// The kinds of errors that occur, the most frequent first.

@@ -12,6 +12,9 @@ use serde::{Deserialize, Serialize};
 use super::number::{decimal, percent};
 use crate::output::grouped;
 
+/// Bytes of a 32-bit float.
+pub(super) const FLOAT_BYTES: u64 = 4;
+
 /// The stages that a report knows, in their order.
 pub(super) const STAGES: [&str; 7] =
     ["data", "scale", "pretrain", "ternarize", "finetune", "export", "eval"];
@@ -33,33 +36,18 @@ pub(crate) struct Report {
     pub(super) parameters: u64,
     /// Multiply-accumulates for one image.
     pub(super) macs: u64,
-    /// How the float network does on the test images.
-    pub(super) float: Accuracy,
-    /// How the ternary network does, and what it is like.
-    pub(super) ternary: Ternary,
-    /// Length of `model.ec2t`.
-    pub(super) file_bytes: u64,
     /// Length of all trained values as 32-bit floats.
     pub(super) float_bytes: u64,
-    /// `float_bytes / file_bytes`.
-    pub(super) compression: f64,
-    /// From the float network to the file, step by step.
-    pub(super) sizes: Vec<SizeStep>,
-    /// The same for the operations of one image, counted strictly.
-    pub(super) operations: Vec<OperationStep>,
-    /// The layers in the file.
-    pub(super) layers: Vec<Layer>,
-    /// What else is in the file; with the layers it adds up to `file_bytes`.
-    pub(super) rest: Vec<PartStats>,
+    /// What was written to `model.ec2t`, once it was.
+    #[serde(flatten)]
+    pub(super) model: Option<Model>,
+    /// The stages that the run has not come to yet.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub(super) to_come: Vec<ToCome>,
     /// The points of the run's sweep; empty where there was none.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub(super) sweep: Vec<SweepPoint>,
-    /// Test images of the ternary network by class (rows) and prediction
-    /// (columns).
-    pub(super) confusion: Vec<Vec<u64>>,
-    /// The wrong answers of the ternary network with the highest probabilities.
-    pub(super) mistakes: Vec<Mistake>,
-    /// How each training stage ended.
+    /// How each training stage ended, pretraining first.
     pub(super) training: Vec<Training>,
     /// Every epoch of training.
     pub(super) epochs: Vec<Epoch>,
@@ -75,18 +63,104 @@ pub(crate) struct Report {
     pub(super) commit: String,
 }
 
+/// The model file, and how good it is.
+#[derive(Debug, Serialize)]
+pub(super) struct Model {
+    /// What the ternary network is like, and how it does.
+    pub(super) ternary: Ternary,
+    /// Length of `model.ec2t`.
+    pub(super) file_bytes: u64,
+    /// Length of all trained values as 32-bit floats over `file_bytes`.
+    pub(super) compression: f64,
+    /// From the float network to the file, step by step.
+    pub(super) sizes: Vec<SizeStep>,
+    /// The same for the operations of one image, counted strictly.
+    pub(super) operations: Vec<OperationStep>,
+    /// The layers in the file.
+    pub(super) layers: Vec<Layer>,
+    /// What else is in the file; with the layers it adds up to `file_bytes`.
+    pub(super) rest: Vec<PartStats>,
+    /// What test images have shown, once they have.
+    #[serde(flatten)]
+    pub(super) tested: Option<Tested>,
+}
+
+/// What test images have shown besides the ternary network's accuracy.
+#[derive(Debug, Serialize)]
+pub(super) struct Tested {
+    /// How the float network does on them.
+    pub(super) float: Accuracy,
+    /// Those of the ternary network by class (rows) and prediction (columns).
+    pub(super) confusion: Vec<Vec<u64>>,
+    /// The wrong answers of the ternary network with the highest probabilities.
+    pub(super) mistakes: Vec<Mistake>,
+}
+
+/// A stage that has not been run.
+#[derive(Debug, Serialize)]
+pub(super) struct ToCome {
+    /// The file that it writes.
+    pub(super) file: String,
+    /// Its command, a line for a shell.
+    pub(super) command: String,
+}
+
+/// A report of a run that has come to its end.
+#[derive(Clone, Copy)]
+pub(super) struct Finished<'a> {
+    pub(super) report: &'a Report,
+    pub(super) model: &'a Model,
+    /// Accuracy of the float and of the ternary network.
+    pub(super) float: &'a Accuracy,
+    pub(super) ternary: &'a Accuracy,
+    pub(super) tested: &'a Tested,
+}
+
 impl Report {
+    /// The same with all that there is in the end; none before that.
+    pub(super) fn finished(&self) -> Option<Finished<'_>> {
+        let model = self.model.as_ref()?;
+        let (tested, ternary) = (model.tested.as_ref()?, model.ternary.accuracy.as_ref()?);
+        Some(Finished { report: self, model, float: &tested.float, ternary, tested })
+    }
+
+    /// The last training stage that has ended.
+    pub(super) fn last_training(&self) -> Option<&Training> {
+        self.training.last()
+    }
+
     /// What matters most, in two lines.
     pub(crate) fn summary(&self) -> String {
+        let name = format!("{} on {}", self.arch, self.dataset);
+        match self.finished() {
+            Some(finished) => format!("{name}: {}", finished.summary()),
+            None => format!("{name}: {}", self.summary_so_far()),
+        }
+    }
+
+    fn summary_so_far(&self) -> String {
+        let next = self.to_come.first();
+        let next = next.map_or(String::new(), |next| format!("\nnext: {}", next.command));
+        let last = self.last_training().and_then(|last| Some((&last.stage, last.best?)));
+        match last {
+            Some((stage, best)) => {
+                format!("validation {} after {stage}{next}", percent(best.top1, 2))
+            }
+            None => format!("not tested{next}"),
+        }
+    }
+}
+
+impl Finished<'_> {
+    fn summary(&self) -> String {
+        let Self { model, float, ternary, .. } = self;
         format!(
-            "{} on {}: top-1 {} ternary, {} float\n{} zeros, {} bytes, {} × smaller",
-            self.arch,
-            self.dataset,
-            percent(self.ternary.accuracy.top1, 2),
-            percent(self.float.top1, 2),
-            percent(100.0 * self.ternary.sparsity, 1),
-            grouped(self.file_bytes),
-            decimal(self.compression, 1),
+            "top-1 {} ternary, {} float\n{} zeros, {} bytes, {} × smaller",
+            percent(ternary.top1, 2),
+            percent(float.top1, 2),
+            percent(100.0 * model.ternary.sparsity, 1),
+            grouped(model.file_bytes),
+            decimal(model.compression, 1),
         )
     }
 }
@@ -114,8 +188,9 @@ pub(super) struct Accuracy {
 /// The ternary network.
 #[derive(Debug, Serialize)]
 pub(super) struct Ternary {
+    /// On the test images, once they were looked at.
     #[serde(flatten)]
-    pub(super) accuracy: Accuracy,
+    pub(super) accuracy: Option<Accuracy>,
     /// Share of zeros among all trained values.
     pub(super) sparsity: f64,
     /// Mean entropy of the ternary weights in bits per weight; none where no

@@ -3,7 +3,7 @@
 //! The figures are tables and lines of text with drawn bars, so that their
 //! texts keep their size on every screen and can be searched and copied.
 
-use super::data::{Clusters, Layer, OperationStep, Report, SizeStep};
+use super::data::{Clusters, Layer, Model, OperationStep, SizeStep};
 use super::markup::{Element, element};
 use super::number::{decimal, percent, prefixed};
 use super::parts::{bar, cell, figure, head, number, number_head, row, table};
@@ -36,13 +36,13 @@ fn cluster_row(layer: &Layer, clusters: &Clusters) -> Element {
 }
 
 /// From the size of the float network to that of the file.
-pub(super) fn sizes(report: &Report) -> Element {
+pub(super) fn sizes(model: &Model, float_bytes: u64) -> Element {
     let key = [
         ("ternary", "ternary weights"),
         ("other", "all other values"),
         ("structure", "file structure"),
     ];
-    let steps = report.sizes.iter().map(|step| size_step(step, report.float_bytes));
+    let steps = model.sizes.iter().map(|step| size_step(step, float_bytes));
     figure("Size", &key, element("div").class("steps").children(steps))
 }
 
@@ -109,7 +109,7 @@ fn step_bar(
 }
 
 /// Every layer and every other part of the file, down to the last byte.
-pub(super) fn layers(report: &Report) -> Element {
+pub(super) fn layers(model: &Model) -> Element {
     let columns = [
         head("Layer"),
         number_head("Bytes"),
@@ -120,9 +120,9 @@ pub(super) fn layers(report: &Report) -> Element {
         head("Stored as"),
         head("Operation"),
     ];
-    let layers = report.layers.iter().map(layer_row);
-    let rest = report.rest.iter().map(|part| part_row(&part.name, part.bytes as u64));
-    let total = part_row("whole file", report.file_bytes).class("total");
+    let layers = model.layers.iter().map(layer_row);
+    let rest = model.rest.iter().map(|part| part_row(&part.name, part.bytes as u64));
+    let total = part_row("whole file", model.file_bytes).class("total");
     table("layers", columns, layers.chain(rest).chain([total]))
 }
 

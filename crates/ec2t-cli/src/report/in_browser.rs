@@ -8,7 +8,7 @@ use std::process::{Command, Output};
 
 use serde_json::Value;
 
-use super::tests::whole_run;
+use super::tests::{run_up_to, whole_run};
 use super::write;
 
 /// Looks at the page that it is part of, and leaves what it finds in an element.
@@ -50,6 +50,9 @@ found.textContent = JSON.stringify({ faults, figures: document.querySelectorAll(
 document.body.append(found);
 </script>"#;
 
+/// Windows as wide as a desktop's and the narrowest that Chromium has without a screen.
+const WIDTHS: [u32; 2] = [1200, 500];
+
 /// Chromium on a page, with a window of this width; none where it is not installed.
 fn chromium(page: &Path, width: u32, arguments: &[&str]) -> Option<Output> {
     let profile = tempfile::tempdir().unwrap();
@@ -79,21 +82,24 @@ fn probe(page: &Path, width: u32) -> Option<Value> {
 #[test]
 #[expect(clippy::print_stdout, reason = "a skipped test says so")]
 fn nothing_is_empty_or_cut_off() {
-    let folder = whole_run();
-    write(folder.path(), None, "abc1234").unwrap();
-    let report = folder.path().join("report.html");
-    let page = fs::read_to_string(&report).unwrap();
-    let probed = folder.path().join("probed.html");
-    fs::write(&probed, page.replace("</body>", &format!("{PROBE}</body>"))).unwrap();
-    for width in [1200, 500] {
-        let Some(found) = probe(&probed, width) else {
-            println!("skipped: there is no chromium that runs");
-            return;
-        };
-        assert_eq!(found["faults"], serde_json::json!([]), "{width} pixels wide");
-        assert_eq!(found["pictures"], 24, "{width} pixels wide");
-        assert_eq!(found["figures"], page.matches("<figure>").count());
+    let runs = [(whole_run(), 24), (run_up_to(0), 0), (run_up_to(3), 0)];
+    for (folder, pictures) in &runs {
+        write(folder.path(), None, "abc1234").unwrap();
+        let page = fs::read_to_string(folder.path().join("report.html")).unwrap();
+        let probed = folder.path().join("probed.html");
+        fs::write(&probed, page.replace("</body>", &format!("{PROBE}</body>"))).unwrap();
+        for width in WIDTHS {
+            let Some(found) = probe(&probed, width) else {
+                println!("skipped: there is no chromium that runs");
+                return;
+            };
+            assert_eq!(found["faults"], serde_json::json!([]), "{width} pixels wide");
+            assert_eq!(found["pictures"], *pictures, "{width} pixels wide");
+            assert_eq!(found["figures"], page.matches("<figure>").count());
+        }
     }
+    let folder = &runs[0].0;
+    let report = folder.path().join("report.html");
     let picture = folder.path().join("report.png");
     chromium(&report, 1200, &[&format!("--screenshot={}", picture.display())]).unwrap();
     let pixels = image::open(&picture).unwrap().into_rgb8();

@@ -41,6 +41,16 @@ pub(super) fn stamp(stage: &str) -> Input {
 }
 
 impl Input {
+    /// The file, relative to the run's folder.
+    pub(super) fn path(&self) -> &str {
+        &self.path
+    }
+
+    /// The command that writes it.
+    pub(super) fn writer(&self) -> &'static str {
+        self.writer
+    }
+
     /// The file's bytes, as `parse` understands them.
     pub(super) fn read<T>(
         &self,

@@ -7,7 +7,7 @@ use std::path::Path;
 
 use anyhow::{Result, ensure};
 
-use super::data::{Mistake, Report};
+use super::data::Mistake;
 use super::markup::{Element, element};
 use super::number::percent;
 use super::parts::figure;
@@ -45,14 +45,14 @@ pub(super) fn load_pictures(
 
 /// The mistakes, each with its picture, class, answer and probability; nothing where there
 /// are none.
-pub(super) fn draw(report: &Report) -> Vec<Element> {
-    if report.mistakes.is_empty() {
+pub(super) fn draw(mistakes: &[Mistake], classes: &[String]) -> Vec<Element> {
+    if mistakes.is_empty() {
         return Vec::new();
     }
-    let items = report.mistakes.iter().map(|mistake| item(mistake, &report.classes));
+    let items = mistakes.iter().map(|mistake| item(mistake, classes));
     let list = element("ul").class("mistakes").children(items);
     let shown = figure("Wrong answers, the most confident first", &[], list);
-    let is_seen = report.mistakes.iter().all(|mistake| mistake.picture.is_some());
+    let is_seen = mistakes.iter().all(|mistake| mistake.picture.is_some());
     let note = "Without pictures: the dataset was not at hand when this report was written.";
     let note = (!is_seen).then(|| element("p").class("note").text(note));
     [shown].into_iter().chain(note).collect()

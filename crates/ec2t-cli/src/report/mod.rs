@@ -2,16 +2,19 @@
 //! `MODEL_CARD.md` for those who publish the model.
 //!
 //! [`build`] collects every number from the files that the other commands left
-//! in the run's folder; [`html`] lays the same numbers out as one page that
+//! in the run's folder: those up to pretraining, and as many of the later ones as there are.
+//! [`html`] lays the same numbers out as one page that
 //! needs no network and no scripts.
 //!
 //! | module | does |
 //! |---|---|
 //! | [`data`] | says what is in a report |
 //! | [`inputs`] | reads the run's files, or says which is bad and who writes it |
-//! | [`collect`] | computes the report from them |
+//! | [`collect`] | computes the report from them, as far as they go |
+//! | [`model`] | takes `model.ec2t` apart |
 //! | [`page`] | lays out the page, section by section |
-//! | [`figures`] | draws clusters and sizes |
+//! | [`opening`] | begins the page: the numbers that matter, and what is to come |
+//! | [`figures`] | draws clusters, sizes and operations |
 //! | [`layers`] | draws each ternary layer over the epochs |
 //! | [`front`] | draws accuracy over size for the points of a sweep |
 //! | [`card`] | writes the model card |
@@ -36,7 +39,9 @@ mod inputs;
 mod layers;
 mod markup;
 mod mistakes;
+mod model;
 mod number;
+mod opening;
 mod page;
 mod parts;
 mod tensorboard;
@@ -54,20 +59,24 @@ pub(crate) use page::html;
 use crate::output::{tell, write_file, write_json};
 
 /// Builds the report of the run in `run_dir` and writes it there as
-/// `report.json`, `report.html` and `MODEL_CARD.md`, each whole or not at all. Pictures are looked
-/// for in `data_dir` too; where there are none, the page says so. `commit` names the version of
+/// `report.json`, `report.html` and, where it has come to its end, `MODEL_CARD.md`, each whole or
+/// not at all. Pictures are looked for in `data_dir` too; where there are none, the page says so. `commit` names the version of
 /// the program.
 ///
 /// # Errors
 /// Where one of the run's files is missing or malformed, or cannot be written.
 pub(crate) fn write(run_dir: &Path, data_dir: Option<&Path>, commit: &str) -> Result<Report> {
     let mut report = build(run_dir, commit)?;
-    if let Err(error) = mistakes::load_pictures(&mut report.mistakes, run_dir, data_dir) {
+    if let Some(tested) = report.model.as_mut().and_then(|model| model.tested.as_mut())
+        && let Err(error) = mistakes::load_pictures(&mut tested.mistakes, run_dir, data_dir)
+    {
         tell(format_args!("the report is without pictures: {error:#}"));
     }
     write_json(&run_dir.join("report.json"), &report)?;
     write_file(&run_dir.join("report.html"), html(&report).as_bytes())?;
-    write_file(&run_dir.join("MODEL_CARD.md"), card::markdown(&report).as_bytes())?;
+    if let Some(finished) = report.finished() {
+        write_file(&run_dir.join("MODEL_CARD.md"), card::markdown(finished).as_bytes())?;
+    }
     Ok(report)
 }
 

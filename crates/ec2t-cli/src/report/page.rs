@@ -2,11 +2,11 @@
 
 use super::chart::{Chart, Range, Series};
 use super::confusion::Confusion;
-use super::data::{Report, STAGES, SweepPoint, Training};
+use super::data::{Model, Report, STAGES, SweepPoint, Tested, Training};
 use super::markup::{Element, element};
-use super::number::{decimal, duration, percent, prefixed};
-use super::parts::{head, number, number_head, row, table};
-use super::{figures, front, layers, mistakes};
+use super::number::{duration, percent};
+use super::parts::{code, head, number, number_head, paragraph, row, table, word};
+use super::{figures, front, layers, mistakes, opening};
 use crate::output::grouped;
 
 const STYLE: &str = include_str!("style.css");
@@ -27,87 +27,33 @@ pub(crate) fn html(report: &Report) -> String {
         .child(meta("color-scheme", "light dark"))
         .child(element("title").text(format!("{title} – EC2T")))
         .child(element("style").text(STYLE));
-    let swept = (!report.sweep.is_empty()).then(|| section("Sweep", sweep(&report.sweep)));
     let main = element("main")
-        .children([
-            introduction(report, &title),
-            headline(report),
-            section("Training", training(report)),
-            section("Weights", weights(report)),
-            section("Size", size(report)),
-            section("Operations", operations(report)),
-        ])
-        .children(swept)
-        .children([section("Errors", errors(report)), section("How to repeat it", origin(report))]);
+        .children([opening::introduction(report, &title), opening::headline(report)])
+        .children(opening::to_come(report))
+        .children(sections(report));
     let page = element("html").attr("lang", "en").child(page_head);
     format!("<!DOCTYPE html>\n{}\n", page.child(element("body").child(main)))
 }
 
+/// The sections for which there is something to tell.
+fn sections(report: &Report) -> Vec<Element> {
+    let model = report.model.as_ref();
+    let tested = model.and_then(|model| model.tested.as_ref());
+    let swept = (!report.sweep.is_empty()).then_some(report.sweep.as_slice());
+    let all = [
+        ("Training", Some(training(report))),
+        ("Weights", model.map(|model| weights(report, model))),
+        ("Size", model.map(|model| size(report, model))),
+        ("Operations", model.map(operations)),
+        ("Sweep", swept.map(sweep)),
+        ("Errors", tested.map(|tested| errors(report, tested))),
+        ("How to repeat it", Some(origin(report))),
+    ];
+    all.into_iter().filter_map(|(title, content)| Some(section(title, content?))).collect()
+}
+
 fn section(title: &str, content: Vec<Element>) -> Element {
     element("section").child(element("h2").text(title)).children(content)
-}
-
-fn paragraph(text: String) -> Element {
-    element("p").text(text)
-}
-
-fn introduction(report: &Report, title: &str) -> Element {
-    let ternary = report.layers.iter().filter(|layer| layer.clusters.is_some()).count();
-    let weighted = report.layers.iter().filter(|layer| layer.stats.macs > 0).count();
-    let text = format!(
-        "A network of {} parameters and {} multiply-accumulates for an image of {}. In {ternary} of \
-         its {weighted} layers with weights, each weight is −a, 0 or +b. Accuracy is that of the \
-         stored file on {} test images, which this run used for nothing else.",
-        grouped(report.parameters),
-        prefixed(report.macs, ""),
-        report.input,
-        grouped(report.ternary.accuracy.images),
-    );
-    element("header")
-        .child(paragraph("Sparse ternary network".into()).class("eyebrow"))
-        .child(element("h1").text(title))
-        .child(paragraph(text))
-}
-
-/// The numbers that matter most.
-fn headline(report: &Report) -> Element {
-    let (float, ternary) = (report.float.top1, report.ternary.accuracy.top1);
-    let change = match decimal(ternary - float, 2) {
-        gain if ternary > float => format!("+{gain}"),
-        loss => loss,
-    };
-    let entropy = report.ternary.entropy_bits.map_or(String::new(), |bits| {
-        format!("; {} bits of entropy per ternary weight", decimal(bits, 2))
-    });
-    let facts = [
-        (
-            "Accuracy",
-            percent(ternary, 2),
-            format!("{} in floats: {change} points", percent(float, 2)),
-        ),
-        (
-            "Zeros",
-            percent(100.0 * report.ternary.sparsity, 1),
-            format!("of all parameters{entropy}"),
-        ),
-        (
-            "File",
-            prefixed(report.file_bytes, "B"),
-            format!("{} bytes with everything to run it", grouped(report.file_bytes)),
-        ),
-        (
-            "Smaller",
-            format!("{} ×", decimal(report.compression, 1)),
-            format!("than {} bytes of 32-bit floats", grouped(report.float_bytes)),
-        ),
-    ];
-    let card = |(name, value, note): (&str, String, String)| {
-        element("div")
-            .child(element("dt").text(name))
-            .child(element("dd").class("value").text(value))
-            .child(element("dd").text(note))
-    };
-    element("dl").class("headline").children(facts.map(card))
 }
 
 fn training(report: &Report) -> Vec<Element> {
@@ -119,8 +65,8 @@ fn training(report: &Report) -> Vec<Element> {
     });
     let mut content: Vec<Element> = replaced.collect();
     if !report.epochs.is_empty() {
-        let note = "Dashed: the epoch that was kept, which has the highest accuracy on the \
-                    validation images.";
+        let note = "Dashed: the epoch that was kept, the one with the highest accuracy on the \
+                    validation images or, with keep = last, the last.";
         content.push(element("div").class("charts").children(curves(report)));
         content.push(paragraph(note.into()).class("note"));
     }
@@ -157,7 +103,8 @@ fn curves(report: &Report) -> Vec<Element> {
             series: &entropy,
         },
     ];
-    charts.iter().map(|chart| chart.draw(&report.epochs)).collect()
+    let told = charts.iter().filter(|chart| chart.tells_of(&report.epochs));
+    told.map(|chart| chart.draw(&report.epochs)).collect()
 }
 
 fn stage_table(report: &Report) -> Element {
@@ -186,10 +133,10 @@ fn stage_row(report: &Report, stage: &str) -> Element {
     ])
 }
 
-fn weights(report: &Report) -> Vec<Element> {
+fn weights(report: &Report, model: &Model) -> Vec<Element> {
     let text = "Every ternary layer has two values of its own, −a and +b. All other layers, \
                 normalisations and biases stay floats.";
-    let mut content = vec![paragraph(text.into()), figures::clusters(&report.layers)];
+    let mut content = vec![paragraph(text.into()), figures::clusters(&model.layers)];
     let over_time = layers::charts(&report.epochs);
     if !over_time.is_empty() {
         content.push(element("h3").text("Layers over time"));
@@ -205,33 +152,33 @@ fn sweep(points: &[SweepPoint]) -> Vec<Element> {
     vec![paragraph(text.into()), front::draw(points), front::list(points)]
 }
 
-fn size(report: &Report) -> Vec<Element> {
-    let stored: u64 = report.sizes.last().map_or(0, |file| file.ternary_bytes);
-    let text = report.ternary.entropy_bits.map(|bits| {
-        let bound = bits * report.ternary.weights as f64 / 8.0;
+fn size(report: &Report, model: &Model) -> Vec<Element> {
+    let stored: u64 = model.sizes.last().map_or(0, |file| file.ternary_bytes);
+    let text = model.ternary.entropy_bits.map(|bits| {
+        let bound = bits * model.ternary.weights as f64 / 8.0;
         paragraph(format!(
             "The {} ternary weights take {} bytes in the file. Coded one by one, they would take at \
              least their entropy, {} bytes.",
-            grouped(report.ternary.weights),
+            grouped(model.ternary.weights),
             grouped(stored),
             grouped(bound.ceil() as u64),
         ))
     });
-    let figures = [figures::sizes(report), figures::layers(report)];
+    let figures = [figures::sizes(model, report.float_bytes), figures::layers(model)];
     text.into_iter().chain(figures).collect()
 }
 
-fn operations(report: &Report) -> Vec<Element> {
-    let text = "All layers are counted, for one image: multiplications, with whatever else is no \
-                addition, and additions. How much faster that is depends on the machine; \
-                `ec2t bench` times it.";
-    vec![paragraph(text.into()), figures::operations(&report.operations)]
+fn operations(model: &Model) -> Vec<Element> {
+    let text = "Additions, and multiplications together with all that is no addition, such as \
+                comparisons. What fewer of them gain depends on the machine; ";
+    let text = paragraph(text.into()).child(word("ec2t bench")).text(" measures it.");
+    vec![text, figures::operations(&model.operations)]
 }
 
-fn errors(report: &Report) -> Vec<Element> {
-    let confusion = Confusion::of(report);
+fn errors(report: &Report, tested: &Tested) -> Vec<Element> {
+    let confusion = Confusion::of(&report.classes, &tested.confusion);
     let drawn = [paragraph(confusion.summary()), confusion.draw()];
-    drawn.into_iter().chain(mistakes::draw(report)).collect()
+    drawn.into_iter().chain(mistakes::draw(&tested.mistakes, &report.classes)).collect()
 }
 
 fn origin(report: &Report) -> Vec<Element> {
@@ -248,9 +195,8 @@ fn origin(report: &Report) -> Vec<Element> {
     let mut content = vec![facts_list(facts)];
     if !report.commands.is_empty() {
         let lines = report.commands.iter().map(|command| command.line(&report.commit));
-        let lines = lines.map(|line| element("span").text(line).text("\n"));
         content.push(element("h3").text("Commands"));
-        content.push(element("pre").child(element("code").children(lines)));
+        content.push(code(lines));
     }
     content.push(element("h3").text("Settings"));
     content.push(settings(report));

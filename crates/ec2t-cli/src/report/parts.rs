@@ -1,8 +1,24 @@
-//! Pieces of a page that several sections use: tables, captions, bars.
+//! Pieces of a page that several sections use: text, tables, captions, bars.
 
 use std::fmt::Display;
 
 use super::markup::{Element, element};
+
+/// A paragraph of text.
+pub(super) fn paragraph(text: String) -> Element {
+    element("p").text(text)
+}
+
+/// What is typed, within text.
+pub(super) fn word(text: &str) -> Element {
+    element("code").text(text)
+}
+
+/// Lines as they are typed.
+pub(super) fn code(lines: impl IntoIterator<Item = String>) -> Element {
+    let lines = lines.into_iter().map(|line| element("span").text(line).text("\n"));
+    element("pre").child(element("code").children(lines))
+}
 
 /// A row of a table.
 pub(super) fn row(cells: impl IntoIterator<Item = Element>) -> Element {

@@ -10,6 +10,7 @@ use ec2t_scale::{ArchOptions, Score};
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
+use super::data::Model;
 use super::{Report, build, html, write};
 use crate::output::grouped;
 
@@ -189,6 +190,10 @@ fn report(folder: &TempDir) -> Report {
     build(folder.path(), "abc1234").unwrap()
 }
 
+fn model(report: &Report) -> &Model {
+    report.model.as_ref().unwrap()
+}
+
 fn failure(folder: &TempDir) -> String {
     format!("{:#}", build(folder.path(), "abc1234").unwrap_err())
 }
@@ -229,7 +234,9 @@ fn the_json_has_what_others_rely_on() {
 
 #[test]
 fn the_summary_has_the_numbers_that_matter() {
-    let report = Report { file_bytes: 15_468, compression: 18.125, ..report(&run()) };
+    let mut report = report(&run());
+    let model = report.model.take();
+    report.model = model.map(|model| Model { file_bytes: 15_468, compression: 18.125, ..model });
     assert_eq!(
         report.summary(),
         "digits-cnn on pets: top-1 91.01 % ternary, 91.73 % float\n\
@@ -240,12 +247,13 @@ fn the_summary_has_the_numbers_that_matter() {
 #[test]
 fn the_parts_of_the_file_add_up() {
     let report = report(&run());
-    let layers: usize = report.layers.iter().map(|layer| layer.stats.bytes).sum();
-    let rest: usize = report.rest.iter().map(|part| part.bytes).sum();
-    assert_eq!((layers + rest) as u64, report.file_bytes);
-    let totals: Vec<u64> = report.sizes.iter().map(|step| step.total()).collect();
-    let two_bits = report.float_bytes - 4 * report.ternary.weights + report.ternary.weights / 4;
-    assert_eq!(totals, [report.float_bytes, two_bits, report.file_bytes]);
+    let layers: usize = model(&report).layers.iter().map(|layer| layer.stats.bytes).sum();
+    let rest: usize = model(&report).rest.iter().map(|part| part.bytes).sum();
+    assert_eq!((layers + rest) as u64, model(&report).file_bytes);
+    let totals: Vec<u64> = model(&report).sizes.iter().map(|step| step.total()).collect();
+    let two_bits = report.float_bytes - 4 * model(&report).ternary.weights
+        + model(&report).ternary.weights / 4;
+    assert_eq!(totals, [report.float_bytes, two_bits, model(&report).file_bytes]);
 }
 
 #[test]
@@ -265,7 +273,7 @@ fn operations_are_those_of_the_dense_sparse_and_ternary_network() {
     let [dense, sparse, ternary] = expected;
     assert!(dense.0 > sparse.0 && sparse.0 > ternary.0 && sparse.1 == ternary.1, "{expected:?}");
     assert!(dense.0 > report.macs, "activations count too");
-    let found = report.operations.iter().map(|step| (step.multiplications, step.additions));
+    let found = model(&report).operations.iter().map(|step| (step.multiplications, step.additions));
     assert_eq!(found.collect::<Vec<_>>(), expected);
 
     let [first, last] = [dense, ternary].map(|(products, sums)| grouped(products + sums));
@@ -278,7 +286,7 @@ fn operations_are_those_of_the_dense_sparse_and_ternary_network() {
         grouped(ternary.1)
     );
     assert!(page.contains(&hint) && page.contains("× fewer</span>"), "{hint}");
-    for step in &report.operations {
+    for step in &model(&report).operations {
         assert!(page.contains(step.counts), "{}", step.name);
     }
 }
@@ -294,8 +302,8 @@ fn entropy_is_the_mean_over_weights() {
             weights += ternary.codes().len();
         }
     }
-    assert_eq!(report.ternary.weights, weights as u64);
-    assert!((report.ternary.entropy_bits.unwrap() - bits / weights as f64).abs() < 1e-12);
+    assert_eq!(model(&report).ternary.weights, weights as u64);
+    assert!((model(&report).ternary.entropy_bits.unwrap() - bits / weights as f64).abs() < 1e-12);
     let of_epochs: Vec<_> = report.epochs.iter().map(|epoch| epoch.entropy_bits).collect();
     assert_eq!(of_epochs[..4], [None; 4]);
     assert!((of_epochs[4].unwrap() - 1.4).abs() < 1e-12);
@@ -307,7 +315,7 @@ fn the_page_says_what_the_json_says() {
     let report = write(folder.path(), None, "abc1234").unwrap();
     let page = fs::read_to_string(folder.path().join("report.html")).unwrap();
     assert_eq!(page, html(&report));
-    let file_bytes = grouped(report.file_bytes);
+    let file_bytes = grouped(model(&report).file_bytes);
     for text in [
         "<h1>digits-cnn on pets</h1>",
         "91.01 %",
@@ -435,7 +443,7 @@ fn commands_have_quotes_and_remarks_where_there_is_need() {
 fn each_layer_has_a_curve_of_each_quantity() {
     let report = report(&run());
     let page = html(&report);
-    let ternary = report.layers.iter().filter(|layer| layer.clusters.is_some()).count();
+    let ternary = model(&report).layers.iter().filter(|layer| layer.clusters.is_some()).count();
     // In the panels of two stages.
     assert_eq!(page.matches("class=\"curve layer\"").count(), 2 * 5 * ternary);
     for title in ["Entropy of each layer", "Negative centroids", "λ of each layer"] {
@@ -494,7 +502,7 @@ fn the_card_says_what_the_json_says() {
     {
         assert!(header.contains(line), "{line}: {header}");
     }
-    let file_bytes = grouped(report.file_bytes);
+    let file_bytes = grouped(model(&report).file_bytes);
     for part in [
         "# digits-cnn on cifar10, ternary",
         "| top-1, 10,000 test images | 91.73 % | 91.01 % |",
@@ -517,7 +525,7 @@ fn the_sparsity_of_ternarization_stands_in() {
         summary.as_object_mut().unwrap().remove("sparsity");
     });
     edit(&folder, "ternarize/summary.json", |summary| summary["sparsity"] = json!(0.625));
-    assert_eq!(report(&folder).ternary.sparsity, 0.625);
+    assert_eq!(model(&report(&folder)).ternary.sparsity, 0.625);
 }
 
 #[test]
@@ -527,10 +535,6 @@ fn a_missing_file_is_named_with_its_writer() {
         ("data.json", "ec2t data prepare"),
         ("arch.json", "ec2t scale"),
         ("pretrain/summary.json", "ec2t train"),
-        ("ternarize/summary.json", "ec2t ternarize"),
-        ("finetune/summary.json", "ec2t finetune"),
-        ("model.ec2t", "ec2t export"),
-        ("eval.json", "ec2t eval"),
     ] {
         let folder = run();
         fs::remove_file(folder.path().join(file)).unwrap();
@@ -539,6 +543,86 @@ fn a_missing_file_is_named_with_its_writer() {
         assert!(write(folder.path(), None, "abc1234").is_err());
         assert!(!folder.path().join("report.json").exists());
     }
+}
+
+/// The files after pretraining, and the stages that write them.
+const LATER: [(&str, &str); 4] = [
+    ("ternarize/summary.json", "ternarize"),
+    ("finetune/summary.json", "finetune"),
+    ("model.ec2t", "export"),
+    ("eval.json", "eval"),
+];
+
+/// A run that has a sweep, and of the later stages only so many.
+pub(super) fn run_up_to(stages: usize) -> TempDir {
+    let folder = run();
+    add_sweep(&folder, &[(14_000, 92.5, true), (9_000, 91.0, true)]);
+    for (file, _) in &LATER[stages..] {
+        fs::remove_file(folder.path().join(file)).unwrap();
+    }
+    folder
+}
+
+#[test]
+fn a_run_that_has_not_ended_has_a_report_that_says_so() {
+    let sections = ["Training", "Sweep", "How to repeat it", "To come"];
+    for (there, (next, _)) in LATER.iter().enumerate() {
+        let folder = run_up_to(there);
+        let report = write(folder.path(), None, "abc1234").unwrap();
+        let page = fs::read_to_string(folder.path().join("report.html")).unwrap();
+        assert!(!folder.path().join("MODEL_CARD.md").exists());
+        let json = serde_json::to_value(&report).unwrap();
+        let commands = json["to_come"].as_array().unwrap();
+        assert_eq!((commands.len(), &commands[0]["file"]), (4 - there, &json!(next)));
+        for (command, (file, stage)) in commands.iter().zip(&LATER[there..]) {
+            let line = format!("ec2t {stage} --run-dir {}", folder.path().display());
+            assert_eq!(*command, json!({ "file": file, "command": line }));
+            assert!(page.contains(&line) && page.contains(file), "{file}");
+        }
+        for section in sections {
+            assert!(page.contains(&format!("<h2>{section}</h2>")), "{section}");
+        }
+        assert_eq!(page.contains("<strong>Entropy</strong>"), there > 0);
+        for section in ["Weights", "Size", "Operations"] {
+            assert_eq!(page.contains(&format!("<h2>{section}</h2>")), there == 3, "{section}");
+        }
+        assert!(!page.contains("<h2>Errors</h2>") && json.get("confusion").is_none());
+        assert_eq!(json.get("file_bytes").is_some(), there == 3);
+        assert_eq!(json["training"].as_array().unwrap().len(), 1 + there.min(2));
+        let last = ["pretrain", "ternarize", "finetune", "finetune"][there];
+        let note = format!("of the validation images, after {last}");
+        assert!(page.contains(&note) && page.contains("92.50 %"), "{note}");
+        assert!(report.epochs.iter().all(|epoch| epoch.stage == "pretrain" || there > 0));
+        check_balance(&page);
+    }
+    assert!(!html(&report(&run())).contains("To come"));
+}
+
+#[test]
+fn the_summary_of_a_run_that_has_not_ended_says_how_to_go_on() {
+    let folder = run_up_to(1);
+    let finetune = format!("next: ec2t finetune --run-dir {}", folder.path().display());
+    assert_eq!(
+        report(&folder).summary(),
+        format!("digits-cnn on pets: validation 92.50 % after ternarize\n{finetune}")
+    );
+    // A checkpoint that was not tested.
+    let folder = run_up_to(0);
+    edit(&folder, "pretrain/summary.json", |summary| {
+        summary.as_object_mut().unwrap().remove("best");
+    });
+    assert!(report(&folder).summary().starts_with("digits-cnn on pets: not tested\nnext: "));
+    assert!(html(&report(&folder)).contains("not measured yet"));
+}
+
+#[test]
+fn what_comes_after_a_missing_stage_does_not_count() {
+    let folder = run();
+    fs::remove_file(folder.path().join("finetune/summary.json")).unwrap();
+    let report = report(&folder);
+    assert!(report.model.is_none());
+    let files: Vec<&str> = report.to_come.iter().map(|stage| stage.file.as_str()).collect();
+    assert_eq!(files, ["finetune/summary.json", "model.ec2t", "eval.json"]);
 }
 
 #[test]

@@ -3,7 +3,7 @@
 
 use image::{GrayImage, imageops};
 
-use crate::util::{Sandbox, epochs, file_len};
+use crate::util::{Sandbox, assert_has, epochs, file_len};
 
 /// The stages after `data prepare` and `scale`.
 const STAGES: [&str; 6] = ["train", "ternarize", "finetune", "export", "eval", "report"];
@@ -13,6 +13,9 @@ fn from_images_to_a_report() {
     let sandbox = Sandbox::with_run(&epochs(8, 4, 2));
     for stage in STAGES {
         sandbox.good(&format!("{stage} --run-dir run"));
+        if stage == "train" {
+            a_report_says_how_to_go_on(&sandbox);
+        }
     }
     the_report_is_whole_and_good(&sandbox);
     the_report_has_the_commands(&sandbox);
@@ -21,6 +24,17 @@ fn from_images_to_a_report() {
     pictures_are_classified(&sandbox);
     finished_stages_change_nothing(&sandbox);
     changes_of_the_model_are_noted_until_it_is_written_anew(&sandbox);
+}
+
+fn a_report_says_how_to_go_on(sandbox: &Sandbox) {
+    let said = sandbox.good("report --run-dir run").stdout;
+    assert_has(&said, &["digits-cnn on digits: validation ", "next: ec2t ternarize --run-dir run"]);
+    let report = sandbox.read_json("run/report.json");
+    let commands = report["to_come"].as_array().unwrap().iter();
+    let commands = commands.map(|stage| stage["command"].as_str().unwrap());
+    let expected = STAGES[1..5].iter().map(|stage| format!("ec2t {stage} --run-dir run"));
+    assert!(commands.eq(expected), "{report}");
+    assert!(!sandbox.path("run/MODEL_CARD.md").exists());
 }
 
 fn the_report_is_whole_and_good(sandbox: &Sandbox) {

@@ -38,7 +38,7 @@ pub(super) fn draw(points: &[SweepPoint]) -> Element {
         .children(ticks)
         .children(steps)
         .children(points.iter().map(|point| dot(point, place(point))));
-    let key = [("main", "nothing is better"), ("faint", "other points")];
+    let key = [("best", "nothing is better"), ("others", "other points")];
     figure("Accuracy and size", &key, svg)
 }
 

@@ -34,6 +34,12 @@ fn model_name(cpuinfo: &str) -> Option<String> {
     Some(name.trim().into())
 }
 
+/// Mean number of programs that wanted a processor in the last minute, where Linux tells.
+pub(crate) fn load_average() -> Option<f64> {
+    let text = read_to_string("/proc/loadavg").ok()?;
+    text.split_whitespace().next()?.parse().ok()
+}
+
 /// Names of all instruction sets that kernels could be run with here, best last.
 pub(crate) fn instruction_sets() -> Vec<&'static str> {
     Isa::available().map(Isa::name).collect()

@@ -9,6 +9,7 @@ mod command_log;
 mod commands;
 mod config;
 mod convert;
+mod disturbance;
 mod engine;
 mod exit;
 mod fit;

@@ -10,9 +10,10 @@ use ec2t_scale::ArchOptions;
 use serde::Serialize;
 
 use super::scale::graph_of;
+use crate::disturbance::{COLUMNS, Disturbance, Surroundings};
 use crate::exit::Usage;
-use crate::machine::Machine;
-use crate::output::{print, print_json};
+use crate::machine::{Machine, load_average};
+use crate::output::{print, print_json, tell};
 use crate::precision::Precision;
 
 /// Seed of random networks, so that all machines time the same ones.
@@ -23,7 +24,7 @@ const SEED: u64 = 1;
 /// All models and their dense twins take turns, round after round, for each number of threads
 /// and of images; the first round does not count. `ratio` is how many times longer the dense
 /// twin takes, by the median of the rounds; quartiles are in brackets. The machine should do
-/// nothing else.
+/// nothing else; what looks as if it did is told.
 #[derive(Args)]
 pub(crate) struct BenchArgs {
     /// The model files.
@@ -94,6 +95,8 @@ struct Row<'a> {
     ratio: Option<Quantiles>,
     images_per_second: f64,
     #[serde(flatten)]
+    disturbance: Disturbance,
+    #[serde(flatten)]
     machine: &'a Machine,
     version: &'static str,
     commit: &'static str,
@@ -117,6 +120,9 @@ impl BenchArgs {
     pub(crate) fn run(self) -> Result<()> {
         let contenders = self.contenders()?;
         let machine = Machine::look();
+        // Before the first round, as rounds are a load too.
+        let surroundings =
+            Surroundings { load_average: load_average(), processors: machine.processors };
         let mut rows = Vec::new();
         for &threads in &self.threads {
             let pool = rayon::ThreadPoolBuilder::new().num_threads(threads.into()).build()?;
@@ -125,11 +131,13 @@ impl BenchArgs {
                 let row = |(contender, times): (_, &Times)| Row {
                     threads,
                     batch,
+                    disturbance: times.disturbance(surroundings, threads),
                     ..self.row(contender, times, &machine)
                 };
                 rows.extend(contenders.iter().zip(&seconds).map(row));
             }
         }
+        warn(&rows);
         match self.output {
             Format::Md => print(&markdown(&rows, &machine)),
             Format::Json => print_json(&rows),
@@ -153,7 +161,7 @@ impl BenchArgs {
         self.models.iter().map(read).chain(self.random.iter().map(random)).collect()
     }
 
-    /// The figures of a model, without threads and images.
+    /// The figures of a model, without what depends on threads and images.
     fn row<'a>(&self, contender: &'a Contender, times: &Times, machine: &'a Machine) -> Row<'a> {
         let Times { seconds, dense } = times;
         let milliseconds = |seconds: &[f64]| Spread::of(seconds).scaled(1e3).into();
@@ -173,6 +181,7 @@ impl BenchArgs {
             dense_milliseconds: dense.as_deref().map(milliseconds),
             ratio: dense.as_ref().map(ratio),
             images_per_second: 1.0 / Spread::of(seconds).median,
+            disturbance: Disturbance::default(),
             machine,
             version: env!("CARGO_PKG_VERSION"),
             commit: env!("EC2T_COMMIT"),
@@ -203,6 +212,26 @@ impl Contender {
 struct Times {
     seconds: Vec<f64>,
     dense: Option<Vec<f64>>,
+}
+
+impl Times {
+    fn disturbance(&self, surroundings: Surroundings, threads: u16) -> Disturbance {
+        let both = [Some(&self.seconds), self.dense.as_ref()];
+        let spreads = both.into_iter().flatten().map(|seconds| Spread::of(seconds));
+        Disturbance::of(surroundings, threads.into(), spreads)
+    }
+}
+
+/// Tells which figures may be those of a machine that did something else as well.
+fn warn(rows: &[Row]) {
+    let disturbed: Vec<&Row> = rows.iter().filter(|row| row.disturbance.is_seen()).collect();
+    for row in &disturbed {
+        let Row { model, threads, batch, disturbance, .. } = row;
+        tell(format_args!("{model} (threads: {threads}, images: {batch}): {disturbance}"));
+    }
+    if !disturbed.is_empty() {
+        tell("something else may have been at work: time again when the machine is idle");
+    }
 }
 
 /// Times all contenders, in turn, on the rayon pool of whoever calls.
@@ -257,7 +286,8 @@ fn csv(rows: &[Row]) -> String {
     let [own, dense, ratio] = ["milliseconds", "dense_milliseconds", "ratio"].map(spread);
     let mut text = format!(
         "model,arch,zeros,precision,threads,batch,rounds,{own},{dense},{ratio},\
-         images_per_second,cpu,processors,isa,version,commit\n"
+         images_per_second,{},cpu,processors,isa,version,commit\n",
+        COLUMNS.join(",")
     );
     for row in rows {
         let Machine { cpu, processors, isa } = row.machine;
@@ -273,6 +303,7 @@ fn csv(rows: &[Row]) -> String {
             numbers(row.dense_milliseconds),
             numbers(row.ratio),
             row.images_per_second.to_string(),
+            row.disturbance.cells().join(","),
             quoted(cpu.as_deref().unwrap_or_default()),
             processors.to_string(),
             (*isa).to_owned(),

@@ -30,8 +30,26 @@ fn every_row_has_its_dense_twin_and_says_where_it_was_measured() {
         let isas = ["portable", "avx2", "avx512", "neon"];
         assert!(isas.contains(&row["isa"].as_str().unwrap()), "{row}");
         assert_eq!(row["version"], env!("CARGO_PKG_VERSION"));
+        assert_eq!(row["noisy"], number(&row["spread"]) > 0.2, "{row}");
+        assert_eq!(row["load_average"], rows[0]["load_average"], "from before the first round");
+        assert!(row["busy"].is_boolean(), "{row}");
         assert!(row["commit"].is_string() && row["processors"].is_u64(), "{row}");
     }
+}
+
+#[test]
+fn rows_that_may_have_been_disturbed_are_told_on_stderr() {
+    let sandbox = Sandbox::with_model();
+    let said = sandbox.good("bench model.ec2t -t 1,2 -r 8 -o json");
+    let rows: Value = serde_json::from_str(&said.stdout).unwrap();
+    let mut seen = 0;
+    for row in rows.as_array().unwrap() {
+        let is_seen = row["busy"] == true || row["noisy"] == true;
+        let name = format!("model.ec2t (threads: {}, images: 1): ", row["threads"]);
+        assert_eq!(said.stderr.contains(&name), is_seen, "{}", said.stderr);
+        seen += usize::from(is_seen);
+    }
+    assert_eq!(said.stderr.contains("when the machine is idle"), seen > 0, "{}", said.stderr);
 }
 
 #[test]

@@ -221,11 +221,44 @@ impl Weights {
     fn bytes(&self) -> usize {
         size_of_val(&self.weights[..]) + size_of_val(&self.offsets[..])
     }
+
+    /// The sums of `O` outputs; each vector of pixels is loaded once for all of them.
+    #[inline(always)]
+    fn sums<S: Simd, const O: usize, const N: usize, const P: usize>(
+        &self,
+        simd: S,
+        cursor: &mut [usize; 2],
+        copy: &[[f32; GRANULE]],
+    ) -> [[S::F32; N]; O] {
+        let [block, first] = *cursor;
+        let taps = self.blocks[block][1];
+        let weights: [&[f32]; O] =
+            std::array::from_fn(|o| &self.weights[first + o * self.taps..][..taps]);
+        let mut sums = [[simd.splat(0.0); N]; O];
+        for (tap, offset) in self.offsets[..taps].iter().enumerate() {
+            for phase in 0..P {
+                let pixels = &copy[usize::from(*offset) + phase * self.phase_step..];
+                let pixels = pixels[..N / P * S::LANES / GRANULE].as_flattened();
+                for i in 0..N / P {
+                    let x = simd.load(&pixels[i * S::LANES..]);
+                    for (sums, weights) in sums.iter_mut().zip(weights) {
+                        let sum = &mut sums[phase * (N / P) + i];
+                        *sum = simd.add(*sum, simd.mul(simd.splat(weights[tap]), x));
+                    }
+                }
+            }
+        }
+        cursor[1] += O * self.taps;
+        sums
+    }
 }
 
 impl Taps for Weights {
     /// The block, and the first weight of the output in it.
     type Cursor = [usize; 2];
+
+    /// A product takes a load as well as an addition, which would limit the loop.
+    const SHARES_LOADS: bool = true;
 
     #[inline(always)]
     fn start(&self, block: usize, chunk: usize) -> [usize; 2] {
@@ -244,22 +277,17 @@ impl Taps for Weights {
         cursor: &mut [usize; 2],
         copy: &[[f32; GRANULE]],
     ) -> [S::F32; N] {
-        let [block, first] = *cursor;
-        let weights = &self.weights[first..][..self.blocks[block][1]];
-        let mut sums = [simd.splat(0.0); N];
-        for (weight, offset) in weights.iter().zip(&self.offsets) {
-            let weight = simd.splat(*weight);
-            for phase in 0..P {
-                let pixels = &copy[usize::from(*offset) + phase * self.phase_step..];
-                let pixels = pixels[..N / P * S::LANES / GRANULE].as_flattened();
-                for i in 0..N / P {
-                    let product = simd.mul(weight, simd.load(&pixels[i * S::LANES..]));
-                    let sum = &mut sums[phase * (N / P) + i];
-                    *sum = simd.add(*sum, product);
-                }
-            }
-        }
-        cursor[1] += self.taps;
+        let [sums] = self.sums::<S, 1, N, P>(simd, cursor, copy);
         sums
+    }
+
+    #[inline(always)]
+    fn sum_two<S: Simd, const N: usize, const V: usize, const P: usize>(
+        &self,
+        simd: S,
+        cursor: &mut [usize; 2],
+        copy: &[[f32; GRANULE]],
+    ) -> [[S::F32; N]; 2] {
+        self.sums::<S, 2, N, P>(simd, cursor, copy)
     }
 }

@@ -141,6 +141,9 @@ impl Runs {
 impl Taps for Lists {
     type Cursor = Cursor;
 
+    /// Outputs have lists of their own.
+    const SHARES_LOADS: bool = false;
+
     #[inline(always)]
     fn start(&self, block: usize, chunk: usize) -> Cursor {
         self.starts[block * self.chunks + chunk]

@@ -44,6 +44,9 @@ trait Taps {
     /// A position in the weights.
     type Cursor: Copy;
 
+    /// Whether two outputs have anything to share.
+    const SHARES_LOADS: bool;
+
     /// Where the weights of a chunk of outputs for a block of channels start.
     fn start(&self, block: usize, chunk: usize) -> Self::Cursor;
 
@@ -58,6 +61,20 @@ trait Taps {
         cursor: &mut Self::Cursor,
         copy: &[[f32; GRANULE]],
     ) -> [S::F32; N];
+
+    /// Those of two output channels.
+    #[inline(always)]
+    fn sum_two<S: Simd, const N: usize, const V: usize, const P: usize>(
+        &self,
+        simd: S,
+        cursor: &mut Self::Cursor,
+        copy: &[[f32; GRANULE]],
+    ) -> [[S::F32; N]; 2] {
+        [(); 2].map(
+            #[inline(always)]
+            |()| self.sum::<S, N, V, P>(simd, cursor, copy),
+        )
+    }
 }
 
 /// Values of workspace before the copy, so that it can start at a cache line.
@@ -105,19 +122,46 @@ impl<'a, T: Taps> Convolve<'a, T> {
     ) {
         let copy = copy.as_chunks().0;
         let mut cursor = part.cursor;
-        for (o, partial) in part.outputs.zip(partial.chunks_exact_mut(N * S::LANES)) {
-            let mut sums: [S::F32; N] = self.taps.sum::<S, N, V, P>(simd, &mut cursor, copy);
-            if !part.is_first {
-                for (sum, before) in sums.iter_mut().zip(partial.chunks_exact(S::LANES)) {
-                    *sum = simd.add(simd.load(before), *sum);
-                }
+        let mut outputs = part.outputs.clone();
+        let mut partial = partial.chunks_exact_mut(N * S::LANES);
+        // Both sums, a weight of each and the pixels have to stay in registers.
+        if T::SHARES_LOADS && 2 * N + 4 <= S::REGISTERS {
+            while outputs.len() >= 2
+                && let [Some(one), Some(other)] = [partial.next(), partial.next()]
+            {
+                let [first, second] = self.taps.sum_two::<S, N, V, P>(simd, &mut cursor, copy);
+                self.end::<S, N, V, P>(simd, &part, outputs.start, first, one);
+                self.end::<S, N, V, P>(simd, &part, outputs.start + 1, second, other);
+                outputs.start += 2;
             }
-            match part.is_last {
-                true => self.finish::<S, N, V, P>(simd, part.tile, o, sums),
-                false => {
-                    for (sum, after) in sums.iter().zip(partial.chunks_exact_mut(S::LANES)) {
-                        simd.store(*sum, after);
-                    }
+        }
+        for (o, partial) in outputs.zip(partial) {
+            let sums: [S::F32; N] = self.taps.sum::<S, N, V, P>(simd, &mut cursor, copy);
+            self.end::<S, N, V, P>(simd, &part, o, sums, partial);
+        }
+    }
+
+    /// Adds what waits in memory to the sums of an output over a block, and writes them to
+    /// the output or has them wait.
+    #[inline(always)]
+    fn end<S: Simd, const N: usize, const V: usize, const P: usize>(
+        &mut self,
+        simd: S,
+        part: &Part<T::Cursor>,
+        o: usize,
+        mut sums: [S::F32; N],
+        partial: &mut [f32],
+    ) {
+        if !part.is_first {
+            for (sum, before) in sums.iter_mut().zip(partial.chunks_exact(S::LANES)) {
+                *sum = simd.add(simd.load(before), *sum);
+            }
+        }
+        match part.is_last {
+            true => self.finish::<S, N, V, P>(simd, part.tile, o, sums),
+            false => {
+                for (sum, after) in sums.iter().zip(partial.chunks_exact_mut(S::LANES)) {
+                    simd.store(*sum, after);
                 }
             }
         }

@@ -1,25 +1,53 @@
 //! `cargo xtask fuzz`: reads files that nobody would write.
 //!
-//! Without more words, libFuzzer changes the golden files of the format for as long
-//! as it is let, and looks for ways through the code that it has not been yet. What
-//! it is linked to is in `crates/ec2t-format/fuzz`, a workspace of its own, which is
-//! built as cargo-fuzz would, by the stable compiler. What it has found useful is
+//! Without more words, libFuzzer changes small good files for as long as it is let, and
+//! looks for ways through the code that it has not been yet. What it is linked to is in
+//! `crates/ec2t-format/fuzz` and `crates/ec2t-interop/fuzz`, workspaces of their own, which
+//! are built as cargo-fuzz would, by the stable compiler. What it has found useful is
 //! kept in the target folder, and a run begins with it.
 //!
 //! `--deterministic` needs no more than cargo: it tries every truncation and every
 //! flipped bit of a trained ResNet-20, and a million edits that the same seeds give
-//! on any machine.
+//! on any machine; and as many edits of ONNX models.
 
 use std::env;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::{Command, ExitCode};
 
 use anyhow::{Context, Result};
 
 use crate::{cargo, shell};
 
+/// A program that libFuzzer is linked to.
+struct Target {
+    name: &'static str,
+    /// The package in `crates` whose folder `fuzz` has it.
+    package: &'static str,
+    /// Folders of files in `crates` to begin with, besides those that the target writes.
+    begin: &'static [&'static str],
+    /// Longest input: twice the files to begin with.
+    max_len: usize,
+}
+
 /// The targets, in the order in which all of them run.
-const TARGETS: [&str; 3] = ["decode", "roundtrip", "differential"];
+const TARGETS: [Target; 5] =
+    [format("decode"), format("roundtrip"), format("differential"), ONNX, CHECKPOINT];
+
+/// A target that changes the golden files of the format.
+const fn format(name: &'static str) -> Target {
+    Target { name, package: "ec2t-format", begin: &["ec2t-format/tests/golden"], max_len: 4096 }
+}
+
+/// Changes small models of our own and PyTorch's; the larger of these are cut off.
+const ONNX: Target = Target {
+    name: "onnx",
+    package: "ec2t-interop",
+    begin: &["ec2t-infer/tests/exported"],
+    max_len: 12 << 10,
+};
+
+const CHECKPOINT: Target =
+    Target { name: "checkpoint", package: "ec2t-interop", begin: &[], max_len: 8 << 10 };
 
 /// What makes the compiler count which ways the code takes, as in cargo-fuzz. There
 /// is no address sanitizer: nothing that is fuzzed has `unsafe` in it.
@@ -30,8 +58,6 @@ const COVERAGE: &str = "-Cpasses=sancov-module \
     -Cllvm-args=-sanitizer-coverage-trace-compares \
     --cfg fuzzing -Ccodegen-units=1";
 
-/// Longest input: twice the golden files.
-const MAX_LEN: usize = 4096;
 /// An input may take so many seconds and the process so many MiB.
 const TIMEOUT: u32 = 10;
 const MEMORY: u32 = 1024;
@@ -40,7 +66,7 @@ const MEMORY: u32 = 1024;
 #[derive(clap::Args)]
 pub(crate) struct Args {
     /// Run this target alone
-    #[arg(value_parser = clap::builder::PossibleValuesParser::new(TARGETS))]
+    #[arg(value_parser = clap::builder::PossibleValuesParser::new(TARGETS.map(|t| t.name)))]
     target: Option<String>,
     /// How many inputs each target tries
     #[arg(long, value_name = "N", default_value_t = 1_000_000)]
@@ -52,24 +78,26 @@ pub(crate) struct Args {
 
 pub(crate) fn run(args: &Args) -> Result<ExitCode> {
     if args.deterministic {
-        shell::run(deterministic())?;
+        deterministic().into_iter().try_for_each(shell::run)?;
         return Ok(ExitCode::SUCCESS);
     }
-    let folder = Folder::find()?;
+    let folders = Folders::find()?;
     for target in TARGETS {
-        if args.target.as_ref().is_none_or(|wanted| wanted == target) {
-            folder.fuzz(target, args.runs)?;
+        if args.target.as_ref().is_none_or(|wanted| wanted == target.name) {
+            folders.fuzz(&target, args.runs)?;
         }
     }
     Ok(ExitCode::SUCCESS)
 }
 
 /// The tests that are too long for every day.
-fn deterministic() -> Command {
-    let mut command = cargo();
-    command.args(["test", "--release", "-p", "ec2t-format", "--test", "format"]);
-    command.args(["--", "--ignored", "--nocapture", "--test-threads=1"]);
-    command
+fn deterministic() -> [Command; 2] {
+    [["ec2t-format", "--test", "format"].as_slice(), &["ec2t-interop", "--lib"]].map(|tests| {
+        let mut command = cargo();
+        command.args(["test", "--release", "-p"]).args(tests);
+        command.args(["--", "--ignored", "--nocapture", "--test-threads=1"]);
+        command
+    })
 }
 
 fn cargo() -> Command {
@@ -77,16 +105,16 @@ fn cargo() -> Command {
 }
 
 /// Where the targets are, and what they are built for.
-struct Folder {
-    /// The folder of the format's package.
-    package: PathBuf,
+struct Folders {
+    /// The folder of all packages.
+    crates: PathBuf,
     /// Where the targets are built, and what they have found is kept.
     target: PathBuf,
     /// This machine's kind, as the compiler calls it.
     host: String,
 }
 
-impl Folder {
+impl Folders {
     fn find() -> Result<Self> {
         let workspace = cargo::package_folder();
         let workspace = workspace.parent().context("xtask has a parent")?;
@@ -95,30 +123,40 @@ impl Folder {
         let version = Command::new("rustc").arg("-vV").output().context("cannot start rustc")?;
         let version = String::from_utf8(version.stdout)?;
         Ok(Self {
-            package: workspace.join("crates/ec2t-format"),
+            crates: workspace.join("crates"),
             target: target.join("fuzz"),
             host: host(&version).context("rustc does not say what its host is")?.to_owned(),
         })
     }
 
-    fn fuzz(&self, target: &str, runs: u64) -> Result<()> {
+    fn fuzz(&self, target: &Target, runs: u64) -> Result<()> {
         shell::run(self.build(target))?;
-        let (corpus, faults) = (self.corpus(target), self.target.join("faults"));
-        for folder in [&corpus, &faults] {
-            std::fs::create_dir_all(folder).with_context(|| folder.display().to_string())?;
+        for folder in [self.corpus(target), self.seeds(target), self.faults()] {
+            std::fs::create_dir_all(&folder).with_context(|| folder.display().to_string())?;
         }
-        shell::run(self.start(target, runs, &corpus, &faults))
+        shell::run(self.start(target, runs))
     }
 
     /// Inputs that have taken new ways.
-    fn corpus(&self, target: &str) -> PathBuf {
-        self.target.join("corpus").join(target)
+    fn corpus(&self, target: &Target) -> PathBuf {
+        self.target.join("corpus").join(target.name)
     }
 
-    fn build(&self, target: &str) -> Command {
-        let manifest = self.package.join("fuzz/Cargo.toml");
+    /// Inputs to begin with that the target writes itself.
+    fn seeds(&self, target: &Target) -> PathBuf {
+        self.target.join("seeds").join(target.name)
+    }
+
+    /// Inputs that have gone wrong.
+    fn faults(&self) -> PathBuf {
+        self.target.join("faults")
+    }
+
+    fn build(&self, target: &Target) -> Command {
+        let manifest = self.crates.join(target.package).join("fuzz/Cargo.toml");
         let mut command = cargo();
-        command.args(["build", "--release", "--locked", "--bin", target, "--target", &self.host]);
+        command.args(["build", "--release", "--locked", "--bin", target.name]);
+        command.args(["--target", &self.host]);
         command.arg("--manifest-path").arg(manifest).arg("--target-dir").arg(&self.target);
         // The stable compiler takes the options of a nightly one. With a target
         // given, build scripts and macros are built without them.
@@ -126,14 +164,17 @@ impl Folder {
         command
     }
 
-    fn start(&self, target: &str, runs: u64, corpus: &Path, faults: &Path) -> Command {
-        let program = self.target.join(&self.host).join("release").join(target);
+    fn start(&self, target: &Target, runs: u64) -> Command {
+        let program = self.target.join(&self.host).join("release").join(target.name);
+        let seeds = self.seeds(target);
         let mut command = Command::new(program);
-        command.arg(corpus).arg(self.package.join("tests/golden"));
-        command.args([format!("-runs={runs}"), format!("-max_len={MAX_LEN}")]);
+        command.arg(self.corpus(target)).arg(&seeds).env("EC2T_SEEDS_DIR", &seeds);
+        command.args(target.begin.iter().map(|folder| self.crates.join(folder)));
+        command.args([format!("-runs={runs}"), format!("-max_len={}", target.max_len)]);
         command.args([format!("-timeout={TIMEOUT}"), format!("-rss_limit_mb={MEMORY}")]);
         command.args(["-print_final_stats=1"]);
-        command.arg(format!("-artifact_prefix={}/{target}-", faults.display()));
+        let faults = self.faults().join(target.name);
+        command.arg(format!("-artifact_prefix={}-", faults.display()));
         command
     }
 }
@@ -154,11 +195,12 @@ mod tests {
     }
 
     #[test]
-    fn every_target_has_a_program() {
-        let package = cargo::package_folder();
-        let fuzz = package.join("../crates/ec2t-format/fuzz");
-        for target in TARGETS {
-            assert!(fuzz.join("targets").join(target).with_extension("rs").exists(), "{target}");
+    fn every_target_has_a_program_and_files() {
+        let crates = cargo::package_folder().join("../crates");
+        for Target { name, package, begin, .. } in TARGETS {
+            let program = crates.join(package).join("fuzz/targets").join(name);
+            assert!(program.with_extension("rs").exists(), "{name}");
+            assert!(begin.iter().all(|folder| crates.join(folder).is_dir()), "{name}");
         }
     }
 }

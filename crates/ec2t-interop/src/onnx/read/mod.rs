@@ -20,6 +20,8 @@
 
 mod affine;
 mod constant;
+#[cfg(test)]
+mod edits;
 mod fold;
 mod layers;
 mod lengths;

@@ -109,7 +109,10 @@ impl ImportArgs {
     /// The network of a file that says what its layers are.
     fn read_network(&self) -> Result<Network> {
         if self.is_onnx() {
-            return Ok(onnx::open(&self.checkpoint)?);
+            let onnx::Imported { network, notes } = onnx::open(&self.checkpoint)?;
+            let name = self.checkpoint.display();
+            notes.iter().for_each(|note| tell(format_args!("{name}: {note}")));
+            return Ok(network);
         }
         let network = safetensors::open(&self.checkpoint)?;
         let name = self.checkpoint.display();

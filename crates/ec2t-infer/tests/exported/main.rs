@@ -18,7 +18,7 @@ fn image() -> Vec<f32> {
 }
 
 fn read(name: &str) -> ec2t_format::Network {
-    onnx::open(format!("tests/exported/{name}.onnx")).unwrap()
+    onnx::open(format!("tests/exported/{name}.onnx")).unwrap().network
 }
 
 #[test]

@@ -128,7 +128,7 @@ fn a_model_that_is_read_back_is_the_same_network() {
         network.metadata.insert("source".into(), "test".into());
         let folded = fold_batch_norm(&network);
         for codes in Codes::ALL {
-            let read = onnx::read(&onnx::write(&network, codes).unwrap()).unwrap();
+            let read = onnx::read(&onnx::write(&network, codes).unwrap()).unwrap().network;
             assert!(read == folded, "{}, {codes:?}", network.graph().name);
         }
     }

@@ -20,7 +20,7 @@ mod write;
 pub use codes::Codes;
 pub(crate) use codes::pack;
 pub use error::OnnxError;
-pub use read::{open, read};
+pub use read::{Imported, open, read};
 pub use write::write;
 
 /// Name of a model's input.

@@ -57,7 +57,7 @@ pub(super) const DEFAULT_MOMENTUM: f32 = 0.1;
 /// ]);
 /// let network = Network::new(g.finish()?, tensors)?;
 /// let model = onnx::write(&network, Codes::U8)?;
-/// assert_eq!(onnx::read(&model)?, network);
+/// assert_eq!(onnx::read(&model)?.network, network);
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
 ///

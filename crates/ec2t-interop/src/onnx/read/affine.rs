@@ -102,8 +102,7 @@ impl<'a> Reader<'a> {
         Ok(())
     }
 
-    /// A layer and a number per channel: a batch normalisation that has measured mean 0 and
-    /// variance 1.
+    /// A layer and a number per channel.
     fn affine(
         &mut self,
         node: Settings<'a>,
@@ -122,13 +121,27 @@ impl<'a> Reader<'a> {
             _ => (numbers.iter().map(|number| 1.0 / number).collect(), zeros()),
         };
         let name = self.layer_name(node);
-        self.add_vector(node, &name, "weight", weight)?;
-        self.add_vector(node, &name, "bias", bias)?;
-        self.add_vector(node, &name, "running_mean", zeros())?;
-        self.add_vector(node, &name, "running_var", ones())?;
-        let norm = BatchNorm { channels, eps: 0.0, momentum: DEFAULT_MOMENTUM };
-        let layer = self.push(&name, Op::BatchNorm(norm), &[x], x.form);
+        let layer = self.push_line(node, &name, x, weight, bias)?;
         self.set(node.output(), Value::Layer(layer));
         Ok(())
+    }
+
+    /// Adds a batch normalisation that has measured mean 0 and variance 1: a line for each
+    /// channel.
+    pub(super) fn push_line(
+        &mut self,
+        node: Settings,
+        name: &str,
+        x: Layer,
+        weight: Vec<f32>,
+        bias: Vec<f32>,
+    ) -> Result<Layer, OnnxError> {
+        let channels = weight.len();
+        self.add_vector(node, name, "weight", weight)?;
+        self.add_vector(node, name, "bias", bias)?;
+        self.add_vector(node, name, "running_mean", vec![0.0; channels])?;
+        self.add_vector(node, name, "running_var", vec![1.0; channels])?;
+        let norm = BatchNorm { channels, eps: 0.0, momentum: DEFAULT_MOMENTUM };
+        Ok(self.push(name, Op::BatchNorm(norm), &[x], x.form))
     }
 }

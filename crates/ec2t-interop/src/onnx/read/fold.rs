@@ -7,7 +7,7 @@
 use std::rc::Rc;
 
 use super::super::error::OnnxError;
-use super::super::proto::data_type::{BFLOAT16, DOUBLE, FLOAT, FLOAT16};
+use super::FLOATS;
 use super::constant::{Constant, Data};
 use super::rearrange;
 use super::settings::Settings;
@@ -68,7 +68,7 @@ fn constant(node: Settings) -> Result<Constant, OnnxError> {
 }
 
 fn cast(node: Settings, x: &Rc<Constant>) -> Result<Rc<Constant>, OnnxError> {
-    let to_float = [FLOAT, DOUBLE, FLOAT16, BFLOAT16].map(i64::from).contains(&node.int("to", 0));
+    let to_float = FLOATS.map(i64::from).contains(&node.int("to", 0));
     match (&x.data, to_float) {
         (Data::Ints(_), false) | (Data::Floats(_), true) => Ok(x.clone()),
         (Data::Ints(values), true) => {

@@ -95,7 +95,7 @@ impl<'a> Reader<'a> {
         }
         match self.value(node, position)? {
             Value::Lengths(lengths) => Ok(lengths.clone()),
-            _ => Err(node.unsupported("of values, not of lengths of dimensions")),
+            _ => Err(node.unsupported("of what layers compute: no layer does this")),
         }
     }
 

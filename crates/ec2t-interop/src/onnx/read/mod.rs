@@ -11,13 +11,17 @@
 //! | `BatchNormalization`; `Add`, `Sub`, `Mul`, `Div` with a constant | batch normalisation |
 //! | `Relu`, `Clip`, `Sigmoid`, `HardSwish`, `Swish` | activation |
 //! | `Sigmoid` or `HardSigmoid`, then `Mul` with what they read | swish, hard swish |
+//! | `HardSigmoid` | batch normalisation, ReLU6, batch normalisation |
 //! | `Sub` and `Div` of the input | preprocessing |
 //! | `Pad` of zeros around maps | padding of the convolution behind it |
 //! | `MaxPool` of single pixels or `Slice` with a step, then `Pad` of channels | option-A shortcut |
 //! | `GlobalAveragePool`, `ReduceMean` over rows and columns | global average pool |
+//! | `GlobalMaxPool` | max pool of one window |
 //! | `Flatten`, `Reshape` to vectors, also with a length from `Shape` | flatten |
 //! | `Identity`, `Dropout`, `Squeeze`, `Unsqueeze` | nothing |
+//! | `Softmax`, `LogSoftmax` at the end | nothing, which is noted |
 
+mod activations;
 mod affine;
 mod constant;
 #[cfg(test)]
@@ -25,6 +29,7 @@ mod edits;
 mod fold;
 mod layers;
 mod lengths;
+mod pools;
 mod reader;
 mod rearrange;
 mod settings;
@@ -43,6 +48,7 @@ use ec2t_format::graph::Shape;
 use prost::Message;
 
 use super::error::OnnxError;
+use super::proto::data_type::{BFLOAT16, DOUBLE, FLOAT, FLOAT16};
 use super::proto::{Entry, Length, Model, ValueInfo};
 use super::{CLASSES_KEY, INPUT_KEY};
 use crate::error::InteropError;
@@ -50,17 +56,28 @@ use reader::Reader;
 
 /// The oldest operators that are read: those of PyTorch 1.2.
 const OLDEST_OPSET: i64 = 9;
+/// Types of floats, of which the network computes with those of 32 bits.
+const FLOATS: [i32; 4] = [FLOAT, DOUBLE, FLOAT16, BFLOAT16];
 /// Most channels of an image.
 const MAX_CHANNELS: usize = 1 << 16;
 /// Values of constants that nodes compute, for each byte of the file: a byte holds four
 /// codes of two bits, which become four floats.
 const VALUES_PER_BYTE: usize = 8;
 
+/// A network that a model became.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Imported {
+    /// The network.
+    pub network: Network,
+    /// What of the model the network does not compute, a sentence for each such node.
+    pub notes: Vec<String>,
+}
+
 /// Reads an ONNX file.
 ///
 /// # Errors
 /// Where the file can't be read, or as [`read`].
-pub fn open(path: impl AsRef<Path>) -> Result<Network, InteropError> {
+pub fn open(path: impl AsRef<Path>) -> Result<Imported, InteropError> {
     let path = path.as_ref();
     let io = |source| InteropError::Io { path: path.into(), source };
     let onnx = |source| InteropError::Onnx { path: path.into(), source: Box::new(source) };
@@ -78,7 +95,7 @@ pub fn open(path: impl AsRef<Path>) -> Result<Network, InteropError> {
 ///
 /// # Errors
 /// Where the bytes are malformed, or a node computes what no layer does.
-pub fn read(bytes: &[u8]) -> Result<Network, OnnxError> {
+pub fn read(bytes: &[u8]) -> Result<Imported, OnnxError> {
     if bytes.len() > i32::MAX as usize {
         return Err(OnnxError::TooLarge { bytes: bytes.len() });
     }
@@ -94,8 +111,9 @@ pub fn read(bytes: &[u8]) -> Result<Network, OnnxError> {
     let output = only("outputs", &outputs)?.name.as_deref().unwrap_or_default();
     let mut reader = Reader::new(&graph, input_name, input, output, VALUES_PER_BYTE * bytes.len())?;
     reader.add_layers()?;
-    let (mut graph, tensors) = reader.finish()?;
+    let (network, notes) = reader.finish(output)?;
     let mut metadata = metadata(&model.metadata_props);
+    let (mut graph, tensors, _) = network.into_parts();
     if let Some(classes) = metadata.remove(CLASSES_KEY) {
         graph.classes = serde_json::from_str(&classes).map_err(|error| OnnxError::Model {
             what: "class names",
@@ -106,7 +124,7 @@ pub fn read(bytes: &[u8]) -> Result<Network, OnnxError> {
     metadata.remove(INPUT_KEY);
     let mut network = Network::new(graph, tensors)?;
     network.metadata = metadata;
-    Ok(network)
+    Ok(Imported { network, notes })
 }
 
 fn check_opset(model: &Model) -> Result<(), OnnxError> {
@@ -134,7 +152,13 @@ fn only<'a>(what: &'static str, found: &[&'a ValueInfo]) -> Result<&'a ValueInfo
 /// Name of the input, and shape of one image.
 fn input(info: &ValueInfo) -> Result<(&str, Shape), OnnxError> {
     let name = info.name.as_deref().unwrap_or_default();
-    let shape = info.kind.as_ref().and_then(|kind| kind.tensor.as_ref()?.shape.as_ref());
+    let tensor = info.kind.as_ref().and_then(|kind| kind.tensor.as_ref());
+    let data_type = tensor.and_then(|tensor| tensor.elem_type).unwrap_or(FLOAT);
+    if !FLOATS.contains(&data_type) {
+        let (what, expected) = ("type of the input", "floats");
+        return Err(OnnxError::Model { what, expected, found: format!("type {data_type}") });
+    }
+    let shape = tensor.and_then(|tensor| tensor.shape.as_ref());
     let lengths: Vec<Option<usize>> = shape
         .iter()
         .flat_map(|shape| &shape.dim)

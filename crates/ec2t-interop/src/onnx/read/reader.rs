@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::rc::Rc;
 
 use ec2t_format::graph::{GraphBuilder, NodeId, Preprocess, Shape};
-use ec2t_format::{DenseTensor, Graph, Op, Tensor};
+use ec2t_format::{DenseTensor, Graph, Network, Op, Tensor};
 
 use super::super::error::OnnxError;
 use super::super::proto;
@@ -14,6 +14,9 @@ use super::lengths::Length;
 use super::settings::Settings;
 use crate::import::weight;
 
+/// Who reads the output, in place of a node.
+const OUTPUT: usize = usize::MAX;
+
 /// Nodes, what is known of their values, and the layers made of them so far.
 pub(super) struct Reader<'a> {
     nodes: &'a [proto::Node],
@@ -21,7 +24,7 @@ pub(super) struct Reader<'a> {
     input: &'a str,
     /// Nodes that the output depends on.
     needed: Vec<bool>,
-    /// Nodes that read a value, by the value's name; for the output, one more.
+    /// Nodes that read a value, by the value's name; for the output, [`OUTPUT`] too.
     readers: HashMap<&'a str, Vec<usize>>,
     constants: HashMap<&'a str, Rc<Constant>>,
     values: HashMap<&'a str, Value>,
@@ -31,6 +34,7 @@ pub(super) struct Reader<'a> {
     names: BTreeSet<String>,
     tensors: BTreeMap<String, Tensor>,
     pub(super) preprocess: Preprocess,
+    notes: Vec<String>,
 }
 
 /// What a value is, where it is no constant.
@@ -85,6 +89,7 @@ impl<'a> Reader<'a> {
             names: BTreeSet::from(["input".into()]),
             tensors: BTreeMap::new(),
             preprocess: Preprocess::none(input.channels),
+            notes: Vec::new(),
         };
         reader.count_readers(output);
         reader.fold_constants(most_values)?;
@@ -92,7 +97,7 @@ impl<'a> Reader<'a> {
     }
 
     fn count_readers(&mut self, output: &'a str) {
-        self.readers.insert(output, vec![usize::MAX]);
+        self.readers.insert(output, vec![OUTPUT]);
         for (index, node) in self.nodes.iter().enumerate().filter(|(at, _)| self.needed[*at]) {
             for input in &node.input {
                 self.readers.entry(input).or_default().push(index);
@@ -131,10 +136,23 @@ impl<'a> Reader<'a> {
         Ok(())
     }
 
-    pub(super) fn finish(self) -> Result<(Graph, BTreeMap<String, Tensor>), OnnxError> {
+    /// The layers that the model's output depends on, and what has been noted.
+    pub(super) fn finish(mut self, output: &str) -> Result<(Network, Vec<String>), OnnxError> {
+        let computed = |node: &&proto::Node| node.output.iter().any(|value| value == output);
+        let id = match (self.values.get(output).cloned(), self.nodes.iter().find(computed)) {
+            (Some(value), Some(node)) => self.settled(Settings(node), value, "its value")?.id,
+            (Some(Value::Layer(layer)), None) => layer.id,
+            _ => {
+                let (what, expected) = ("output", "what a layer computes");
+                return Err(OnnxError::Model { what, expected, found: output.into() });
+            }
+        };
         let mut graph = self.builder.finish()?;
         graph.preprocess = self.preprocess;
-        Ok((graph, self.tensors))
+        keep_only(&mut graph, id);
+        let names: HashSet<String> = graph.params().into_iter().map(|param| param.name).collect();
+        self.tensors.retain(|name, _| names.contains(name));
+        Ok((Network::new(graph, self.tensors)?, self.notes))
     }
 
     /// The constant that a node reads at this position.
@@ -187,11 +205,19 @@ impl<'a> Reader<'a> {
 
     /// The layer that a node reads at this position.
     pub(super) fn operand(&mut self, node: Settings, position: usize) -> Result<Layer, OnnxError> {
-        match self.value(node, position)?.clone() {
+        let value = self.value(node, position)?.clone();
+        self.settled(node, value, "its input")
+    }
+
+    /// The layer whose value this is.
+    fn settled(&mut self, node: Settings, value: Value, what: &str) -> Result<Layer, OnnxError> {
+        match value {
             Value::Layer(layer) => Ok(layer),
             Value::Strided(layer, steps, name) => self.strided(node, layer, steps, &name),
-            Value::Padded(..) => Err(node.unsupported("its input has been padded")),
-            Value::Lengths(_) => Err(node.unsupported("its input is the length of a dimension")),
+            Value::Padded(..) => Err(node.unsupported(format!("{what} has been padded"))),
+            Value::Lengths(_) => {
+                Err(node.unsupported(format!("{what} is the length of a dimension")))
+            }
         }
     }
 
@@ -214,6 +240,16 @@ impl<'a> Reader<'a> {
             [index] => self.nodes.get(index).map(|node| (index, Settings(node))),
             _ => None,
         }
+    }
+
+    /// Whether a value is the model's output, and nothing reads it besides.
+    pub(super) fn is_output(&self, value: &str) -> bool {
+        self.readers.get(value).is_some_and(|readers| readers[..] == [OUTPUT])
+    }
+
+    /// Says what has become of a node, where its value is not the layer's.
+    pub(super) fn note(&mut self, node: Settings, what: &str) {
+        self.notes.push(format!("node `{}`: {} is {what}", node.name(), node.operator()));
     }
 
     /// Makes a node part of the layer before it; gives the name of its value.
@@ -296,6 +332,31 @@ fn constants(initializers: &[proto::Tensor]) -> Result<HashMap<&str, Rc<Constant
         .iter()
         .map(|tensor| Ok((tensor.name.as_deref().unwrap_or_default(), constant(tensor)?)))
         .collect()
+}
+
+/// Leaves out all layers that one does not depend on, which then is the last.
+fn keep_only(graph: &mut Graph, output: NodeId) {
+    let mut wanted = vec![false; graph.nodes.len()];
+    wanted[NodeId::INPUT.index()] = true;
+    wanted[output.index()] = true;
+    for (index, node) in graph.nodes.iter().enumerate().rev() {
+        if wanted[index] {
+            node.inputs.iter().for_each(|input| wanted[input.index()] = true);
+        }
+    }
+    let mut kept = 0;
+    let ids: Vec<NodeId> = wanted
+        .iter()
+        .map(|&wanted| {
+            kept += u32::from(wanted);
+            NodeId(kept.saturating_sub(1))
+        })
+        .collect();
+    let mut wanted = wanted.into_iter();
+    graph.nodes.retain(|_| wanted.next().unwrap_or(true));
+    for input in graph.nodes.iter_mut().flat_map(|node| &mut node.inputs) {
+        *input = ids[input.index()];
+    }
 }
 
 /// Whether the output depends on each node.

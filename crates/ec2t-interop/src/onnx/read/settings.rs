@@ -70,8 +70,34 @@ impl<'a> Settings<'a> {
         }
     }
 
+    /// Padding, by pads or by `auto_pad`, around so many rows and columns for windows that
+    /// reach so far.
+    pub(super) fn padding(
+        self,
+        sizes: [usize; 2],
+        extent: [usize; 2],
+        stride: [usize; 2],
+    ) -> Result<[usize; 4], OnnxError> {
+        let mode = self.text("auto_pad").unwrap_or("NOTSET");
+        match mode {
+            "NOTSET" => self.pads(),
+            "VALID" => Ok([0; 4]),
+            "SAME_UPPER" | "SAME_LOWER" => {
+                let [rows, columns] = [0, 1].map(|axis| {
+                    let steps = sizes[axis].saturating_sub(1) / stride[axis].max(1);
+                    let covered = steps.saturating_mul(stride[axis]).saturating_add(extent[axis]);
+                    let total = covered.saturating_sub(sizes[axis]);
+                    let less = total / 2;
+                    if mode == "SAME_UPPER" { [less, total - less] } else { [total - less, less] }
+                });
+                Ok([rows[0], columns[0], rows[1], columns[1]])
+            }
+            other => Err(self.unsupported(format!("auto_pad {other}"))),
+        }
+    }
+
     /// Padding at the top, the left, the bottom and the right.
-    pub(super) fn pads(self) -> Result<[usize; 4], OnnxError> {
+    fn pads(self) -> Result<[usize; 4], OnnxError> {
         match self.ints("pads") {
             None => Ok([0; 4]),
             Some(values) => sizes(values)

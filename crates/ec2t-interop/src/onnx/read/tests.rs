@@ -6,7 +6,7 @@ use ec2t_format::graph::{Activation, GraphBuilder, Padding, Shape};
 use ec2t_format::{Op, Tensor, TernaryTensor};
 
 use super::super::constant::{float, float_tensor, int, int_tensor, ints, tensor, text};
-use super::super::proto::data_type::INT8;
+use super::super::proto::data_type::{INT8, UINT8};
 use super::super::proto::{self, Attribute, Node, OperatorSet};
 use super::super::{Codes, write};
 use super::*;
@@ -37,7 +37,7 @@ fn model(nodes: &[Node], constants: &[proto::Tensor]) -> Model {
 }
 
 fn read_model(model: &Model) -> Result<Network, OnnxError> {
-    read(&model.encode_to_vec())
+    Ok(read(&model.encode_to_vec())?.network)
 }
 
 fn network(nodes: &[Node], constants: &[proto::Tensor]) -> Network {
@@ -196,6 +196,152 @@ fn old_forms_of_settings_are_read() {
     assert_eq!(fault(&clip(0.0, 5.0), &[]), "node `y`: Clip is not supported: to 0 … 5");
 }
 
+/// Of a network, the values of a model's input that is 0.1, 0.2 and so on.
+fn run(network: Network) -> Vec<f32> {
+    let input: Vec<f32> = (1..=32).map(|value| value as f32 / 10.0).collect();
+    ec2t_infer::Model::new(network).unwrap().run(&input, 1).unwrap()
+}
+
+#[test]
+fn hard_sigmoid_becomes_lines_and_relu6() {
+    let slope = [float("alpha", 0.5), float("beta", -0.25)];
+    let found = run(network(&[node("HardSigmoid", &["x"], "y", &slope)], &[]));
+    for (at, found) in found.into_iter().enumerate() {
+        let x = (at + 1) as f32 / 10.0;
+        let expected = (0.5 * x - 0.25).clamp(0.0, 1.0);
+        assert!((found - expected).abs() < 1e-6, "{found} for {expected}");
+    }
+    let nodes = [node("HardSigmoid", &["x"], "gate", &[]), node("Mul", &["gate", "x"], "y", &[])];
+    let network = network(&nodes, &[]);
+    assert!(matches!(
+        ops(&network)[..],
+        [Op::BatchNorm(_), Op::Activation(Activation::Relu6), Op::BatchNorm(_), Op::Multiply]
+    ));
+}
+
+#[test]
+fn probabilities_at_the_end_are_left_out_and_noted() {
+    let nodes = [
+        node("Flatten", &["x"], "logits", &[int("axis", -3)]),
+        node("Softmax", &["logits"], "y", &[int("axis", -1)]),
+    ];
+    let imported = read(&model(&nodes, &[]).encode_to_vec()).unwrap();
+    assert_eq!(ops(&imported.network), [&Op::Flatten]);
+    let note = "node `y`: Softmax is left out; the network gives the logits that it reads";
+    assert_eq!(imported.notes, [note]);
+
+    let inside = [&nodes[..1], &[node("Softmax", &["logits"], "p", &[])]].concat();
+    let inside = [&inside[..], &[node("Relu", &["p"], "y", &[])]].concat();
+    assert!(fault(&inside, &[]).contains("node `p`: Softmax is not supported: except as"));
+    let map = [node("Softmax", &["x"], "y", &[int("axis", 1)])];
+    assert!(fault(&map, &[]).contains("over axis 1"));
+}
+
+#[test]
+fn automatic_padding_is_computed_for_the_size_of_the_input() {
+    let w = float_tensor("w", &[1, 2, 3, 2], &[1.0; 12]);
+    let padding = |mode: &str| {
+        let settings = [text("auto_pad", mode), ints("strides", &[1, 2])];
+        let network =
+            network(&[node("Conv", &["x", "w"], "y", &settings)], std::slice::from_ref(&w));
+        let [Op::Conv2d(conv)] = ops(&network)[..] else { panic!() };
+        conv.padding
+    };
+    assert_eq!(padding("SAME_UPPER"), Padding::Same);
+    assert_eq!(padding("SAME_LOWER"), Padding::Explicit([1, 0, 1, 0]));
+    assert_eq!(padding("VALID"), Padding::all(0));
+
+    let pool = |kind: &str, mode: &str| {
+        let settings = [text("auto_pad", mode), ints("kernel_shape", &[2, 2])];
+        model(&[node(kind, &["x"], "y", &settings)], &[])
+    };
+    for (mode, padding) in [("SAME_UPPER", [0, 0, 1, 1]), ("SAME_LOWER", [1, 1, 0, 0])] {
+        let network = read_model(&pool("MaxPool", mode)).unwrap();
+        assert!(matches!(ops(&network)[..], [Op::MaxPool(pool)] if pool.padding == padding));
+        let means = read_model(&pool("AveragePool", mode)).unwrap_err().to_string();
+        assert!(means.contains("leave out the padding"), "{means}");
+    }
+}
+
+#[test]
+fn factors_of_gemm_go_to_weights_and_bias() {
+    let constants = [
+        float_tensor("rows", &[2, 32], &[0.5; 64]),
+        float_tensor("columns", &[32, 2], &[0.5; 64]),
+        float_tensor("c", &[1, 2], &[1.0, 2.0]),
+    ];
+    for (weight, is_transposed) in [("rows", 1), ("columns", 0)] {
+        let factors = [int("transB", is_transposed), float("alpha", 2.0), float("beta", 3.0)];
+        let nodes =
+            [node("Flatten", &["x"], "v", &[]), node("Gemm", &["v", weight, "c"], "y", &factors)];
+        let network = network(&nodes, &constants);
+        assert_eq!(network.tensor("y.weight").unwrap().to_f32(), [1.0; 64]);
+        assert_eq!(network.tensor("y.bias").unwrap().to_f32(), [3.0, 6.0]);
+    }
+}
+
+#[test]
+fn means_over_maps_have_their_axes_as_a_setting_or_an_operand() {
+    let axes = int_tensor("axes", &[-1, -2]);
+    for mean in [
+        node("ReduceMean", &["x"], "m", &[ints("axes", &[2, 3]), int("keepdims", 0)]),
+        node("ReduceMean", &["x", "axes"], "m", &[int("keepdims", 0)]),
+    ] {
+        let nodes = [mean, node("Relu", &["m"], "y", &[])];
+        let network = network(&nodes, std::slice::from_ref(&axes));
+        let expected = [&Op::GlobalAvgPool, &Op::Activation(Activation::Relu)];
+        assert_eq!(ops(&network), expected);
+    }
+    let rows = [node("ReduceMean", &["x"], "y", &[ints("axes", &[2])])];
+    assert!(fault(&rows, &[]).contains("over axes [2]"));
+}
+
+#[test]
+fn limits_of_clip_are_constants_of_either_kind() {
+    let zero =
+        Node { attribute: vec![float("value_float", 0.0)], ..node("Constant", &[], "low", &[]) };
+    let nodes = [zero, node("Clip", &["x", "low", "high"], "y", &[])];
+    let relu6 = network(&nodes, &[float_tensor("high", &[], &[6.0])]);
+    assert_eq!(ops(&relu6), [&Op::Activation(Activation::Relu6)]);
+    let low_alone = [nodes[0].clone(), node("Clip", &["x", "low", ""], "y", &[])];
+    assert_eq!(ops(&network(&low_alone, &[])), [&Op::Activation(Activation::Relu)]);
+}
+
+#[test]
+fn the_maximum_of_a_map_is_that_of_one_window() {
+    let network = network(&[node("GlobalMaxPool", &["x"], "y", &[])], &[]);
+    assert_eq!(run(network), [1.6, 3.2]);
+}
+
+#[test]
+fn what_the_output_is_must_be_a_layer() {
+    let pads = int_tensor("pads", &[0, 0, 1, 1, 0, 0, 1, 1]);
+    let padded = [node("Pad", &["x", "pads"], "y", &[])];
+    let expected = "node `y`: Pad is not supported: its value has been padded";
+    assert_eq!(fault(&padded, &[pads]), expected);
+    let shape = [node("Shape", &["x"], "y", &[])];
+    assert!(fault(&shape, &[]).contains("its value is the length of a dimension"));
+    let constant = float_tensor("y", &[1], &[1.0]);
+    assert_eq!(fault(&[], &[constant]), "output: expected what a layer computes, found y");
+
+    let every_second =
+        node("MaxPool", &["x"], "y", &[ints("kernel_shape", &[1, 1]), ints("strides", &[2, 2])]);
+    let network = network(&[every_second], &[]);
+    assert!(matches!(ops(&network)[..], [Op::PadShortcut(pad)] if pad.stride == 2));
+}
+
+#[test]
+fn the_last_layer_is_the_one_that_the_output_names() {
+    // Of `other`, which comes last, the output takes but the number of images.
+    let nodes = [
+        node("Relu", &["x"], "relu", &[]),
+        node("Sigmoid", &["relu"], "other", &[]),
+        node("Shape", &["other"], "lengths", &[]),
+        node("Reshape", &["relu", "lengths"], "y", &[]),
+    ];
+    assert_eq!(ops(&network(&nodes, &[])), [&Op::Activation(Activation::Relu)]);
+}
+
 #[test]
 fn what_is_not_supported_is_named() {
     let cases = [
@@ -206,7 +352,7 @@ fn what_is_not_supported_is_named() {
         (node("Relu", &[], "y", &[]), "operand 0 is missing"),
         (node("Flatten", &["x"], "y", &[int("axis", 2)]), "Flatten"),
         (node("Sub", &["x", "x"], "y", &[]), "of two layers"),
-        (node("HardSigmoid", &["x"], "y", &[]), "except as a part of hard swish"),
+        (node("Concat", &["x", "x"], "y", &[int("axis", 1)]), "of what layers compute"),
     ];
     for (node, reason) in cases {
         let fault = fault(&[node], &[]);
@@ -216,8 +362,8 @@ fn what_is_not_supported_is_named() {
     foreign.domain = Some("com.microsoft".into());
     assert!(fault(&[foreign], &[]).contains("no operator of ONNX itself"));
     let w = float_tensor("w", &[2, 2, 1, 1], &[1.0; 4]);
-    let auto = node("Conv", &["x", "w"], "y", &[text("auto_pad", "SAME_LOWER")]);
-    assert!(fault(&[auto], std::slice::from_ref(&w)).contains("SAME_LOWER"));
+    let auto = node("Conv", &["x", "w"], "y", &[text("auto_pad", "SAME")]);
+    assert!(fault(&[auto], std::slice::from_ref(&w)).contains("auto_pad SAME"));
     let wide = node("Conv", &["x", "w"], "y", &[int("group", i64::MAX)]);
     assert!(fault(&[wide], &[w]).contains("layer `y`"));
 }
@@ -261,6 +407,11 @@ fn models_of_other_kinds_are_named() {
         info.kind = None;
     });
     assert!(free.starts_with("shape of the input: expected four dimensions"), "{free}");
+    let bytes = change(&|m| {
+        let info = m.graph.as_mut().unwrap().input[0].kind.as_mut().unwrap();
+        info.tensor.as_mut().unwrap().elem_type = Some(UINT8);
+    });
+    assert_eq!(bytes, "type of the input: expected floats, found type 2");
     let class = change(&|m| {
         m.metadata_props.push(Entry { key: Some(CLASSES_KEY.into()), value: Some("[1]".into()) });
     });

@@ -28,8 +28,8 @@ impl Constant {
     /// # Errors
     /// What is wrong with it, in words.
     pub(super) fn new(tensor: &Tensor) -> Result<Self, String> {
-        if tensor.data_location == Some(EXTERNAL) || !tensor.external_data.is_empty() {
-            return Err("its values are in another file; save the model as one file".into());
+        if is_external(tensor) {
+            return Err("its values are in another file, of which there is none here".into());
         }
         let length = |&dim: &i64| usize::try_from(dim).map_err(|_| format!("a length of {dim}"));
         let dims = tensor.dims.iter().map(length).collect::<Result<Vec<_>, _>>()?;
@@ -63,6 +63,11 @@ impl Constant {
             Data::Floats(_) => None,
         }
     }
+}
+
+/// Whether a tensor's values are in another file than the model.
+pub(super) fn is_external(tensor: &Tensor) -> bool {
+    tensor.data_location == Some(EXTERNAL) || !tensor.external_data.is_empty()
 }
 
 /// All values that are stored; for less than eight bits, no more than `count`.

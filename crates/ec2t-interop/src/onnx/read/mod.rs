@@ -26,6 +26,7 @@ mod affine;
 mod constant;
 #[cfg(test)]
 mod edits;
+mod external;
 mod fold;
 mod layers;
 mod lengths;
@@ -73,10 +74,10 @@ pub struct Imported {
     pub notes: Vec<String>,
 }
 
-/// Reads an ONNX file.
+/// Reads an ONNX file, and the files beside it that have its values.
 ///
 /// # Errors
-/// Where the file can't be read, or as [`read`].
+/// Where a file can't be read, or as [`read`].
 pub fn open(path: impl AsRef<Path>) -> Result<Imported, InteropError> {
     let path = path.as_ref();
     let io = |source| InteropError::Io { path: path.into(), source };
@@ -84,10 +85,13 @@ pub fn open(path: impl AsRef<Path>) -> Result<Imported, InteropError> {
     let mut bytes = Vec::new();
     let file = File::open(path).map_err(io)?;
     file.take(i32::MAX as u64 + 1).read_to_end(&mut bytes).map_err(io)?;
-    read(&bytes).map_err(onnx)
+    let mut model = decode(&bytes).map_err(onnx)?;
+    let folder = path.parent().unwrap_or(Path::new(""));
+    let beside = external::load(&mut model, folder).map_err(onnx)?;
+    import(model, bytes.len() + beside).map_err(onnx)
 }
 
-/// The network of an ONNX model.
+/// The network of an ONNX model that is in one piece.
 ///
 /// Weights that are −a, 0 or +b become ternary, bit for bit, however they are stored. Class
 /// names are those that [`write`](super::write()) has put there. Preprocessing is what the
@@ -96,11 +100,19 @@ pub fn open(path: impl AsRef<Path>) -> Result<Imported, InteropError> {
 /// # Errors
 /// Where the bytes are malformed, or a node computes what no layer does.
 pub fn read(bytes: &[u8]) -> Result<Imported, OnnxError> {
+    import(decode(bytes)?, bytes.len())
+}
+
+fn decode(bytes: &[u8]) -> Result<Model, OnnxError> {
     if bytes.len() > i32::MAX as usize {
         return Err(OnnxError::TooLarge { bytes: bytes.len() });
     }
     size::check(bytes)?;
-    let model = Model::decode(bytes)?;
+    Ok(Model::decode(bytes)?)
+}
+
+/// The network of a model of so many bytes.
+fn import(model: Model, bytes: usize) -> Result<Imported, OnnxError> {
     check_opset(&model)?;
     let missing = |what| OnnxError::Model { what, expected: "one", found: "none".into() };
     let graph = model.graph.ok_or_else(|| missing("graph"))?;
@@ -109,7 +121,7 @@ pub fn read(bytes: &[u8]) -> Result<Imported, OnnxError> {
     let (input_name, input) = input(only("inputs", &inputs.collect::<Vec<_>>())?)?;
     let outputs: Vec<_> = graph.output.iter().collect();
     let output = only("outputs", &outputs)?.name.as_deref().unwrap_or_default();
-    let mut reader = Reader::new(&graph, input_name, input, output, VALUES_PER_BYTE * bytes.len())?;
+    let mut reader = Reader::new(&graph, input_name, input, output, VALUES_PER_BYTE * bytes)?;
     reader.add_layers()?;
     let (network, notes) = reader.finish(output)?;
     let mut metadata = metadata(&model.metadata_props);

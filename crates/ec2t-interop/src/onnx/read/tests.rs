@@ -418,6 +418,57 @@ fn models_of_other_kinds_are_named() {
     assert!(class.starts_with("class names: expected a JSON array of texts"), "{class}");
 }
 
+/// A model whose weights of a convolution are in a file with this name, and these bytes.
+fn beside(location: &str, range: [&str; 2]) -> Model {
+    let entry = |(key, value): (&str, &str)| proto::Entry {
+        key: Some(key.into()),
+        value: Some(value.into()),
+    };
+    let entries = [("location", location), ("offset", range[0]), ("length", range[1])];
+    let weight = proto::Tensor {
+        data_location: Some(1),
+        external_data: entries.into_iter().map(entry).collect(),
+        raw_data: None,
+        ..float_tensor("w", &[1, 2, 1, 1], &[])
+    };
+    model(&[node("Conv", &["x", "w"], "y", &[])], &[weight])
+}
+
+#[test]
+fn values_in_a_file_beside_the_model_are_read() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("m.onnx");
+    let values = [9.0f32, 2.0, -0.5, 9.0].map(f32::to_le_bytes).concat();
+    std::fs::write(folder.path().join("m.data"), values).unwrap();
+    let open = |model: &Model| {
+        std::fs::write(&path, model.encode_to_vec()).unwrap();
+        open(&path).map_err(|error| error.to_string())
+    };
+    let network = open(&beside("m.data", ["4", "8"])).unwrap().network;
+    assert_eq!(network.tensor("y.weight").unwrap().to_f32(), [2.0, -0.5]);
+
+    let mut again = beside("m.data", ["4", "8"]);
+    let constants = &mut again.graph.as_mut().unwrap().initializer;
+    constants.extend(vec![constants[0].clone(); 2]);
+    let cases = [
+        (beside("m.data", ["12", "8"]), "8 bytes at offset 12, the file has 16"),
+        (beside("m.data", ["18446744073709551615", "8"]), "the file has 16"),
+        (beside("m.data", ["-4", "8"]), "offset `-4`"),
+        (beside("m.data", ["4", "4"]), "need 2 values, found 1"),
+        (beside("none.data", ["4", "8"]), "`none.data`"),
+        (beside("../m.data", ["4", "8"]), "expected a file in the model's folder"),
+        (beside("/m.data", ["4", "8"]), "expected a file in the model's folder"),
+        (beside("", ["4", "8"]), "expected a file of at most 2 GiB"),
+        (again, "more is read than the files have"),
+    ];
+    for (model, reason) in cases {
+        let fault = open(&model).unwrap_err();
+        assert!(fault.contains("m.onnx: constant `w`: ") && fault.contains(reason), "{fault}");
+    }
+    let fault = read_model(&beside("m.data", ["4", "8"])).unwrap_err().to_string();
+    assert!(fault.contains("its values are in another file"), "{fault}");
+}
+
 #[test]
 fn no_edit_of_a_byte_makes_it_panic() {
     let constants = [

@@ -1,6 +1,7 @@
 //! The stages of a run, one command after the other, from the embedded digits
 //! to a report, in fewer epochs than the preset has.
 
+use ec2t_format::read;
 use image::{GrayImage, imageops};
 
 use crate::util::{Sandbox, assert_has, epochs, file_len};
@@ -24,6 +25,7 @@ fn from_images_to_a_report() {
     pictures_are_classified(&sandbox);
     finished_stages_change_nothing(&sandbox);
     changes_of_the_model_are_noted_until_it_is_written_anew(&sandbox);
+    the_network_is_written_in_other_formats(&sandbox);
 }
 
 fn a_report_says_how_to_go_on(sandbox: &Sandbox) {
@@ -147,4 +149,23 @@ fn changes_of_the_model_are_noted_until_it_is_written_anew(sandbox: &Sandbox) {
     );
     sandbox.good("export --run-dir run");
     assert!(repacked().is_null());
+}
+
+/// What other programs get is what the model file has, and that stays as it was.
+fn the_network_is_written_in_other_formats(sandbox: &Sandbox) {
+    let before = sandbox.read("run/model.ec2t");
+    let said = sandbox.good("export --run-dir run --onnx m.onnx --safetensors m.safetensors");
+    assert_has(&said.stdout, &["m.onnx: ", "m.safetensors: "]);
+    assert_has(&said.stderr, &["run/model.ec2t: "]);
+    assert!(sandbox.read("run/model.ec2t") == before, "another model file");
+    let expected = read(&before).unwrap();
+    for file in ["m.onnx", "m.safetensors"] {
+        sandbox.good(&format!("import {file} -o back.ec2t"));
+        let found = read(&sandbox.read("back.ec2t")).unwrap();
+        assert_eq!(found.graph(), expected.graph(), "{file}");
+        assert_eq!(found.metadata, expected.metadata, "{file}");
+        for (name, tensor) in expected.tensors() {
+            assert_eq!(found.tensor(name).unwrap().to_f32(), tensor.to_f32(), "{file}: {name}");
+        }
+    }
 }

@@ -124,10 +124,10 @@ impl Kernel {
     ) {
         match self {
             Kernel::TernaryConv(conv) => {
-                run_ternary(conv, conv.whole(output), input, residual, workspaces);
+                self.run_part(conv.whole(output), input, residual, workspaces);
             }
             Kernel::DenseConv(conv) => {
-                run_dense(conv, conv.whole(output), input, residual, workspaces);
+                self.run_part(conv.whole(output), input, residual, workspaces);
             }
             Kernel::TernaryLinear(linear) => run_parts(
                 Outputs { first: 0, residual, values: output },
@@ -169,18 +169,37 @@ impl Kernel {
         output: &mut [f32],
         workspaces: &mut [Vec<f32>],
     ) {
-        match self {
-            Kernel::TernaryConv(conv) => {
-                run_ternary(conv, conv.outputs(channels, output), input, None, workspaces);
-            }
-            Kernel::DenseConv(conv) => {
-                let part = match conv.is_sliced() {
-                    true => conv.slice(channels, output),
-                    false => conv.outputs(channels, output),
-                };
-                run_dense(conv, part, input, None, workspaces);
-            }
+        let part = match self {
+            Kernel::TernaryConv(conv) => conv.outputs(channels, output),
+            Kernel::DenseConv(conv) if conv.is_sliced() => conv.slice(channels, output),
+            Kernel::DenseConv(conv) => conv.outputs(channels, output),
             _ => unreachable!("{} has no channels to be computed apart", self.name()),
+        };
+        self.run_part(part, input, None, workspaces);
+    }
+
+    /// Computes a part of a convolution.
+    fn run_part(
+        &self,
+        part: ConvPart<'_>,
+        input: &[f32],
+        residual: Option<&[f32]>,
+        workspaces: &mut [Vec<f32>],
+    ) {
+        match self {
+            Kernel::TernaryConv(conv) => run_parts(
+                part,
+                workspaces,
+                &|part, threads| conv.split(part, threads),
+                &|part, workspace| conv.run_part(part, input, residual, workspace),
+            ),
+            Kernel::DenseConv(conv) => run_parts(
+                part,
+                workspaces,
+                &|part, threads| conv.split(part, threads),
+                &|part, workspace| conv.run_part(part, input, residual, workspace),
+            ),
+            _ => unreachable!("{} is no convolution", self.name()),
         }
     }
 
@@ -202,36 +221,6 @@ impl Kernel {
             Kernel::MultiplyChannels { .. } => "multiply-channels",
         }
     }
-}
-
-/// Runs a part of a convolution on as many threads as there are workspaces.
-fn run_ternary(
-    conv: &TernaryConv,
-    part: ConvPart<'_>,
-    input: &[f32],
-    residual: Option<&[f32]>,
-    workspaces: &mut [Vec<f32>],
-) {
-    let split = |part, threads| conv.split(part, threads);
-    let run = |part: ConvPart<'_>, workspace: &mut [f32]| {
-        conv.run_part(part, input, residual, workspace);
-    };
-    run_parts(part, workspaces, &split, &run);
-}
-
-/// The same of one with ordinary weights.
-fn run_dense(
-    conv: &DenseConv,
-    part: ConvPart<'_>,
-    input: &[f32],
-    residual: Option<&[f32]>,
-    workspaces: &mut [Vec<f32>],
-) {
-    let split = |part, threads| conv.split(part, threads);
-    let run = |part: ConvPart<'_>, workspace: &mut [f32]| {
-        conv.run_part(part, input, residual, workspace);
-    };
-    run_parts(part, workspaces, &split, &run);
 }
 
 /// The kernels' word for an activation of a graph.

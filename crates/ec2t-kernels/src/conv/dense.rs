@@ -222,34 +222,34 @@ impl Weights {
         size_of_val(&self.weights[..]) + size_of_val(&self.offsets[..])
     }
 
-    /// The sums of `O` outputs; each vector of pixels is loaded once for all of them.
+    /// The weights of an output in a block.
     #[inline(always)]
-    fn sums<S: Simd, const O: usize, const N: usize, const P: usize>(
+    fn of_output(&self, [block, first]: [usize; 2]) -> &[f32] {
+        &self.weights[first..][..self.blocks[block][1]]
+    }
+
+    /// Adds the products of a tap's pixels and its weights of `O` outputs; each vector of
+    /// pixels is loaded once.
+    #[inline(always)]
+    fn add<S: Simd, const O: usize, const N: usize, const P: usize>(
         &self,
         simd: S,
-        cursor: &mut [usize; 2],
+        sums: &mut [[S::F32; N]; O],
+        weights: [f32; O],
+        offset: u16,
         copy: &[[f32; GRANULE]],
-    ) -> [[S::F32; N]; O] {
-        let [block, first] = *cursor;
-        let taps = self.blocks[block][1];
-        let weights: [&[f32]; O] =
-            std::array::from_fn(|o| &self.weights[first + o * self.taps..][..taps]);
-        let mut sums = [[simd.splat(0.0); N]; O];
-        for (tap, offset) in self.offsets[..taps].iter().enumerate() {
-            for phase in 0..P {
-                let pixels = &copy[usize::from(*offset) + phase * self.phase_step..];
-                let pixels = pixels[..N / P * S::LANES / GRANULE].as_flattened();
-                for i in 0..N / P {
-                    let x = simd.load(&pixels[i * S::LANES..]);
-                    for (sums, weights) in sums.iter_mut().zip(weights) {
-                        let sum = &mut sums[phase * (N / P) + i];
-                        *sum = simd.add(*sum, simd.mul(simd.splat(weights[tap]), x));
-                    }
+    ) {
+        for phase in 0..P {
+            let pixels = &copy[usize::from(offset) + phase * self.phase_step..];
+            let pixels = pixels[..N / P * S::LANES / GRANULE].as_flattened();
+            for i in 0..N / P {
+                let x = simd.load(&pixels[i * S::LANES..]);
+                for (sums, weight) in sums.iter_mut().zip(weights) {
+                    let sum = &mut sums[phase * (N / P) + i];
+                    *sum = simd.add(*sum, simd.mul(simd.splat(weight), x));
                 }
             }
         }
-        cursor[1] += O * self.taps;
-        sums
     }
 }
 
@@ -277,8 +277,13 @@ impl Taps for Weights {
         cursor: &mut [usize; 2],
         copy: &[[f32; GRANULE]],
     ) -> [S::F32; N] {
-        let [sums] = self.sums::<S, 1, N, P>(simd, cursor, copy);
-        sums
+        let weights = self.of_output(*cursor);
+        let mut sums = [[simd.splat(0.0); N]; 1];
+        for (weight, offset) in weights.iter().zip(&self.offsets) {
+            self.add::<S, 1, N, P>(simd, &mut sums, [*weight], *offset, copy);
+        }
+        cursor[1] += self.taps;
+        sums[0]
     }
 
     #[inline(always)]
@@ -288,6 +293,14 @@ impl Taps for Weights {
         cursor: &mut [usize; 2],
         copy: &[[f32; GRANULE]],
     ) -> [[S::F32; N]; 2] {
-        self.sums::<S, 2, N, P>(simd, cursor, copy)
+        let [block, first] = *cursor;
+        let weights = self.of_output(*cursor).iter();
+        let weights = weights.zip(self.of_output([block, first + self.taps]));
+        let mut sums = [[simd.splat(0.0); N]; 2];
+        for ((first, second), offset) in weights.zip(&self.offsets) {
+            self.add::<S, 2, N, P>(simd, &mut sums, [*first, *second], *offset, copy);
+        }
+        cursor[1] += 2 * self.taps;
+        sums
     }
 }

@@ -98,13 +98,26 @@ impl Channels {
             + size_of_val(&self.starts[..])
     }
 
-    /// The lists of a chunk of outputs for a block.
+    /// The lists of a chunk of `outputs` for a block: of the `wanted` ones, or of all where
+    /// their order is another.
     #[inline(always)]
-    fn lists(&self, block: usize, chunk: usize, outputs: usize) -> Lists<'_> {
-        let [channel, output] = self.starts[block * self.chunks + chunk];
+    fn lists(
+        &self,
+        [block, chunk]: [usize; 2],
+        outputs: &Range<usize>,
+        wanted: &Range<usize>,
+    ) -> Lists<'_> {
+        let [channel, first] = self.starts[block * self.chunks + chunk];
+        let all = &self.outputs[first..][..outputs.len()];
+        let wanted = match outputs.len() < MANY_OUTPUTS {
+            true => wanted.start - outputs.start..wanted.end - outputs.start,
+            false => 0..outputs.len(),
+        };
+        let skipped = all[..wanted.start].iter().flat_map(|output| output.counts);
+        let skipped: usize = skipped.map(usize::from).sum();
         Lists {
-            outputs: &self.outputs[output..][..outputs],
-            channels: &self.channels[channel..],
+            outputs: &all[wanted],
+            channels: &self.channels[channel + skipped..],
             ratio: self.ratio,
         }
     }
@@ -182,8 +195,9 @@ impl Tiles<'_> {
         let Pixels { layout, channels, .. } = self.pixels;
         let blocks = layout.blocks().count();
         for (chunk, (group, outputs)) in layout.blocks().chunks().enumerate() {
-            let wanted = &self.pixels.finish.part.outputs;
-            if outputs.start.max(wanted.start) >= outputs.end.min(wanted.end) {
+            let part = &self.pixels.finish.part.outputs;
+            let wanted = outputs.start.max(part.start)..outputs.end.min(part.end);
+            if wanted.is_empty() {
                 continue;
             }
             for block in 0..blocks {
@@ -191,7 +205,8 @@ impl Tiles<'_> {
                     columns: columns.clone(),
                     inputs: layout.blocks().channels(group, block),
                     first_output: outputs.start,
-                    lists: channels.lists(block, chunk, outputs.len()),
+                    lists: channels.lists([block, chunk], &outputs, &wanted),
+                    wanted: wanted.clone(),
                     is_first: block == 0,
                     is_last: block + 1 == blocks,
                 };
@@ -211,13 +226,15 @@ impl Tiles<'_> {
     }
 }
 
-/// A chunk of outputs that is computed for a tile from one block of channels, but for those
-/// that the part has not.
+/// Outputs of a chunk that are computed for a tile from one block of channels.
 struct Step<'a> {
     columns: Range<usize>,
     inputs: Range<usize>,
+    /// First output of the chunk.
     first_output: usize,
     lists: Lists<'a>,
+    /// The outputs that are computed, of those that have lists.
+    wanted: Range<usize>,
     is_first: bool,
     is_last: bool,
 }
@@ -239,7 +256,6 @@ impl<const N: usize> Operation for SizedStep<'_, '_, N> {
             store_row(simd, pixels, copy);
         }
         let copy = simd.as_vectors(tiles.copy).as_chunks().0;
-        let wanted = tiles.pixels.finish.part.outputs.clone();
         let mut channels = step.lists.channels;
         for output in step.lists.outputs {
             let [positive, negative] = output.counts.map(|count| {
@@ -249,7 +265,7 @@ impl<const N: usize> Operation for SizedStep<'_, '_, N> {
             });
             let place = usize::from(output.place);
             let o = step.first_output + place;
-            if !wanted.contains(&o) {
+            if !step.wanted.contains(&o) {
                 continue;
             }
             let partial = &mut tiles.partial[place * N * S::LANES..][..N * S::LANES];

@@ -136,10 +136,13 @@ fn run_in_parts<'o>(
 /// Checks both convolutions of a shape with every instruction set of this CPU: the
 /// plain one against the definition, the others, and all in parts, for the same bits.
 fn check_conv(shape: ConvShape, codes: &[i8], values: &mut Values) {
-    let input = values.floats(shape.input_len());
+    // At a line of the cache, where some kernels read it without a copy.
+    let memory = values.floats(shape.input_len() + 16);
+    let first = memory.as_ptr().align_offset(64).min(16);
+    let input = &memory[first..][..shape.input_len()];
     let side = Side::random(shape.out_channels, shape.output_plane(), values);
     let weights = values.floats(shape.weight_len());
-    let sums = [floats(codes), weights.clone()].map(|weights| sums(&shape, &weights, &input));
+    let sums = [floats(codes), weights.clone()].map(|weights| sums(&shape, &weights, input));
 
     let mut plain: Option<[Vec<f32>; 2]> = None;
     for isa in Isa::available() {
@@ -154,8 +157,8 @@ fn check_conv(shape: ConvShape, codes: &[i8], values: &mut Values) {
         let dense = DenseConv::with_isa(isa, shape, &weights, side.epilogue()).unwrap();
         let residual = side.residual();
         let found = [
-            run(&|out, work| ternary.run(&input, residual, out, work), ternary.workspace_len()),
-            run(&|out, work| dense.run(&input, residual, out, work), dense.workspace_len() + 5),
+            run(&|out, work| ternary.run(input, residual, out, work), ternary.workspace_len()),
+            run(&|out, work| dense.run(input, residual, out, work), dense.workspace_len() + 5),
         ];
         for threads in [2, 3, 8] {
             let [mut ternary_parts, mut dense_parts] =
@@ -166,7 +169,7 @@ fn check_conv(shape: ConvShape, codes: &[i8], values: &mut Values) {
                 &|part, threads| ternary.split(part, threads),
                 &|part| {
                     let workspace = &mut vec![f32::NAN; ternary.workspace_len()];
-                    ternary.run_part(part, &input, residual, workspace);
+                    ternary.run_part(part, input, residual, workspace);
                 },
             );
             run_in_parts(
@@ -175,7 +178,7 @@ fn check_conv(shape: ConvShape, codes: &[i8], values: &mut Values) {
                 &|part, threads| dense.split(part, threads),
                 &|part| {
                     let workspace = &mut vec![f32::NAN; dense.workspace_len()];
-                    dense.run_part(part, &input, residual, workspace);
+                    dense.run_part(part, input, residual, workspace);
                 },
             );
             assert_same(
@@ -187,10 +190,10 @@ fn check_conv(shape: ConvShape, codes: &[i8], values: &mut Values) {
         let work = || vec![f32::NAN; ternary.workspace_len().max(dense.workspace_len())];
         let channels = [
             in_two_runs(shape.out_channels, shape.output_plane(), &|outputs, out| {
-                ternary.run_part(ternary.outputs(outputs, out), &input, residual, &mut work());
+                ternary.run_part(ternary.outputs(outputs, out), input, residual, &mut work());
             }),
             in_two_runs(shape.out_channels, shape.output_plane(), &|outputs, out| {
-                dense.run_part(dense.outputs(outputs, out), &input, residual, &mut work());
+                dense.run_part(dense.outputs(outputs, out), input, residual, &mut work());
             }),
         ];
         assert_same(&found, &channels, &format!("channels of {what}"));

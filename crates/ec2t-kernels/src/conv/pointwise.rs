@@ -9,7 +9,7 @@
 //! for each tile of N vectors of pixels
 //!     for each chunk of output channels             // of one group
 //!         for each block of input channels
-//!             copy the tile, N whole vectors of each channel
+//!             copy the tile, N whole vectors of each channel    // unless for few outputs
 //!             for each output channel
 //!                 sums in registers += channels of its lists
 //!                 add what waits in memory
@@ -29,6 +29,9 @@ use super::layout::Layout;
 use super::workspace_parts;
 use crate::arch::{Operation, Simd};
 use crate::weights::TernaryWeights;
+
+/// Outputs for which a tile is not copied.
+const FEW_OUTPUTS: usize = 80;
 
 /// Outputs of a chunk from which on many have lists of the same lengths.
 const MANY_OUTPUTS: usize = 128;
@@ -200,6 +203,7 @@ impl Tiles<'_> {
             if wanted.is_empty() {
                 continue;
             }
+            let in_place = self.is_in_place::<S>(&columns, wanted.len());
             for block in 0..blocks {
                 let step = Step {
                     columns: columns.clone(),
@@ -210,19 +214,37 @@ impl Tiles<'_> {
                     is_first: block == 0,
                     is_last: block + 1 == blocks,
                 };
-                match vectors {
-                    1 => simd.outline(SizedStep::<1>(self, step)),
-                    2 => simd.outline(SizedStep::<2>(self, step)),
-                    3 => simd.outline(SizedStep::<3>(self, step)),
-                    4 => simd.outline(SizedStep::<4>(self, step)),
-                    5 => simd.outline(SizedStep::<5>(self, step)),
-                    6 => simd.outline(SizedStep::<6>(self, step)),
-                    7 => simd.outline(SizedStep::<7>(self, step)),
-                    8 => simd.outline(SizedStep::<8>(self, step)),
+                match (vectors, in_place) {
+                    (1, false) => simd.outline(Copied::<1>(self, step)),
+                    (2, false) => simd.outline(Copied::<2>(self, step)),
+                    (3, false) => simd.outline(Copied::<3>(self, step)),
+                    (4, false) => simd.outline(Copied::<4>(self, step)),
+                    (5, false) => simd.outline(Copied::<5>(self, step)),
+                    (6, false) => simd.outline(Copied::<6>(self, step)),
+                    (7, false) => simd.outline(Copied::<7>(self, step)),
+                    (8, false) => simd.outline(Copied::<8>(self, step)),
+                    (1, true) => simd.outline(InPlace::<1>(self, step)),
+                    (2, true) => simd.outline(InPlace::<2>(self, step)),
+                    (3, true) => simd.outline(InPlace::<3>(self, step)),
+                    (4, true) => simd.outline(InPlace::<4>(self, step)),
+                    (5, true) => simd.outline(InPlace::<5>(self, step)),
+                    (6, true) => simd.outline(InPlace::<6>(self, step)),
+                    (7, true) => simd.outline(InPlace::<7>(self, step)),
+                    (8, true) => simd.outline(InPlace::<8>(self, step)),
                     _ => unreachable!("no tile has {vectors} vectors"),
                 }
             }
         }
+    }
+
+    /// Whether a tile is read where it is: copying is not worth it for few outputs, if all of
+    /// the input is whole vectors.
+    #[inline(always)]
+    fn is_in_place<S: Simd>(&self, columns: &Range<usize>, outputs: usize) -> bool {
+        let plane = self.pixels.layout.shape.input_plane();
+        let is_whole = [plane, columns.start, columns.end].iter().all(|len| len % S::LANES == 0);
+        let is_aligned = self.pixels.input.as_ptr().align_offset(64) == 0;
+        outputs <= FEW_OUTPUTS && is_whole && is_aligned
     }
 }
 
@@ -240,46 +262,92 @@ struct Step<'a> {
 }
 
 /// A step for a tile of `N` vectors in a function of its own: its loops fill all registers.
-struct SizedStep<'t, 'a, const N: usize>(&'t mut Tiles<'a>, Step<'a>);
+struct Copied<'t, 'a, const N: usize>(&'t mut Tiles<'a>, Step<'a>);
 
-impl<const N: usize> Operation for SizedStep<'_, '_, N> {
+impl<const N: usize> Operation for Copied<'_, '_, N> {
     type Output = ();
 
     #[inline(always)]
     fn eval<S: Simd>(self, simd: S) {
         let Self(tiles, step) = self;
-        let plane = tiles.pixels.layout.shape.input_plane();
-        let input = tiles.pixels.input[step.inputs.start * plane..].chunks_exact(plane);
-        let copies = tiles.copy.chunks_exact_mut(N * S::LANES);
-        for (copy, channel) in copies.zip(input.take(step.inputs.len())) {
-            let pixels = load_row::<S, N>(simd, &channel[step.columns.clone()]);
-            store_row(simd, pixels, copy);
+        let Tiles { pixels, copy, partial } = tiles;
+        let plane = pixels.layout.shape.input_plane();
+        let input = &pixels.input[step.inputs.start * plane..step.inputs.end * plane];
+        let copies = copy.chunks_exact_mut(N * S::LANES);
+        for (copy, channel) in copies.zip(input.chunks_exact(plane)) {
+            let row = load_row::<S, N>(simd, &channel[step.columns.clone()]);
+            store_row(simd, row, copy);
         }
-        let copy = simd.as_vectors(tiles.copy).as_chunks().0;
-        let mut channels = step.lists.channels;
-        for output in step.lists.outputs {
+        let copy = simd.as_vectors(copy).as_chunks::<N>().0;
+        step.run(
+            simd,
+            &mut pixels.finish,
+            partial,
+            #[inline(always)]
+            |channel| &copy[channel],
+        );
+    }
+}
+
+/// The same, where the tile is read where it is.
+struct InPlace<'t, 'a, const N: usize>(&'t mut Tiles<'a>, Step<'a>);
+
+impl<const N: usize> Operation for InPlace<'_, '_, N> {
+    type Output = ();
+
+    #[inline(always)]
+    fn eval<S: Simd>(self, simd: S) {
+        let Self(tiles, step) = self;
+        let Tiles { pixels, partial, .. } = tiles;
+        let plane = pixels.layout.shape.input_plane();
+        let input = &pixels.input[step.inputs.start * plane..step.inputs.end * plane];
+        let (input, pitch) = (simd.as_vectors(input), plane / S::LANES);
+        let first = step.columns.start / S::LANES;
+        step.run(
+            simd,
+            &mut pixels.finish,
+            partial,
+            #[inline(always)]
+            |channel| input[channel * pitch + first..].first_chunk::<N>().expect("a whole tile"),
+        );
+    }
+}
+
+impl Step<'_> {
+    /// Computes the outputs from the vectors of each channel.
+    #[inline(always)]
+    fn run<'c, S: Simd, const N: usize>(
+        self,
+        simd: S,
+        finish: &mut Finish<'_>,
+        partial: &mut [f32],
+        row: impl Fn(usize) -> &'c [S::F32; N],
+    ) where
+        S::F32: 'c,
+    {
+        let mut channels = self.lists.channels;
+        for output in self.lists.outputs {
             let [positive, negative] = output.counts.map(|count| {
                 let (list, rest) = channels.split_at(count.into());
                 channels = rest;
                 list
             });
             let place = usize::from(output.place);
-            let o = step.first_output + place;
-            if !step.wanted.contains(&o) {
+            let o = self.first_output + place;
+            if !self.wanted.contains(&o) {
                 continue;
             }
-            let partial = &mut tiles.partial[place * N * S::LANES..][..N * S::LANES];
-            let mut sums: [S::F32; N] = sum(simd, step.lists.ratio, positive, negative, copy);
-            if !step.is_first {
+            let partial = &mut partial[place * N * S::LANES..][..N * S::LANES];
+            let mut sums = sum(simd, self.lists.ratio, positive, negative, &row);
+            if !self.is_first {
                 for (sum, before) in sums.iter_mut().zip(partial.chunks_exact(S::LANES)) {
                     *sum = simd.add(simd.load(before), *sum);
                 }
             }
-            match step.is_last {
+            match self.is_last {
                 true => {
-                    let finish = &mut tiles.pixels.finish;
                     finish.scale(simd, o, &mut sums);
-                    finish.write_row(simd, o, step.columns.clone(), sums);
+                    finish.write_row(simd, o, self.columns.clone(), sums);
                 }
                 false => store_row(simd, sums, partial),
             }
@@ -289,16 +357,19 @@ impl<const N: usize> Operation for SizedStep<'_, '_, N> {
 
 /// The sums of an output over a block.
 #[inline(always)]
-fn sum<S: Simd, const N: usize>(
+fn sum<'c, S: Simd, const N: usize>(
     simd: S,
     ratio: f32,
     positive: &[u16],
     negative: &[u16],
-    copy: &[[S::F32; N]],
-) -> [S::F32; N] {
+    row: &impl Fn(usize) -> &'c [S::F32; N],
+) -> [S::F32; N]
+where
+    S::F32: 'c,
+{
     let mut sums = [simd.splat(0.0); N];
     for channel in positive {
-        for (sum, x) in sums.iter_mut().zip(&copy[usize::from(*channel)]) {
+        for (sum, x) in sums.iter_mut().zip(row(usize::from(*channel))) {
             *sum = simd.add(*sum, *x);
         }
     }
@@ -307,7 +378,7 @@ fn sum<S: Simd, const N: usize>(
         *sum = simd.mul(ratio, *sum);
     }
     for channel in negative {
-        for (sum, x) in sums.iter_mut().zip(&copy[usize::from(*channel)]) {
+        for (sum, x) in sums.iter_mut().zip(row(usize::from(*channel))) {
             *sum = simd.sub(*sum, *x);
         }
     }

@@ -1,4 +1,4 @@
-//! Each ternary layer over the epochs: entropy, zeros, centroids, λ.
+//! Each ternary layer over the epochs: entropy, shares of 0 and +b, centroids, λ.
 //!
 //! One curve for each layer; its colour says how far down the network the layer is.
 
@@ -14,7 +14,7 @@ struct Quantity {
     value: fn(&LayerState) -> Option<f64>,
 }
 
-const QUANTITIES: [Quantity; 5] = [
+const QUANTITIES: [Quantity; 6] = [
     Quantity {
         title: "Entropy of each layer",
         axis: "bits per weight",
@@ -26,6 +26,12 @@ const QUANTITIES: [Quantity; 5] = [
         axis: "zeros among the layer's weights, %",
         range: Range::To(100.0),
         value: |layer| Some(100.0 * layer.shares[1]),
+    },
+    Quantity {
+        title: "Positive weights of each layer",
+        axis: "weights at +b among the layer's weights, %",
+        range: Range::FromZero,
+        value: |layer| Some(100.0 * layer.shares[2]),
     },
     Quantity {
         title: "Negative centroids",

@@ -445,7 +445,7 @@ fn each_layer_has_a_curve_of_each_quantity() {
     let page = html(&report);
     let ternary = model(&report).layers.iter().filter(|layer| layer.clusters.is_some()).count();
     // In the panels of two stages.
-    assert_eq!(page.matches("class=\"curve layer\"").count(), 2 * 5 * ternary);
+    assert_eq!(page.matches("class=\"curve layer\"").count(), 2 * 6 * ternary);
     for title in ["Entropy of each layer", "Negative centroids", "λ of each layer"] {
         assert!(page.contains(&format!("<strong>{title}</strong>")), "{title}");
     }

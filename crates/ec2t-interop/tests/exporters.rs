@@ -4,11 +4,14 @@
 //! `EC2T_EXPORTERS_DIR` names a folder that exporters.py has written; `cargo xtask logits`
 //! makes one and runs this test, which is skipped without it.
 
+mod outputs;
+
 use std::path::{Path, PathBuf};
 
-use ec2t_infer::Model;
 use ec2t_interop::onnx::OnnxError;
-use ec2t_interop::{InteropError, StateDict, onnx};
+use ec2t_interop::{InteropError, onnx};
+
+use outputs::{Outputs, TOLERANCE};
 
 const VARIABLE: &str = "EC2T_EXPORTERS_DIR";
 
@@ -27,18 +30,10 @@ const REFUSED: [&str; 3] = ["squeezenet1_1", "shufflenet_v2_x0_5", "densenet121"
 
 const EXPORTERS: [&str; 2] = ["legacy", "dynamo"];
 
-/// Largest difference over the largest logit.
-const TOLERANCE: f32 = 1e-4;
-
 /// The largest difference from onnxruntime's logits, over the largest of these.
 fn difference(path: &Path) -> f32 {
-    let outputs = StateDict::open(path.with_extension("outputs.pth")).unwrap();
-    let [images, expected] = ["images", "logits"].map(|name| outputs.get(name).unwrap());
-    let model = Model::new(onnx::open(path).unwrap().network).unwrap();
-    let logits = model.run(images.data(), images.shape()[0]).unwrap();
-    assert_eq!(logits.len(), expected.data().len(), "{}", path.display());
-    let apart = logits.iter().zip(expected.data()).map(|(a, b)| (a - b).abs());
-    apart.fold(0.0, f32::max) / expected.data().iter().fold(0.0, |m: f32, x| m.max(x.abs()))
+    let outputs = Outputs::open(&path.with_extension("outputs.pth"));
+    outputs.difference(onnx::open(path).unwrap().network)
 }
 
 #[test]

@@ -236,10 +236,12 @@ impl Planning<'_> {
         Ok(())
     }
 
-    /// How the value of a group is parted for the next one, its only reader.
+    /// How the value of a group is parted for the next one, if that is its only reader.
     fn slices(&self, group: &Group, next: &Group) -> Option<Slices> {
-        let slices = Slices::between(self.network, &self.shapes, group, next);
-        slices.filter(|_| self.layout.readers(group.value) == 1)
+        match self.layout.readers(group.value) {
+            1 => Slices::between(self.network, &self.shapes, group, next),
+            _ => None,
+        }
     }
 
     /// The kernel of a group in floats.

@@ -62,8 +62,8 @@ pub(crate) struct Slices {
 }
 
 impl Slices {
-    /// The parts of the value of a group that the next one reads, if it is worth it and
-    /// nobody else reads it.
+    /// The parts of the value of a group whose only reader is the next one, if they can be
+    /// computed in turn and it is worth it.
     pub(crate) fn between(
         network: &Network,
         shapes: &[Shape],

@@ -2,8 +2,9 @@
 //!
 //! It serves the layers that stay in full precision, stems above all; most depthwise ones
 //! have [loops of their own](super::depthwise). Tap by tap, a weight times the pixels that
-//! it meets is added to sums in registers. Product and sum are rounded each: fused, they would depend on the
-//! instruction set.
+//! it meets is added to sums in registers: those of one output, or of two, for which pixels
+//! are loaded once, where the registers suffice. Product and sum are rounded each: fused,
+//! they would depend on the instruction set.
 
 use std::ops::Range;
 

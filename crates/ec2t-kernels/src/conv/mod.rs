@@ -12,9 +12,10 @@
 //!
 //! Sums are kept in registers while they run over a block, and wait in memory, which the
 //! caches hold, for the next one; the copy stays in the first-level cache. Ternary 1×1 and
-//! depthwise convolutions have loops of their own (pointwise.rs, depthwise.rs). The order of the additions of a pixel depends on
-//! the shape and the weights alone, so results are the same bits with any instruction set,
-//! tile or number of threads. These may compute parts of the output side by side (part.rs).
+//! depthwise convolutions have loops of their own (pointwise.rs, depthwise.rs). The order of
+//! the additions of a pixel depends on the shape and the weights alone, so results are the
+//! same bits with any instruction set, tile or number of threads. These may compute parts of
+//! the output side by side (part.rs).
 
 mod dense;
 mod depthwise;

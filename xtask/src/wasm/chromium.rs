@@ -11,8 +11,10 @@ use std::time::{Duration, Instant};
 use std::{env, thread};
 
 use anyhow::{Context, Result, bail, ensure};
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
 
-use super::page::{base64, test_script};
+use super::page::test_script;
 use super::{read, source};
 use crate::shell;
 
@@ -43,7 +45,7 @@ pub(super) fn find() -> Option<PathBuf> {
 
 /// The page with the script that drops a model on it.
 pub(super) fn test_page(page: &str, model: &str) -> Result<String> {
-    let models = format!("{{ \"model.ec2t\": \"{}\" }}", base64(&read(&source(model))?));
+    let models = format!("{{ \"model.ec2t\": \"{}\" }}", STANDARD.encode(read(&source(model))?));
     let script = test_script("test.js")?;
     let page = page.replacen("<head>", &format!("<head>\n{WATCH}"), 1);
     let (before, behind) = page.rsplit_once("</body>").context("the page has no </body>")?;

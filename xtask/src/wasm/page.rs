@@ -3,6 +3,8 @@
 //! `{{NAME}}` in `index.html` stands for a file: a text as it is, others in base64.
 
 use anyhow::{Context, Result, ensure};
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
 
 use super::{Build, read, read_text, source};
 
@@ -18,8 +20,8 @@ pub(super) fn assemble(build: &Build) -> Result<String> {
         ("style.css", own("style.css")?),
         ("ec2t_wasm.js", build.script.clone()),
         ("page.js", own("page.js")?),
-        ("cat.png", base64(&read(&source(PICTURE))?)),
-        ("ec2t_wasm_bg.wasm", base64(&build.module)),
+        ("cat.png", STANDARD.encode(read(&source(PICTURE))?)),
+        ("ec2t_wasm_bg.wasm", STANDARD.encode(&build.module)),
     ];
     fill(&own("index.html")?, &files)
 }
@@ -47,34 +49,9 @@ fn fill(page: &str, files: &[(&str, String)]) -> Result<String> {
     Ok(filled)
 }
 
-/// Bytes in base64 (RFC 4648, section 4).
-pub(super) fn base64(bytes: &[u8]) -> String {
-    const LETTERS: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
-    let mut text = String::with_capacity(bytes.len().div_ceil(3) * 4);
-    for three in bytes.chunks(3) {
-        let value = three.iter().fold(0, |value, byte| value << 8 | u32::from(*byte));
-        let value = value << (8 * (3 - three.len()));
-        for digit in 0..4 {
-            text.push(match digit <= three.len() {
-                true => LETTERS[(value >> (18 - 6 * digit)) as usize % 64] as char,
-                false => '=',
-            });
-        }
-    }
-    text
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn base64_is_that_of_the_rfc() {
-        let words = ["", "f", "fo", "foo", "foob", "fooba", "foobar"];
-        let expected = ["", "Zg==", "Zm8=", "Zm9v", "Zm9vYg==", "Zm9vYmE=", "Zm9vYmFy"];
-        assert_eq!(words.map(|word| base64(word.as_bytes())), expected);
-        assert_eq!(base64(&[0xfb, 0xff, 0xfe]), "+//+");
-    }
 
     #[test]
     fn every_file_has_one_place() {

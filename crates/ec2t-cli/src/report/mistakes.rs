@@ -6,6 +6,8 @@
 use std::path::Path;
 
 use anyhow::{Result, ensure};
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
 
 use super::data::Mistake;
 use super::markup::{Element, element};
@@ -62,7 +64,7 @@ fn item(mistake: &Mistake, classes: &[String]) -> Element {
     let (class, answer) = (&classes[mistake.class], &classes[mistake.answer]);
     let title = format!("test image {}: {class}, taken for {answer}", mistake.image);
     let picture = mistake.picture.as_ref().map(|file| {
-        let source = format!("data:image/png;base64,{}", base64(file));
+        let source = format!("data:image/png;base64,{}", STANDARD.encode(file));
         element("img").attr("src", source).attr("alt", &title)
     });
     let text = format!("{answer}, {}", percent(100.0 * mistake.probability, 1));
@@ -71,34 +73,4 @@ fn item(mistake: &Mistake, classes: &[String]) -> Element {
         .children(picture)
         .child(element("span").text(text))
         .child(element("span").class("truth").text(format!("is {class}")))
-}
-
-/// Bytes as text of 64 characters, RFC 4648, section 4.
-fn base64(bytes: &[u8]) -> String {
-    const DIGITS: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
-    let group = |group: &[u8]| {
-        let byte = |at: usize| u32::from(group.get(at).copied().unwrap_or(0));
-        let bits = byte(0) << 16 | byte(1) << 8 | byte(2);
-        [18, 12, 6, 0]
-            .iter()
-            .enumerate()
-            .map(move |(digit, shift)| match digit <= group.len() {
-                true => char::from(DIGITS[(bits >> shift & 63) as usize]),
-                false => '=',
-            })
-            .collect::<String>()
-    };
-    bytes.chunks(3).map(group).collect()
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn base64_is_that_of_the_rfc() {
-        let texts = ["", "f", "fo", "foo", "foob", "fooba", "foobar"];
-        let expected = ["", "Zg==", "Zm8=", "Zm9v", "Zm9vYg==", "Zm9vYmE=", "Zm9vYmFy"];
-        assert_eq!(texts.map(|text| base64(text.as_bytes())), expected);
-    }
 }

@@ -26,7 +26,6 @@ pub struct Session<'m> {
     memory: Memory,
     /// Normalised pixels.
     image: Vec<f32>,
-    logits: Vec<f32>,
 }
 
 /// What steps read and write.
@@ -61,7 +60,6 @@ impl<'m> Session<'m> {
                 scratch,
             },
             image: vec![0.0; model.input_len()],
-            logits: vec![0.0; model.output_len()],
         }
     }
 
@@ -75,11 +73,8 @@ impl<'m> Session<'m> {
     /// [`RunError::InputLength`].
     pub fn run(&mut self, input: &[f32]) -> Result<&[f32], RunError> {
         check_length(1, self.model.input_len(), input.len())?;
-        match self.memory.workspaces.len() {
-            1 => self.run_with(input, |_, compute| compute()),
-            threads => with_helpers(threads, &mut || self.run_with(input, |_, compute| compute())),
-        }
-        Ok(&self.logits)
+        self.compute(input);
+        Ok(self.logits_of(input))
     }
 
     /// Logits of one image of pixels, `[C, H, W]`, normalised as the model
@@ -89,15 +84,37 @@ impl<'m> Session<'m> {
     /// [`RunError::InputLength`].
     pub fn run_pixels(&mut self, pixels: &[u8]) -> Result<&[f32], RunError> {
         let mut image = std::mem::take(&mut self.image);
-        let result = self.model.preprocess(pixels, &mut image).and_then(|()| {
-            self.run(&image)?;
-            Ok(())
-        });
+        let result = self.model.preprocess(pixels, &mut image);
+        if result.is_ok() {
+            self.compute(&image);
+        }
         self.image = image;
-        result.map(|()| self.logits.as_slice())
+        result.map(|()| self.logits())
     }
 
-    /// Computes the logits of an image of the right length, each step, or each part of one,
+    /// Computes all values of an image of the right length.
+    fn compute(&mut self, input: &[f32]) {
+        match self.memory.workspaces.len() {
+            1 => self.run_with(input, |_, compute| compute()),
+            threads => with_helpers(threads, &mut || self.run_with(input, |_, compute| compute())),
+        }
+    }
+
+    /// The logits of an image that is not this session's own.
+    fn logits_of(&mut self, input: &[f32]) -> &[f32] {
+        if self.model.plan().output.source == Source::Image {
+            self.image.copy_from_slice(input);
+        }
+        self.logits()
+    }
+
+    /// Where the last step left them: those of networks of few layers are too large to be
+    /// copied for nothing. A network without steps hands the image on.
+    fn logits(&self) -> &[f32] {
+        self.memory.floats(self.model.plan().output, &self.image)
+    }
+
+    /// Computes all values of an image of the right length, each step, or each part of one,
     /// called through `observe`, which gets the position of the step and what computes it.
     pub(crate) fn run_with(
         &mut self,
@@ -109,7 +126,6 @@ impl<'m> Session<'m> {
             let step = &plan.steps[turn.step];
             observe(turn.step, &mut || self.memory.compute(step, turn.piece.as_ref(), input));
         }
-        self.logits.copy_from_slice(self.memory.floats(plan.output, input));
     }
 
     /// As [`run`](Self::run), on one thread; gives `see` every value as it is computed, in
@@ -141,8 +157,7 @@ impl<'m> Session<'m> {
                 _ => see(step.value, &self.memory.written(step)),
             }
         }
-        self.logits.copy_from_slice(self.memory.floats(plan.output, input));
-        Ok(&self.logits)
+        Ok(self.logits_of(input))
     }
 }
 

@@ -90,10 +90,38 @@ impl<S: Simd> Rows<'_, S> {
         let len = (self.count * pitch).next_multiple_of(4 * S::LANES);
         let border = &border[..len];
         let first = self.first * pitch as isize + first_column;
+        if len == 4 * S::LANES {
+            return self.shift_one(input, first, border, copies);
+        }
         for (plane, copy) in copies {
             let start = plane as isize + first;
             let from = Shifted { input, start, border, padding: self.padding };
             shift(self.simd, from, &mut copy[..len]);
+        }
+    }
+
+    /// The same where that is a single vector.
+    #[inline(always)]
+    fn shift_one<'c>(
+        self,
+        input: &[u8],
+        first: isize,
+        border: &[u8],
+        copies: impl Iterator<Item = (usize, &'c mut [u8])>,
+    ) {
+        let Self { simd, padding, .. } = self;
+        let lanes = 4 * S::LANES;
+        let padding = simd.splat_u16(u16::from_ne_bytes([padding; 2]));
+        let border = simd.load_pairs(border);
+        for (plane, copy) in copies {
+            let start = plane as isize + first;
+            let inside =
+                usize::try_from(start).ok().and_then(|start| input.get(start..start + lanes));
+            let pixels = match inside {
+                Some(pixels) => simd.load_pairs(pixels),
+                None => simd.load_pairs(&vector_at(input, start, lanes)),
+            };
+            simd.store_bytes(simd.blend_u16(border, pixels, padding), copy);
         }
     }
 

@@ -8,12 +8,12 @@
 //!
 //! * A kernel of `KW` columns gives `KW` copies of each channel, each shifted by the column
 //!   of its tap and thinned by the stride, with padding where that leaves the row.
-//! * Tap rows share copies, unless they are dilated: with stride `s`, tap row `i` is copy
-//!   `i mod s`, of every `s`-th row, from row `i ∕ s` on.
+//! * Tap rows share copies, unless they are dilated or a tile is a single vector: with stride
+//!   `s`, tap row `i` is copy `i mod s`, of every `s`-th row, from row `i ∕ s` on.
 //!
-//! So a tap is one offset in bytes, the same for all pixels of all tiles. Loads are not
-//! aligned, as they are in [`conv`](crate::conv): each takes three additions and shifts,
-//! which are what limits these loops.
+//! So a tap is one offset in bytes, the same for all pixels of all tiles. Loads from shared
+//! copies are not aligned, as they are in [`conv`](crate::conv): each takes three additions
+//! and shifts, which limit these loops as well.
 //!
 //! A convolution of single pixels (1×1, stride 1, no padding) has no rows: its
 //! image counts as one long row.
@@ -101,8 +101,9 @@ impl Layout {
         let lanes = 4 * isa.lanes();
         let mut most = match shape.kernel {
             [1, 1] => POINTWISE_VECTORS,
-            // Two sums for each sign of each vector.
-            _ => (isa.registers() / 4).min(MAX_VECTORS),
+            // Two sums for each sign of each vector: those of one sign must not have to wait in
+            // memory while the others are added.
+            _ => (isa.registers() / 8).min(MAX_VECTORS),
         };
         let tile = tile_of(shape.output, most * lanes);
         let mut layout = Self { shape, isa, lanes, tile, block: 1, borders: Vec::new() };
@@ -179,9 +180,11 @@ impl Layout {
         [if self.shares_rows() { rows.min(self.shape.stride[0]) } else { rows }, columns]
     }
 
-    /// Whether tap rows share copies.
+    /// Whether tap rows share copies. Where a tile is one vector, copies of their own are
+    /// whole vectors too, which no load has to put together.
     fn shares_rows(&self) -> bool {
-        self.shape.dilation[0] == 1
+        let is_one_vector = self.tile[0] * self.tile[1] <= self.lanes;
+        self.shape.dilation[0] == 1 && !(is_one_vector && self.shape.stride == [1, 1])
     }
 
     /// The copy that a tap row reads, and its first row in it.

@@ -2,8 +2,8 @@
 
 use ec2t_format::graph::{Activation, Node, Shape};
 use ec2t_format::{Network, Op};
-use ec2t_kernels::int::{self, Grid, Grids, IntConv, Scratch};
-use ec2t_kernels::{PoolShape, TooLarge};
+use ec2t_kernels::PoolShape;
+use ec2t_kernels::int::{self, Grid, Grids, IntConv, IntError, Scratch};
 
 use crate::kernel::{Params, plane, pool_shape, size};
 use crate::layout::Form;
@@ -34,7 +34,7 @@ impl ByteKernel {
         input: Shape,
         fused: Option<Activation>,
         grids: Grids,
-    ) -> Result<Option<Self>, TooLarge> {
+    ) -> Result<Option<Self>, IntError> {
         let params = Params { network, layer: &node.name, fused };
         Ok(params.int_conv(&node.op, input, grids)?.map(|conv| ByteKernel::Conv(Box::new(conv))))
     }

@@ -4,7 +4,7 @@ use std::ops::Range;
 
 use ec2t_format::graph::{Activation, Conv2d, Linear, Node, Pool2d, Shape};
 use ec2t_format::{Network, Op, Tensor, TernaryTensor};
-use ec2t_kernels::int::{Grids, IntConv};
+use ec2t_kernels::int::{Grids, IntConv, IntError};
 use ec2t_kernels::{
     ConvPart, ConvShape, DenseConv, DenseLinear, Epilogue, PoolShape, TernaryConv, TernaryLinear,
     TernaryWeights, TooLarge, elementwise, spatial,
@@ -285,7 +285,7 @@ impl Params<'_> {
         op: &Op,
         input: Shape,
         grids: Grids,
-    ) -> Result<Option<IntConv>, TooLarge> {
+    ) -> Result<Option<IntConv>, IntError> {
         let is_simple = matches!(self.fused, None | Some(Activation::Relu | Activation::Relu6));
         match op {
             Op::Conv2d(conv) if is_simple => {

@@ -1,9 +1,10 @@
-//! Integer convolutions against a plain loop: the same bytes, with every instruction set.
+//! Integer convolutions against a plain loop in numbers that are not rounded: bytes are the
+//! nearest, and the same with every instruction set.
 
 mod shapes;
 
 use ec2t_kernels::arch::Isa;
-use ec2t_kernels::int::{Grid, Grids, IntConv, Scratch};
+use ec2t_kernels::int::{Grid, Grids, IntConv, IntError, Scratch};
 use ec2t_kernels::{Activation, ConvShape, Epilogue, TernaryWeights};
 use proptest::prelude::*;
 
@@ -94,48 +95,50 @@ impl Case {
         sums
     }
 
-    /// The output by its definition.
-    fn expected(&self) -> Vec<u8> {
+    /// The output by its definition, before it is rounded: in steps of its grid, between the
+    /// ends.
+    ///
+    /// With each comes how far a byte may be from it: by half a step, and by what rounding the
+    /// factors to 16 bits, and less where totals would not fit into 32, makes of all sums.
+    fn expected(&self) -> Vec<[f64; 2]> {
         let [height, width] = self.shape.output;
         let Grids { input, residual, output } = self.grids;
-        let step = f64::from(output.scale);
-        let mut bytes = Vec::new();
+        let [step, zero] = [f64::from(output.scale), f64::from(output.zero)];
+        let [first, last] = match self.activation {
+            None => [0.0, 255.0],
+            Some(Activation::Relu6) => [zero, (zero + 6.0 / step).min(255.0)],
+            Some(_) => [zero, 255.0],
+        };
+        let mut places = Vec::new();
         for o in 0..self.shape.out_channels {
             let codes = &self.codes[o * self.shape.taps()..][..self.shape.taps()];
-            let [positive, negative] =
-                [1, -1].map(|code| codes.iter().filter(|c| **c == code).count() as f64);
-            let factor = f64::from(input.scale) * f64::from(self.scale[o]) / step;
-            let [plus, minus] =
-                [self.w_pos, self.w_neg].map(|weight| (f64::from(weight) * factor) as f32);
-            let times = residual.map_or(0.0, |grid| f64::from(grid.scale) / step) as f32;
-            let shift = f64::from(self.bias[o]) / step
-                - f64::from(input.zero)
-                    * (positive * f64::from(plus) - negative * f64::from(minus))
-                - f64::from(residual.map_or(0, |grid| grid.zero)) * f64::from(times)
-                + f64::from(output.zero);
-            for y in 0..height {
-                for x in 0..width {
-                    let [p, n] = self.sums([o, y, x]).map(|sum| sum as f32);
-                    let mut place = p * plus - n * minus + shift as f32;
-                    if let Some(residual) = &self.residual {
-                        place += f32::from(residual[(o * height + y) * width + x]) * times;
-                    }
-                    let zero = f32::from(output.zero);
-                    let [first, last] = match self.activation {
-                        None => [0.0, 255.0],
-                        Some(Activation::Relu6) => [zero, (zero + 6.0 / output.scale).min(255.0)],
-                        Some(_) => [zero, 255.0],
-                    };
-                    bytes.push(place.max(first).min(last).round_ties_even() as u8);
+            let counts = [1, -1].map(|code| codes.iter().filter(|c| **c == code).count() as i64);
+            let factor = f64::from(input.scale) * f64::from(self.scale[o]);
+            let most = 255.0 * (counts[0] + counts[1]) as f64;
+            let error = (most * 2.0_f64.powi(-30)).max(2.0_f64.powi(-15));
+            let distance = 0.501 + most * f64::from(self.w_pos) * factor.abs() / step * error;
+            for (y, x) in (0..height).flat_map(|y| (0..width).map(move |x| (y, x))) {
+                let [p, n] = self.sums([o, y, x]);
+                let [p, n] = [(p, counts[0]), (n, counts[1])]
+                    .map(|(sum, count)| (sum - count * i64::from(input.zero)) as f64);
+                let mut value = (p * f64::from(self.w_pos) - n * f64::from(self.w_neg)) * factor
+                    + f64::from(self.bias[o]);
+                if let (Some(grid), Some(bytes)) = (residual, &self.residual) {
+                    let byte = i32::from(bytes[(o * height + y) * width + x]);
+                    value += f64::from(byte - i32::from(grid.zero)) * f64::from(grid.scale);
                 }
+                // What is not a number comes out as the first place.
+                places.push([(value / step + zero).max(first).min(last), distance]);
             }
         }
-        bytes
+        places
     }
 
-    /// Compares every instruction set with the definition.
+    /// Compares every instruction set with the definition, and with the others: factors are
+    /// rounded, so what is nearly half a step may go to either side, but on all alike.
     fn check(&self) {
         let expected = self.expected();
+        let mut first_found = None;
         for isa in Isa::available() {
             let conv = self.conv(isa);
             let mut output = vec![99; self.shape.output_len()];
@@ -143,10 +146,14 @@ impl Case {
             // The second image finds what the first one has left.
             for _ in 0..2 {
                 conv.run(&self.input, self.residual.as_deref(), &mut output, &mut scratch);
-                let place = output.iter().zip(&expected).position(|(a, b)| a != b);
+                let is_wrong = |(byte, [place, distance]): (&u8, &[f64; 2])| {
+                    (f64::from(*byte) - place).abs() > *distance
+                };
+                let place = output.iter().zip(&expected).position(is_wrong);
                 let what = (isa.name(), self.shape, self.grids);
                 let found = place.map(|place| (place, output[place], expected[place]));
                 assert_eq!(found, None, "{what:?}");
+                assert_eq!(&output, first_found.get_or_insert(output.clone()), "{what:?}");
             }
         }
     }
@@ -278,18 +285,25 @@ fn the_largest_sums_do_not_overflow() {
 }
 
 #[test]
-fn too_many_taps_are_refused() {
-    let grid = Grid { scale: 1.0, zero: 0 };
-    let grids = Grids { input: grid, residual: None, output: grid };
-    let refused = |shape: ConvShape| {
+fn what_does_not_fit_is_refused() {
+    let with = |shape: ConvShape, scale: f32| {
         let codes = vec![1; shape.weight_len()];
-        let weights = TernaryWeights { codes: &codes, w_neg: 1.0, w_pos: 1.0 };
-        IntConv::new(shape, weights, Epilogue::new(1), grids).is_err()
+        let weights = TernaryWeights { codes: &codes, w_neg: 1.0, w_pos: scale };
+        let grid = Grid { scale: 1.0, zero: 0 };
+        let grids = Grids { input: grid, residual: None, output: grid };
+        IntConv::new(shape, weights, Epilogue::new(1), grids).err()
     };
     let kernel = |side| shape([1, 1], 1, [side; 2], [side; 2], [1; 2], [1; 2], [0; 4]).unwrap();
-    assert!(refused(kernel(17)) && !refused(kernel(16)));
+    assert!(matches!(with(kernel(17), 1.0), Some(IntError::TooLarge(_))));
+    assert_eq!(with(kernel(16), 1.0), None);
+    // Steps of 2⁻¹⁶ of what a weight adds.
+    assert_eq!(with(kernel(1), 32_767.0), None);
+    let refused = Some(IntError::Steps { output: 0 });
+    for scale in [32_768.0, f32::INFINITY, f32::NAN] {
+        assert_eq!(with(kernel(1), scale), refused, "{scale}");
+    }
     let channels = |count| shape([count, 1], 1, [1; 2], [1; 2], [1; 2], [1; 2], [0; 4]).unwrap();
-    assert!(refused(channels(65_794)) && !refused(channels(65_793)));
+    assert_eq!([100_000, 9_000_000].map(|count| with(channels(count), 1.0)), [None, refused]);
 }
 
 #[test]
@@ -315,10 +329,10 @@ fn numbers_that_are_none_become_the_first_byte() {
     case.bias = vec![f32::NAN, f32::INFINITY, f32::NEG_INFINITY, 0.0];
     case.activation = None;
     let plane = shape.output_plane();
-    let found = case.expected();
+    let expected = case.expected();
     case.check();
-    assert!(found[..plane].iter().all(|byte| *byte == 0));
-    assert!(found[plane..2 * plane].iter().all(|byte| *byte == 255));
+    assert!(expected[..plane].iter().all(|[place, _]| *place == 0.0));
+    assert!(expected[plane..2 * plane].iter().all(|[place, _]| *place == 255.0));
 }
 
 proptest! {

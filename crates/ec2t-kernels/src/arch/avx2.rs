@@ -51,25 +51,10 @@ fn first_lanes(simd: Avx2, count: usize) -> __m256i {
 }
 
 impl Avx2 {
-    #[inline(always)]
-    fn splat_i32(self, value: i32) -> __m256i {
-        registers!(_mm256_set1_epi32(value))
-    }
-
     /// The lower and the upper four lanes.
     #[inline(always)]
     fn halves(self, v: __m256) -> (__m128, __m128) {
         registers!((_mm256_castps256_ps128(v), _mm256_extractf128_ps::<1>(v)))
-    }
-}
-
-impl Avx2 {
-    /// Values rounded to signed whole numbers, in the lanes that
-    /// [`to_floats`](Simd::to_floats) has them from.
-    #[inline(always)]
-    fn to_words(self, [low, high]: [__m256; 2]) -> __m256i {
-        let (low, high) = registers!((_mm256_cvtps_epi32(low), _mm256_cvtps_epi32(high)));
-        registers!(_mm256_packs_epi32(low, high))
     }
 }
 
@@ -81,6 +66,7 @@ impl Simd for Avx2 {
 
     type F32 = __m256;
     type U16 = __m256i;
+    type I32 = __m256i;
     type Mask = __m256;
 
     fn name(self) -> &'static str {
@@ -355,24 +341,76 @@ impl Simd for Avx2 {
     }
 
     #[inline(always)]
-    fn to_floats(self, v: __m256i) -> [__m256; 2] {
-        let zero = registers!(_mm256_setzero_si256());
+    fn times_128(self, a: __m256i) -> __m256i {
+        registers!(_mm256_slli_epi16::<7>(a))
+    }
+
+    #[inline(always)]
+    fn splat_words(self, [first, second]: [i16; 2]) -> __m256i {
+        self.splat_i32(i32::from(second) << 16 | i32::from(first as u16))
+    }
+
+    #[inline(always)]
+    fn pair_words(self, first: __m256i, second: __m256i) -> [__m256i; 2] {
         // Of each half of 128 bits.
         [
-            registers!(_mm256_cvtepi32_ps(_mm256_unpacklo_epi16(v, zero))),
-            registers!(_mm256_cvtepi32_ps(_mm256_unpackhi_epi16(v, zero))),
+            registers!(_mm256_unpacklo_epi16(first, second)),
+            registers!(_mm256_unpackhi_epi16(first, second)),
         ]
     }
 
     #[inline(always)]
-    fn store_pairs(self, even: [__m256; 2], odd: [__m256; 2], to: &mut [u8]) {
-        let to: &mut [u8; BYTES] = to.first_chunk_mut().expect("place for a whole vector");
-        let (even, odd) = (self.to_words(even), self.to_words(odd));
+    fn add_products(self, sums: __m256i, words: __m256i, factors: __m256i) -> __m256i {
+        registers!(_mm256_add_epi32(sums, _mm256_madd_epi16(words, factors)))
+    }
+
+    #[inline(always)]
+    fn splat_i32(self, value: i32) -> __m256i {
+        registers!(_mm256_set1_epi32(value))
+    }
+
+    #[inline(always)]
+    fn load_i32(self, from: &[i32]) -> __m256i {
+        let from: &[i32; LANES] = from.first_chunk().expect("a whole vector");
+        // SAFETY: the reference spans LANES numbers; the token proves AVX2.
+        unsafe { _mm256_loadu_si256(from.as_ptr().cast()) }
+    }
+
+    #[inline(always)]
+    fn store_i32(self, v: __m256i, to: &mut [i32]) {
+        let to: &mut [i32; LANES] = to.first_chunk_mut().expect("place for a whole vector");
+        // SAFETY: the reference spans LANES numbers; the token proves AVX2.
+        unsafe { _mm256_storeu_si256(to.as_mut_ptr().cast(), v) }
+    }
+
+    #[inline(always)]
+    fn add_i32(self, a: __m256i, b: __m256i) -> __m256i {
+        registers!(_mm256_add_epi32(a, b))
+    }
+
+    #[inline(always)]
+    fn shift_right(self, a: __m256i, bits: u32) -> __m256i {
+        registers!(_mm256_sra_epi32(a, _mm_cvtsi32_si128(bits as i32)))
+    }
+
+    #[inline(always)]
+    fn pack_bytes(self, even: [__m256i; 2], odd: [__m256i; 2]) -> __m256i {
+        let [even, odd] = [even, odd].map(
+            #[inline(always)]
+            |[low, high]| registers!(_mm256_packs_epi32(low, high)),
+        );
         // Eight even and eight odd ones in each half, then in turn.
         let bytes = registers!(_mm256_packus_epi16(even, odd));
         let turns = registers!(_mm_setr_epi8(0, 8, 1, 9, 2, 10, 3, 11, 4, 12, 5, 13, 6, 14, 7, 15));
-        let bytes = registers!(_mm256_shuffle_epi8(bytes, _mm256_broadcastsi128_si256(turns)));
-        // SAFETY: the reference spans BYTES bytes; the token proves AVX2.
-        unsafe { _mm256_storeu_si256(to.as_mut_ptr().cast(), bytes) }
+        registers!(_mm256_shuffle_epi8(bytes, _mm256_broadcastsi128_si256(turns)))
+    }
+
+    #[inline(always)]
+    fn clamp_bytes(self, pairs: __m256i, first: u8, last: u8) -> __m256i {
+        let [first, last] = [first, last].map(
+            #[inline(always)]
+            |byte| registers!(_mm256_set1_epi8(byte as i8)),
+        );
+        registers!(_mm256_min_epu8(_mm256_max_epu8(pairs, first), last))
     }
 }

@@ -53,16 +53,6 @@ fn first_lanes(count: usize) -> __mmask16 {
     ((1u32 << count.min(LANES)) - 1) as __mmask16
 }
 
-impl Avx512 {
-    /// Values rounded to signed whole numbers, in the lanes that
-    /// [`to_floats`](Simd::to_floats) has them from.
-    #[inline(always)]
-    fn to_words(self, [low, high]: [__m512; 2]) -> __m512i {
-        let (low, high) = registers!((_mm512_cvtps_epi32(low), _mm512_cvtps_epi32(high)));
-        registers!(_mm512_packs_epi32(low, high))
-    }
-}
-
 impl Sealed for Avx512 {}
 
 impl Simd for Avx512 {
@@ -71,6 +61,7 @@ impl Simd for Avx512 {
 
     type F32 = __m512;
     type U16 = __m512i;
+    type I32 = __m512i;
     type Mask = __mmask16;
 
     fn name(self) -> &'static str {
@@ -310,24 +301,76 @@ impl Simd for Avx512 {
     }
 
     #[inline(always)]
-    fn to_floats(self, v: __m512i) -> [__m512; 2] {
-        let zero = registers!(_mm512_setzero_si512());
+    fn times_128(self, a: __m512i) -> __m512i {
+        registers!(_mm512_slli_epi16::<7>(a))
+    }
+
+    #[inline(always)]
+    fn splat_words(self, [first, second]: [i16; 2]) -> __m512i {
+        self.splat_i32(i32::from(second) << 16 | i32::from(first as u16))
+    }
+
+    #[inline(always)]
+    fn pair_words(self, first: __m512i, second: __m512i) -> [__m512i; 2] {
         // Of each quarter of 128 bits.
         [
-            registers!(_mm512_cvtepi32_ps(_mm512_unpacklo_epi16(v, zero))),
-            registers!(_mm512_cvtepi32_ps(_mm512_unpackhi_epi16(v, zero))),
+            registers!(_mm512_unpacklo_epi16(first, second)),
+            registers!(_mm512_unpackhi_epi16(first, second)),
         ]
     }
 
     #[inline(always)]
-    fn store_pairs(self, even: [__m512; 2], odd: [__m512; 2], to: &mut [u8]) {
-        let to: &mut [u8; BYTES] = to.first_chunk_mut().expect("place for a whole vector");
-        let (even, odd) = (self.to_words(even), self.to_words(odd));
+    fn add_products(self, sums: __m512i, words: __m512i, factors: __m512i) -> __m512i {
+        registers!(_mm512_add_epi32(sums, _mm512_madd_epi16(words, factors)))
+    }
+
+    #[inline(always)]
+    fn splat_i32(self, value: i32) -> __m512i {
+        registers!(_mm512_set1_epi32(value))
+    }
+
+    #[inline(always)]
+    fn load_i32(self, from: &[i32]) -> __m512i {
+        let from: &[i32; LANES] = from.first_chunk().expect("a whole vector");
+        // SAFETY: the reference spans LANES numbers; the token proves AVX-512 F.
+        unsafe { _mm512_loadu_si512(from.as_ptr().cast()) }
+    }
+
+    #[inline(always)]
+    fn store_i32(self, v: __m512i, to: &mut [i32]) {
+        let to: &mut [i32; LANES] = to.first_chunk_mut().expect("place for a whole vector");
+        // SAFETY: the reference spans LANES numbers; the token proves AVX-512 F.
+        unsafe { _mm512_storeu_si512(to.as_mut_ptr().cast(), v) }
+    }
+
+    #[inline(always)]
+    fn add_i32(self, a: __m512i, b: __m512i) -> __m512i {
+        registers!(_mm512_add_epi32(a, b))
+    }
+
+    #[inline(always)]
+    fn shift_right(self, a: __m512i, bits: u32) -> __m512i {
+        registers!(_mm512_sra_epi32(a, _mm_cvtsi32_si128(bits as i32)))
+    }
+
+    #[inline(always)]
+    fn pack_bytes(self, even: [__m512i; 2], odd: [__m512i; 2]) -> __m512i {
+        let [even, odd] = [even, odd].map(
+            #[inline(always)]
+            |[low, high]| registers!(_mm512_packs_epi32(low, high)),
+        );
         // Eight even and eight odd ones in each quarter, then in turn.
         let bytes = registers!(_mm512_packus_epi16(even, odd));
         let turns = registers!(_mm_setr_epi8(0, 8, 1, 9, 2, 10, 3, 11, 4, 12, 5, 13, 6, 14, 7, 15));
-        let bytes = registers!(_mm512_shuffle_epi8(bytes, _mm512_broadcast_i32x4(turns)));
-        // SAFETY: the reference spans BYTES bytes; the token proves AVX-512 F.
-        unsafe { _mm512_storeu_si512(to.as_mut_ptr().cast(), bytes) }
+        registers!(_mm512_shuffle_epi8(bytes, _mm512_broadcast_i32x4(turns)))
+    }
+
+    #[inline(always)]
+    fn clamp_bytes(self, pairs: __m512i, first: u8, last: u8) -> __m512i {
+        let [first, last] = [first, last].map(
+            #[inline(always)]
+            |byte| registers!(_mm512_set1_epi8(byte as i8)),
+        );
+        registers!(_mm512_min_epu8(_mm512_max_epu8(pairs, first), last))
     }
 }

@@ -4,7 +4,8 @@
 //!
 //! 1. a token type for each instruction set ([`Portable`], `Avx2`, `Avx512`,
 //!    `Neon`, `Simd128`): to hold one is the proof that the CPU has the instructions;
-//! 2. the trait [`Simd`]: safe operations on vectors of `f32` and `u16`, by means of a token;
+//! 2. the trait [`Simd`]: safe operations on vectors of `f32`, `u16` and `i32`, by means of a
+//!    token;
 //! 3. [`dispatch`]: picks the best token once, and runs an [`Operation`], generic
 //!    over [`Simd`], inside a function compiled for that instruction set.
 //!

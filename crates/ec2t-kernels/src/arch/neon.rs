@@ -52,17 +52,6 @@ impl Neon {
     }
 }
 
-impl Neon {
-    /// Values rounded to whole numbers from 0 to 255, in the lanes that
-    /// [`to_floats`](Simd::to_floats) has them from.
-    #[inline(always)]
-    fn to_words(self, [low, high]: [float32x4_t; 2]) -> uint16x8_t {
-        let low = registers!(vqmovn_u32(vcvtnq_u32_f32(low)));
-        let high = registers!(vqmovn_u32(vcvtnq_u32_f32(high)));
-        registers!(vminq_u16(vcombine_u16(low, high), vdupq_n_u16(255)))
-    }
-}
-
 impl Sealed for Neon {}
 
 impl Simd for Neon {
@@ -71,6 +60,7 @@ impl Simd for Neon {
 
     type F32 = float32x4_t;
     type U16 = uint16x8_t;
+    type I32 = int32x4_t;
     type Mask = uint32x4_t;
 
     fn name(self) -> &'static str {
@@ -287,19 +277,72 @@ impl Simd for Neon {
     }
 
     #[inline(always)]
-    fn to_floats(self, v: uint16x8_t) -> [float32x4_t; 2] {
-        [
-            registers!(vcvtq_f32_u32(vmovl_u16(vget_low_u16(v)))),
-            registers!(vcvtq_f32_u32(vmovl_high_u16(v))),
-        ]
+    fn times_128(self, a: uint16x8_t) -> uint16x8_t {
+        registers!(vshlq_n_u16::<7>(a))
     }
 
     #[inline(always)]
-    fn store_pairs(self, even: [float32x4_t; 2], odd: [float32x4_t; 2], to: &mut [u8]) {
-        let to: &mut [u8; BYTES] = to.first_chunk_mut().expect("place for a whole vector");
-        let (even, odd) = (self.to_words(even), self.to_words(odd));
-        let bytes = registers!(vorrq_u16(even, vshlq_n_u16::<8>(odd)));
-        // SAFETY: the reference spans BYTES bytes; the token proves NEON.
-        unsafe { vst1q_u8(to.as_mut_ptr(), vreinterpretq_u8_u16(bytes)) }
+    fn splat_words(self, [first, second]: [i16; 2]) -> uint16x8_t {
+        let pair = u32::from(second as u16) << 16 | u32::from(first as u16);
+        registers!(vreinterpretq_u16_u32(vdupq_n_u32(pair)))
+    }
+
+    #[inline(always)]
+    fn pair_words(self, first: uint16x8_t, second: uint16x8_t) -> [uint16x8_t; 2] {
+        [registers!(vzip1q_u16(first, second)), registers!(vzip2q_u16(first, second))]
+    }
+
+    #[inline(always)]
+    fn add_products(self, sums: int32x4_t, words: uint16x8_t, factors: uint16x8_t) -> int32x4_t {
+        let (words, factors) =
+            registers!((vreinterpretq_s16_u16(words), vreinterpretq_s16_u16(factors)));
+        let low = registers!(vmull_s16(vget_low_s16(words), vget_low_s16(factors)));
+        let high = registers!(vmull_high_s16(words, factors));
+        registers!(vaddq_s32(sums, vpaddq_s32(low, high)))
+    }
+
+    #[inline(always)]
+    fn splat_i32(self, value: i32) -> int32x4_t {
+        registers!(vdupq_n_s32(value))
+    }
+
+    #[inline(always)]
+    fn load_i32(self, from: &[i32]) -> int32x4_t {
+        let from: &[i32; LANES] = from.first_chunk().expect("a whole vector");
+        // SAFETY: the reference spans LANES numbers; the token proves NEON.
+        unsafe { vld1q_s32(from.as_ptr()) }
+    }
+
+    #[inline(always)]
+    fn store_i32(self, v: int32x4_t, to: &mut [i32]) {
+        let to: &mut [i32; LANES] = to.first_chunk_mut().expect("place for a whole vector");
+        // SAFETY: the reference spans LANES numbers; the token proves NEON.
+        unsafe { vst1q_s32(to.as_mut_ptr(), v) }
+    }
+
+    #[inline(always)]
+    fn add_i32(self, a: int32x4_t, b: int32x4_t) -> int32x4_t {
+        registers!(vaddq_s32(a, b))
+    }
+
+    #[inline(always)]
+    fn shift_right(self, a: int32x4_t, bits: u32) -> int32x4_t {
+        registers!(vshlq_s32(a, vdupq_n_s32(-(bits as i32))))
+    }
+
+    #[inline(always)]
+    fn pack_bytes(self, even: [int32x4_t; 2], odd: [int32x4_t; 2]) -> uint16x8_t {
+        let [even, odd] = [even, odd].map(
+            #[inline(always)]
+            |[low, high]| registers!(vqmovun_s16(vcombine_s16(vqmovn_s32(low), vqmovn_s32(high)))),
+        );
+        let bytes = registers!(vcombine_u8(vzip1_u8(even, odd), vzip2_u8(even, odd)));
+        registers!(vreinterpretq_u16_u8(bytes))
+    }
+
+    #[inline(always)]
+    fn clamp_bytes(self, pairs: uint16x8_t, first: u8, last: u8) -> uint16x8_t {
+        let bytes = registers!(vmaxq_u8(vreinterpretq_u8_u16(pairs), vdupq_n_u8(first)));
+        registers!(vreinterpretq_u16_u8(vminq_u8(bytes, vdupq_n_u8(last))))
     }
 }

@@ -49,6 +49,11 @@ impl Words {
     }
 }
 
+/// Four signed ones.
+#[derive(Clone, Copy, Debug)]
+#[repr(C, align(16))]
+pub struct Numbers([i32; LANES]);
+
 /// Adding and subtracting this, 1.5 · 2²³, rounds to whole numbers.
 const ROUNDING: f32 = 12_582_912.0;
 
@@ -60,6 +65,7 @@ impl Simd for Portable {
 
     type F32 = Lanes;
     type U16 = Words;
+    type I32 = Numbers;
     type Mask = [bool; LANES];
 
     fn name(self) -> &'static str {
@@ -264,18 +270,71 @@ impl Simd for Portable {
     }
 
     #[inline(always)]
-    fn to_floats(self, v: Words) -> [Lanes; 2] {
-        [0, LANES].map(|first| Lanes(std::array::from_fn(|i| v.0[first + i].into())))
+    fn times_128(self, a: Words) -> Words {
+        Words(a.0.map(|a| a << 7))
     }
 
     #[inline(always)]
-    fn store_pairs(self, even: [Lanes; 2], odd: [Lanes; 2], to: &mut [u8]) {
-        let to: &mut [u8; BYTES] = to.first_chunk_mut().expect("place for a whole vector");
-        // The lowest bits of a float of that size are the whole number.
-        let byte = |value: f32| (value.clamp(0.0, 255.0) + ROUNDING).to_bits() as u8;
-        *to = std::array::from_fn(|i| {
-            let [even, odd] = [even, odd].map(|v| v[i / 2 / LANES].0[i / 2 % LANES]);
-            byte(if i % 2 == 0 { even } else { odd })
-        });
+    fn splat_words(self, [first, second]: [i16; 2]) -> Words {
+        let [a, b] = [first as u16, second as u16];
+        Words([a, b, a, b, a, b, a, b])
+    }
+
+    #[inline(always)]
+    fn pair_words(self, first: Words, second: Words) -> [Words; 2] {
+        let ([a, b, c, d, e, f, g, h], [i, j, k, l, m, n, o, p]) = (first.0, second.0);
+        [Words([a, i, b, j, c, k, d, l]), Words([e, m, f, n, g, o, h, p])]
+    }
+
+    #[inline(always)]
+    fn add_products(self, sums: Numbers, words: Words, factors: Words) -> Numbers {
+        let mut sums = sums.0;
+        let pairs = words.0.as_chunks().0.iter().zip(factors.0.as_chunks().0);
+        for (sum, ([a, b], [c, d])) in sums.iter_mut().zip(pairs) {
+            let [a, b, c, d] = [*a, *b, *c, *d].map(|word| i32::from(word as i16));
+            *sum = sum.wrapping_add((a * c).wrapping_add(b * d));
+        }
+        Numbers(sums)
+    }
+
+    #[inline(always)]
+    fn splat_i32(self, value: i32) -> Numbers {
+        Numbers([value; LANES])
+    }
+
+    #[inline(always)]
+    fn load_i32(self, from: &[i32]) -> Numbers {
+        Numbers(*from.first_chunk().expect("a whole vector"))
+    }
+
+    #[inline(always)]
+    fn store_i32(self, v: Numbers, to: &mut [i32]) {
+        *to.first_chunk_mut().expect("place for a whole vector") = v.0;
+    }
+
+    #[inline(always)]
+    fn add_i32(self, a: Numbers, b: Numbers) -> Numbers {
+        Numbers(std::array::from_fn(|i| a.0[i].wrapping_add(b.0[i])))
+    }
+
+    #[inline(always)]
+    fn shift_right(self, a: Numbers, bits: u32) -> Numbers {
+        Numbers(a.0.map(|a| a >> bits))
+    }
+
+    #[inline(always)]
+    fn pack_bytes(self, even: [Numbers; 2], odd: [Numbers; 2]) -> Words {
+        let mut words = [0; WORDS];
+        let [even, odd] = [even, odd].map(|[low, high]| low.0.into_iter().chain(high.0));
+        for (word, (even, odd)) in words.iter_mut().zip(even.zip(odd)) {
+            *word = (even.clamp(0, 255) | odd.clamp(0, 255) << 8) as u16;
+        }
+        Words(words)
+    }
+
+    #[inline(always)]
+    fn clamp_bytes(self, pairs: Words, first: u8, last: u8) -> Words {
+        let clamp = |byte: u8| byte.max(first).min(last);
+        Words(pairs.0.map(|pair| u16::from_le_bytes(pair.to_le_bytes().map(clamp))))
     }
 }

@@ -2,7 +2,7 @@
 
 use super::{Operation, strided};
 
-/// Vectors of `f32` and of `u16`, and the operations on them.
+/// Vectors of `f32`, of `u16` and of `i32`, and the operations on them.
 ///
 /// A value of an implementing type is a token: it can be made only where the
 /// CPU has the instructions, and so every operation is safe to call. The trait
@@ -24,6 +24,9 @@ pub trait Simd: Copy + Send + Sync + 'static + super::sealed::Sealed {
 
     /// One vector of `u16`: twice as many lanes, 2 · [`LANES`](Self::LANES).
     type U16: Copy + Send + Sync;
+
+    /// One vector of `i32`, as many lanes as of `f32`.
+    type I32: Copy;
 
     /// One truth value for each lane.
     type Mask: Copy;
@@ -174,17 +177,49 @@ pub trait Simd: Copy + Send + Sync + 'static + super::sealed::Sealed {
     /// Writes the lower byte of each lane, of as many lanes as there are places.
     fn store_even(self, pairs: Self::U16, to: &mut [u8]);
 
-    /// All lanes as floats, in an order of the instruction set's own, which
-    /// [`store_pairs`](Self::store_pairs) undoes.
-    fn to_floats(self, v: Self::U16) -> [Self::F32; 2];
+    /// `a · 128` modulo 2¹⁶.
+    fn times_128(self, a: Self::U16) -> Self::U16;
 
-    /// Rounds values, ties to even, and writes them to the first `4 · LANES` places, even
-    /// and odd ones in turn: 0 for those below, 255 for those above. Magnitudes are under 2³¹.
+    /// The same two signed numbers in all pairs of lanes.
+    fn splat_words(self, words: [i16; 2]) -> Self::U16;
+
+    /// The lanes of two vectors in turn, in an order of the instruction set's own, which
+    /// [`pack_bytes`](Self::pack_bytes) undoes.
+    fn pair_words(self, first: Self::U16, second: Self::U16) -> [Self::U16; 2];
+
+    /// `sums + first · first + second · second` of the pairs of lanes of two vectors of
+    /// signed numbers, modulo 2³².
+    fn add_products(self, sums: Self::I32, words: Self::U16, factors: Self::U16) -> Self::I32;
+
+    /// The same whole number in all lanes.
+    fn splat_i32(self, value: i32) -> Self::I32;
+
+    /// The first [`LANES`](Self::LANES) whole numbers.
     ///
     /// # Panics
     ///
     /// If there are fewer.
-    fn store_pairs(self, even: [Self::F32; 2], odd: [Self::F32; 2], to: &mut [u8]);
+    fn load_i32(self, from: &[i32]) -> Self::I32;
+
+    /// Writes all lanes to the first [`LANES`](Self::LANES) places.
+    ///
+    /// # Panics
+    ///
+    /// If there are fewer.
+    fn store_i32(self, v: Self::I32, to: &mut [i32]);
+
+    /// `a + b` modulo 2³².
+    fn add_i32(self, a: Self::I32, b: Self::I32) -> Self::I32;
+
+    /// `a ∕ 2^bits`, rounded down; `bits` is below 32.
+    fn shift_right(self, a: Self::I32, bits: u32) -> Self::I32;
+
+    /// Even and odd bytes from numbers in the order of [`pair_words`](Self::pair_words), as
+    /// [`load_pairs`](Self::load_pairs) reads them: 0 for numbers below, 255 for those above.
+    fn pack_bytes(self, even: [Self::I32; 2], odd: [Self::I32; 2]) -> Self::U16;
+
+    /// Each byte brought between `first` and `last`.
+    fn clamp_bytes(self, pairs: Self::U16, first: u8, last: u8) -> Self::U16;
 
     /// Every other value of the first `2 · LANES`, from the first one on.
     ///

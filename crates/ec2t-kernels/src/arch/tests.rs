@@ -289,34 +289,64 @@ fn bytes_are_loaded_in_pairs() {
 }
 
 #[test]
-fn whole_numbers_become_floats_and_bytes() {
+fn products_of_whole_numbers_become_bytes() {
+    const FACTORS: [[i16; 2]; 5] =
+        [[1, 0], [0, 1], [-3, 7], [i16::MAX, i16::MIN], [i16::MIN, i16::MIN]];
     on_every_isa!(|simd: S| {
-        let values = words(3, 2 * S::LANES);
-        let floats = simd.to_floats(simd.load_u16(&values)).map(|v| stored(simd, v));
-        let mut found: Vec<u32> = floats.concat().into_iter().map(|f| f as u32).collect();
-        let mut expected: Vec<u32> = values.into_iter().map(u32::from).collect();
-        found.sort_unstable();
-        expected.sort_unstable();
-        assert_eq!(found, expected, "{}", simd.name());
-
-        for start in 0..=255u16 {
-            let words = |step: u16| -> Vec<u16> {
-                (0..2 * S::LANES as u16).map(|i| (start + step * i) % 256).collect()
+        let [a, b, c, d] = [0, 2, 3, 5].map(|start| words(start, 2 * S::LANES));
+        let [even, odd] = [[&a, &b], [&c, &d]];
+        for (factors, start, bits) in
+            FACTORS.into_iter().flat_map(|f| [(f, 0, 0), (f, -77, 8), (f, i32::MAX, 22)])
+        {
+            let totals = [even, odd].map(|pair| {
+                let [first, second] = pair.map(|words| simd.load_u16(words));
+                simd.pair_words(first, second).map(|words| {
+                    let factors = simd.splat_words(factors);
+                    simd.shift_right(simd.add_products(simd.splat_i32(start), words, factors), bits)
+                })
+            });
+            let byte = |a: u16, b: u16| {
+                let [first, second] = factors.map(i32::from);
+                let products = (i32::from(a as i16) * first, i32::from(b as i16) * second);
+                let total = start.wrapping_add(products.0).wrapping_add(products.1);
+                (total >> bits).clamp(0, 255) as u8
             };
-            let (even, odd) = (words(1), words(3));
-            let [x, y] = [&even, &odd].map(|words| simd.to_floats(simd.load_u16(words)));
+            let expected = (0..2 * S::LANES).flat_map(|i| [byte(a[i], b[i]), byte(c[i], d[i])]);
             let mut bytes = vec![7; 4 * S::LANES + 1];
-            simd.store_pairs(x, y, &mut bytes);
-            let expected = even.iter().zip(&odd).flat_map(|(a, b)| [*a as u8, *b as u8]);
-            assert!(expected.chain([7]).eq(bytes), "{} from {start}", simd.name());
+            simd.store_bytes(simd.pack_bytes(totals[0], totals[1]), &mut bytes);
+            let what = (simd.name(), factors, start, bits);
+            assert!(expected.chain([7]).eq(bytes), "{what:?}");
         }
-        let halves = [0.0, 0.5, 1.5, 2.5, 0.499_999_97, 254.5, 253.5, 255.0, 100.49];
-        for value in halves.into_iter().chain([-0.5, -0.6, 255.5, 300.0, 7e4, -7e4, 2e9, -2e9]) {
-            let mut bytes = vec![7; 4 * S::LANES];
-            simd.store_pairs([simd.splat(value); 2], [simd.splat(value); 2], &mut bytes);
-            let expected = value.round_ties_even() as u8;
-            assert!(bytes.iter().all(|byte| *byte == expected), "{value}: {bytes:?}");
+    });
+}
+
+#[test]
+fn totals_agree_with_scalars() {
+    const TOTALS: [i32; 5] = [0, -1, 1 << 20, i32::MAX, i32::MIN];
+    on_every_isa!(|simd: S| {
+        let stored = |v| {
+            let mut lanes = vec![0; S::LANES];
+            simd.store_i32(v, &mut lanes);
+            lanes
+        };
+        let numbers: Vec<i32> = (0..S::LANES).map(|i| TOTALS[i % TOTALS.len()]).collect();
+        let v = simd.load_i32(&numbers);
+        for other in TOTALS {
+            let sums = numbers.iter().map(|number| number.wrapping_add(other));
+            assert!(sums.eq(stored(simd.add_i32(v, simd.splat_i32(other)))), "{}", simd.name());
         }
+        for bits in [0, 1, 24, 31] {
+            let shifted = numbers.iter().map(|number| number >> bits);
+            assert!(shifted.eq(stored(simd.shift_right(v, bits))), "{} by {bits}", simd.name());
+        }
+        let pairs = words(1, 2 * S::LANES);
+        let v = simd.load_u16(&pairs);
+        let products = pairs.iter().map(|word| word.wrapping_mul(128));
+        assert!(products.eq(stored_words(simd, simd.times_128(v))), "{}", simd.name());
+        let clamped = pairs
+            .iter()
+            .map(|pair| u16::from_le_bytes(pair.to_le_bytes().map(|byte| byte.clamp(3, 254))));
+        assert!(clamped.eq(stored_words(simd, simd.clamp_bytes(v, 3, 254))), "{}", simd.name());
     });
 }
 
@@ -332,11 +362,9 @@ fn short_slices_are_refused() {
         let mut short = vec![0u8; 4 * S::LANES - 1];
         assert!(panics(|| _ = simd.load_pairs(&short)));
         assert!(panics(|| simd.store_bytes(simd.splat_u16(0), &mut short)));
-        assert!(panics(|| simd.store_pairs(
-            [simd.splat(0.0); 2],
-            [simd.splat(0.0); 2],
-            &mut short
-        )));
+        let mut short = vec![0i32; S::LANES - 1];
+        assert!(panics(|| _ = simd.load_i32(&short)));
+        assert!(panics(|| simd.store_i32(simd.splat_i32(0), &mut short)));
     });
 }
 

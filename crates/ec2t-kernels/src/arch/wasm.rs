@@ -19,19 +19,6 @@ const LANES: usize = 4;
 const WORDS: usize = 2 * LANES;
 const BYTES: usize = 4 * LANES;
 
-impl Simd128 {
-    /// Rounds values to whole numbers from 0 to 255.
-    #[inline(always)]
-    fn to_words(self, values: [v128; 2]) -> v128 {
-        let [low, high] = values.map(
-            #[inline(always)]
-            |v| i32x4_trunc_sat_f32x4(f32x4_nearest(v)),
-        );
-        let words = i16x8_narrow_i32x4(low, high);
-        i16x8_min(i16x8_max(words, i16x8_splat(0)), i16x8_splat(255))
-    }
-}
-
 impl Sealed for Simd128 {}
 
 impl Simd for Simd128 {
@@ -41,6 +28,7 @@ impl Simd for Simd128 {
 
     type F32 = v128;
     type U16 = v128;
+    type I32 = v128;
     type Mask = v128;
 
     fn name(self) -> &'static str {
@@ -260,18 +248,69 @@ impl Simd for Simd128 {
     }
 
     #[inline(always)]
-    fn to_floats(self, v: v128) -> [v128; 2] {
+    fn times_128(self, a: v128) -> v128 {
+        u16x8_shl(a, 7)
+    }
+
+    #[inline(always)]
+    fn splat_words(self, [first, second]: [i16; 2]) -> v128 {
+        i16x8(first, second, first, second, first, second, first, second)
+    }
+
+    #[inline(always)]
+    fn pair_words(self, first: v128, second: v128) -> [v128; 2] {
         [
-            f32x4_convert_u32x4(u32x4_extend_low_u16x8(v)),
-            f32x4_convert_u32x4(u32x4_extend_high_u16x8(v)),
+            i16x8_shuffle::<0, 8, 1, 9, 2, 10, 3, 11>(first, second),
+            i16x8_shuffle::<4, 12, 5, 13, 6, 14, 7, 15>(first, second),
         ]
     }
 
     #[inline(always)]
-    fn store_pairs(self, even: [v128; 2], odd: [v128; 2], to: &mut [u8]) {
-        let to: &mut [u8; BYTES] = to.first_chunk_mut().expect("place for a whole vector");
-        let bytes = v128_or(self.to_words(even), u16x8_shl(self.to_words(odd), 8));
-        // SAFETY: the reference spans BYTES bytes; any alignment will do.
-        unsafe { v128_store(to.as_mut_ptr().cast(), bytes) }
+    fn add_products(self, sums: v128, words: v128, factors: v128) -> v128 {
+        i32x4_add(sums, i32x4_dot_i16x8(words, factors))
+    }
+
+    #[inline(always)]
+    fn splat_i32(self, value: i32) -> v128 {
+        i32x4_splat(value)
+    }
+
+    #[inline(always)]
+    fn load_i32(self, from: &[i32]) -> v128 {
+        let from: &[i32; LANES] = from.first_chunk().expect("a whole vector");
+        // SAFETY: the reference spans LANES numbers; any alignment will do.
+        unsafe { v128_load(from.as_ptr().cast()) }
+    }
+
+    #[inline(always)]
+    fn store_i32(self, v: v128, to: &mut [i32]) {
+        let to: &mut [i32; LANES] = to.first_chunk_mut().expect("place for a whole vector");
+        // SAFETY: the reference spans LANES numbers; any alignment will do.
+        unsafe { v128_store(to.as_mut_ptr().cast(), v) }
+    }
+
+    #[inline(always)]
+    fn add_i32(self, a: v128, b: v128) -> v128 {
+        i32x4_add(a, b)
+    }
+
+    #[inline(always)]
+    fn shift_right(self, a: v128, bits: u32) -> v128 {
+        i32x4_shr(a, bits)
+    }
+
+    #[inline(always)]
+    fn pack_bytes(self, even: [v128; 2], odd: [v128; 2]) -> v128 {
+        let [even, odd] = [even, odd].map(
+            #[inline(always)]
+            |[low, high]| i16x8_narrow_i32x4(low, high),
+        );
+        let bytes = u8x16_narrow_i16x8(even, odd);
+        i8x16_shuffle::<0, 8, 1, 9, 2, 10, 3, 11, 4, 12, 5, 13, 6, 14, 7, 15>(bytes, bytes)
+    }
+
+    #[inline(always)]
+    fn clamp_bytes(self, pairs: v128, first: u8, last: u8) -> v128 {
+        u8x16_min(u8x16_max(pairs, u8x16_splat(first)), u8x16_splat(last))
     }
 }

@@ -3,7 +3,8 @@
 //! Each output channel has, for each block of input channels, the taps with code +1 and
 //! then those with code −1, and a sum of each. A list has at most [`MAX_TAPS`] taps, whose
 //! bytes add up to less than 2¹⁶; where the taps of several blocks may add up to more, sums
-//! are *flushed* between them, to floats that hold whole numbers up to 2²⁴.
+//! are *flushed* between them, to totals of 32 bits. Sums begin [`HALF`] below zero, modulo
+//! 2¹⁶, so that they are signed numbers, which is what is multiplied in the end.
 //!
 //! Vectors of bytes are added as they are, in lanes of two: what overflows from the even
 //! bytes into the odd ones is known from a second sum, of the odd ones alone:
@@ -15,15 +16,14 @@
 
 use super::layout::{Layout, MAX_TAPS};
 use crate::arch::Simd;
-use crate::shape::TooLarge;
 use crate::weights::{TernaryWeights, narrow};
 
 /// Taps that are added in one turn of the loop. Lists have a multiple of them: what they
 /// lack are taps that read zeros.
 const TURN: usize = 2;
 
-/// Most taps of one sign: so many bytes of 255 add up to less than 2²⁴.
-const MOST_TAPS: usize = (1 << 24) / 255;
+/// What sums are below what they stand for.
+pub(super) const HALF: u16 = 1 << 15;
 
 /// The sums of some vectors of bytes.
 #[derive(Clone, Copy)]
@@ -35,16 +35,16 @@ pub(super) struct Sums<S: Simd, const N: usize> {
 }
 
 impl<S: Simd, const N: usize> Sums<S, N> {
+    /// Sums of nothing: `HALF` in even and odd bytes alone.
     #[inline(always)]
     pub(super) fn zero(simd: S) -> Self {
-        Self { pairs: [simd.splat_u16(0); N], odd: [simd.splat_u16(0); N] }
+        Self { pairs: [simd.splat_u16(HALF); N], odd: [simd.splat_u16(HALF); N] }
     }
 
-    /// The sums of the even and of the odd bytes of a vector as floats.
+    /// The sums of the even and of the odd bytes of a vector.
     #[inline(always)]
-    pub(super) fn floats(&self, simd: S, i: usize) -> [[S::F32; 2]; 2] {
-        let (pairs, odd) = (self.pairs[i], self.odd[i]);
-        [simd.to_floats(simd.even_bytes(pairs, odd)), simd.to_floats(odd)]
+    pub(super) fn parts(&self, simd: S, i: usize) -> [S::U16; 2] {
+        [simd.even_bytes(self.pairs[i], self.odd[i]), self.odd[i]]
     }
 }
 
@@ -81,10 +81,7 @@ pub(super) struct Cursor {
 
 impl Lists {
     /// Sorts the codes `[O, C / groups, KH, KW]` of a convolution into lists.
-    ///
-    /// # Errors
-    /// Where an output has more taps of one sign than floats can count.
-    pub(super) fn new(layout: &Layout, weights: TernaryWeights<'_>) -> Result<Self, TooLarge> {
+    pub(super) fn new(layout: &Layout, weights: TernaryWeights<'_>) -> Self {
         let mut lists = Self {
             offsets: Vec::new(),
             counts: Vec::with_capacity(layout.blocks().count() * layout.shape.out_channels),
@@ -117,8 +114,8 @@ impl Lists {
             }
         }
         lists.offsets.shrink_to_fit();
-        lists.plan_flushes(layout, &taps)?;
-        Ok(lists)
+        lists.plan_flushes(layout, &taps);
+        lists
     }
 
     /// Brings the last two lists, of so many taps, to whole turns.
@@ -152,24 +149,18 @@ impl Lists {
     /// Has sums flushed before those of any output could reach 2¹⁶.
     ///
     /// `taps` are those of each sign, of each block and output.
-    fn plan_flushes(&mut self, layout: &Layout, taps: &[[usize; 2]]) -> Result<(), TooLarge> {
+    fn plan_flushes(&mut self, layout: &Layout, taps: &[[usize; 2]]) {
         let sizes: Vec<usize> =
             layout.blocks().chunks().map(|(_, outputs)| outputs.len()).collect();
         for (chunk, outputs) in sizes.into_iter().enumerate() {
             let mut sums = vec![[0; 2]; outputs];
-            let mut totals = sums.clone();
             for block in 0..layout.blocks().count() {
                 let index = block * self.chunks + chunk;
                 let first = self.parts[index].cursor.output as usize;
                 let taps = &taps[first..][..outputs];
-                let add = |sums: &mut [[usize; 2]]| {
-                    let sums = sums.iter_mut().flatten().zip(taps.iter().flatten());
-                    sums.map(|(sum, taps)| (*sum += taps, *sum).1).max().unwrap_or(0)
-                };
-                if add(&mut totals) > MOST_TAPS {
-                    return Err(TooLarge { kernel: layout.shape.kernel });
-                }
-                if add(&mut sums) > MAX_TAPS {
+                let lists = sums.as_flattened_mut().iter_mut().zip(taps.as_flattened());
+                let longest = lists.map(|(sum, taps)| (*sum += taps, *sum).1).max();
+                if longest.unwrap_or(0) > MAX_TAPS {
                     self.parts[index - self.chunks].flushes = true;
                     self.parts[index].is_fresh = true;
                     sums.copy_from_slice(taps);
@@ -180,7 +171,6 @@ impl Lists {
                 };
             }
         }
-        Ok(())
     }
 
     /// Adds the bytes of the output channel at the cursor, which moves on to the next one,

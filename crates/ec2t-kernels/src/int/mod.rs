@@ -3,7 +3,8 @@
 //! Activations are bytes, which stand for numbers as a [`Grid`] says. Sums of bytes are
 //! taken in 16-bit lanes, apart for positive and negative weights; they are exact. One step
 //! then scales and adds the two, adds bias and residual, ends in a rectifier, and rounds to a
-//! byte of the output's grid. Results have the same bits with any instruction set.
+//! byte of the output's grid, in whole numbers as well. Results have the same bits with any
+//! instruction set.
 //!
 //! The loops are those of [`conv`](crate::conv): tiles of pixels whose sums stay in
 //! registers, over a copy of what they read. Padding is the byte that stands for zero.
@@ -26,6 +27,7 @@ pub mod spatial;
 pub use grid::Grid;
 pub use requantize::Grids;
 
+use std::fmt;
 use std::ops::Range;
 
 use crate::arch::{Isa, Operation, Simd, isa};
@@ -35,7 +37,7 @@ use crate::weights::TernaryWeights;
 use fill::Fill;
 use layout::{Layout, Tile};
 use lists::{Lists, Part, Sums};
-use requantize::{Requantize, Vectors};
+use requantize::{Requantize, Totals, Vectors};
 
 /// A packed ternary convolution from bytes to bytes.
 ///
@@ -66,7 +68,7 @@ use requantize::{Requantize, Vectors};
 /// let mut output = [0; 2];
 /// conv.run(&[10, 20, 70], None, &mut output, &mut Scratch::for_conv(&conv));
 /// assert_eq!(output, [101, 105]); // 0.5 and 2.5
-/// # Ok::<(), ec2t_kernels::TooLarge>(())
+/// # Ok::<(), ec2t_kernels::int::IntError>(())
 /// ```
 #[derive(Clone, Debug)]
 pub struct IntConv {
@@ -82,8 +84,8 @@ impl IntConv {
     /// Packs weights `[O, C / groups, KH, KW]`.
     ///
     /// # Errors
-    /// [`TooLarge`] where a kernel has more than 257 taps, or an output more than 65,793
-    /// taps of one sign.
+    /// [`IntError`] where a kernel has more than 257 taps, or the steps of the grids are too
+    /// far apart for whole numbers of 32 bits.
     ///
     /// # Panics
     /// Where the number of codes or the epilogue's of outputs does not fit the shape, or
@@ -93,7 +95,7 @@ impl IntConv {
         weights: TernaryWeights<'_>,
         epilogue: Epilogue,
         grids: Grids,
-    ) -> Result<Self, TooLarge> {
+    ) -> Result<Self, IntError> {
         Self::with_isa(isa(), shape, weights, epilogue, grids)
     }
 
@@ -110,13 +112,13 @@ impl IntConv {
         weights: TernaryWeights<'_>,
         epilogue: Epilogue,
         grids: Grids,
-    ) -> Result<Self, TooLarge> {
+    ) -> Result<Self, IntError> {
         assert_eq!(weights.codes.len(), shape.weight_len(), "one code per weight");
         assert_eq!(epilogue.outputs(), shape.out_channels, "outputs of the epilogue");
         let layout = Layout::new(shape, isa, weights)?;
         Ok(Self {
-            lists: Lists::new(&layout, weights)?,
-            requantize: Requantize::new(weights, grids, &epilogue),
+            lists: Lists::new(&layout, weights),
+            requantize: Requantize::new(weights, grids, &epilogue)?,
             padding: grids.input.zero,
             has_residual: grids.residual.is_some(),
             layout,
@@ -155,6 +157,39 @@ impl IntConv {
     }
 }
 
+/// A convolution that can't be computed in integers.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum IntError {
+    /// The kernel has too many taps.
+    TooLarge(TooLarge),
+    /// What this output channel adds up to does not fit into 32 bits, counted in steps of the
+    /// output's grid, or is not a number.
+    Steps {
+        /// The output channel.
+        output: usize,
+    },
+}
+
+impl From<TooLarge> for IntError {
+    fn from(error: TooLarge) -> Self {
+        Self::TooLarge(error)
+    }
+}
+
+impl fmt::Display for IntError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::TooLarge(error) => error.fmt(f),
+            Self::Steps { output } => {
+                write!(f, "output {output} is out of all proportion to the steps of its grid")
+            }
+        }
+    }
+}
+
+impl std::error::Error for IntError {}
+
 /// Bytes before the copy, so that it can start at a cache line.
 const ALIGNMENT: usize = 64;
 
@@ -168,8 +203,8 @@ pub struct Scratch {
     bytes: Vec<u8>,
     /// Sums that wait for the next block.
     sums: Vec<u16>,
-    /// Sums that have been flushed.
-    flushed: Vec<f32>,
+    /// Totals of sums that have been flushed.
+    flushed: Vec<i32>,
 }
 
 impl Scratch {
@@ -186,7 +221,7 @@ impl Scratch {
         let sums = if layout.blocks().count() > 1 { layout.sums_len() } else { 0 };
         grow(&mut self.bytes, ALIGNMENT + layout.block_len());
         grow(&mut self.sums, sums);
-        grow(&mut self.flushed, if conv.lists.has_flushes() { sums } else { 0 });
+        grow(&mut self.flushed, if conv.lists.has_flushes() { sums / 2 } else { 0 });
     }
 }
 
@@ -204,8 +239,8 @@ struct Tiles<'a> {
     copy: &'a mut [u8],
     /// Sums that wait for the next block.
     sums: &'a mut [u16],
-    /// Sums of the blocks before, where words could not hold them.
-    flushed: &'a mut [f32],
+    /// Totals of the blocks before, where words could not hold the sums.
+    flushed: &'a mut [i32],
 }
 
 impl Operation for Tiles<'_> {
@@ -290,17 +325,18 @@ impl<const N: usize> Operation for Loop<'_, N> {
         let len = 2 * N * 4 * S::LANES;
         for (index, o) in outputs.clone().enumerate() {
             let place = index * len..(index + 1) * len;
+            let flushed = index * len / 2..(index + 1) * len / 2;
             let sums = match part.is_fresh {
                 true => [Sums::zero(simd); 2],
                 false => load(simd, &self.tiles.sums[place.clone()]),
             };
             let sums = lists.sum::<S, N>(simd, &mut cursor, self.tiles.copy, sums);
             if is_last && part.is_flushed {
-                self.finish_flushed(simd, o, &sums, place);
+                self.finish_flushed(simd, o, &sums, flushed);
             } else if is_last {
                 self.finish(simd, o, &sums);
             } else if part.flushes {
-                self.flush(simd, &sums, place, part.is_flushed);
+                self.flush(simd, o, &sums, flushed, part.is_flushed);
             } else {
                 store(simd, &sums, &mut self.tiles.sums[place]);
             }
@@ -332,15 +368,23 @@ fn store<S: Simd, const N: usize>(simd: S, sums: &[Sums<S, N>; 2], to: &mut [u16
     }
 }
 
-/// The sums of a vector of bytes as floats: of positive and negative weights, each of even
-/// and odd bytes.
+/// The sums of a vector of bytes: of positive and negative weights, each of even and odd bytes.
 #[inline(always)]
-fn floats<S: Simd, const N: usize>(
+fn parts<S: Simd, const N: usize>(
     simd: S,
     [plus, minus]: &[Sums<S, N>; 2],
     i: usize,
-) -> [[[S::F32; 2]; 2]; 2] {
-    [plus.floats(simd, i), minus.floats(simd, i)]
+) -> [[S::U16; 2]; 2] {
+    [plus.parts(simd, i), minus.parts(simd, i)]
+}
+
+/// Adds totals that have been flushed, of vector `i`.
+#[inline(always)]
+fn add_flushed<S: Simd>(simd: S, totals: &mut Totals<S>, flushed: &[i32], i: usize) {
+    let flushed = flushed[i * 4 * S::LANES..].chunks_exact(S::LANES);
+    for (total, before) in totals.as_flattened_mut().iter_mut().zip(flushed) {
+        *total = simd.add_i32(simd.load_i32(before), *total);
+    }
 }
 
 impl<const N: usize> Loop<'_, N> {
@@ -351,7 +395,7 @@ impl<const N: usize> Loop<'_, N> {
         let lanes = 4 * S::LANES;
         if self.outputs.tile.pixels() != N * lanes {
             for i in 0..N {
-                self.write(simd, o, &channel, i, floats(simd, sums, i));
+                self.write(simd, o, &channel, i, channel.last_totals(parts(simd, sums, i)));
             }
             return;
         }
@@ -367,8 +411,8 @@ impl<const N: usize> Loop<'_, N> {
                 #[inline(always)]
                 |residual| simd.load_pairs(&residual[i * lanes..]),
             );
-            let [even, odd] = channel.places(floats(simd, sums, i), residual);
-            simd.store_pairs(even, odd, output);
+            let totals = channel.last_totals(parts(simd, sums, i));
+            simd.store_bytes(channel.bytes(totals, residual), output);
         }
     }
 
@@ -391,14 +435,9 @@ impl<const N: usize> Loop<'_, N> {
     ) {
         let channel = self.tiles.conv.requantize.channel(simd, o);
         for i in 0..N {
-            let mut floats = floats(simd, sums, i);
-            let flushed = &self.tiles.flushed[place.start + i * 8 * S::LANES..];
-            let before = flushed.chunks_exact(S::LANES);
-            for (sum, before) in floats.as_flattened_mut().as_flattened_mut().iter_mut().zip(before)
-            {
-                *sum = simd.add(simd.load(before), *sum);
-            }
-            self.write(simd, o, &channel, i, floats);
+            let mut totals = channel.last_totals(parts(simd, sums, i));
+            add_flushed(simd, &mut totals, &self.tiles.flushed[place.clone()], i);
+            self.write(simd, o, &channel, i, totals);
         }
     }
 
@@ -407,16 +446,21 @@ impl<const N: usize> Loop<'_, N> {
     fn flush<S: Simd>(
         &mut self,
         simd: S,
+        o: usize,
         sums: &[Sums<S, N>; 2],
         place: Range<usize>,
         is_flushed: bool,
     ) {
-        let mut flushed = self.tiles.flushed[place].chunks_exact_mut(S::LANES);
+        let channel = self.tiles.conv.requantize.channel(simd, o);
+        let flushed = &mut self.tiles.flushed[place];
         for i in 0..N {
-            let floats = floats(simd, sums, i);
-            for (sum, flushed) in floats.as_flattened().as_flattened().iter().zip(&mut flushed) {
-                let sum = if is_flushed { simd.add(simd.load(flushed), *sum) } else { *sum };
-                simd.store(sum, flushed);
+            let mut totals = channel.totals(parts(simd, sums, i));
+            if is_flushed {
+                add_flushed(simd, &mut totals, flushed, i);
+            }
+            let places = flushed[i * 4 * S::LANES..].chunks_exact_mut(S::LANES);
+            for (total, place) in totals.as_flattened().iter().zip(places) {
+                simd.store_i32(*total, place);
             }
         }
     }
@@ -429,7 +473,7 @@ impl<const N: usize> Loop<'_, N> {
         o: usize,
         channel: &Vectors<S>,
         i: usize,
-        [plus, minus]: [[[S::F32; 2]; 2]; 2],
+        totals: Totals<S>,
     ) {
         let lanes = 4 * S::LANES;
         let first = self.first_pixel(o) + i * lanes;
@@ -440,8 +484,7 @@ impl<const N: usize> Loop<'_, N> {
                 #[inline(always)]
                 |residual| simd.load_pairs(&residual[first..]),
             );
-            let [even, odd] = channel.places([plus, minus], residual);
-            simd.store_pairs(even, odd, &mut output[first..]);
+            simd.store_bytes(channel.bytes(totals, residual), &mut output[first..]);
         } else if count > 0 {
             let mut bytes = [0; MAX_LANES];
             let residual = residual.map(
@@ -451,8 +494,7 @@ impl<const N: usize> Loop<'_, N> {
                     simd.load_pairs(&bytes)
                 },
             );
-            let [even, odd] = channel.places([plus, minus], residual);
-            simd.store_pairs(even, odd, &mut bytes);
+            simd.store_bytes(channel.bytes(totals, residual), &mut bytes);
             output[first..][..count].copy_from_slice(&bytes[..count]);
         }
     }

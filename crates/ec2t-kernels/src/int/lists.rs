@@ -14,6 +14,7 @@
 //! So a tap takes one load, one shift and two additions for each vector, and bytes are
 //! never taken apart.
 
+use super::Copied;
 use super::layout::{Layout, MAX_TAPS};
 use crate::arch::Simd;
 use crate::weights::{TernaryWeights, narrow};
@@ -180,7 +181,7 @@ impl Lists {
         &self,
         simd: S,
         cursor: &mut Cursor,
-        copy: &[u8],
+        copy: &Copied,
         [mut plus, mut minus]: [Sums<S, N>; 2],
     ) -> [Sums<S, N>; 2] {
         let [positive, negative] = self.counts[cursor.output as usize].map(usize::from);
@@ -196,7 +197,7 @@ impl Lists {
 
 /// Adds the bytes from each offset on.
 #[inline(always)]
-fn add<S: Simd, const N: usize>(simd: S, sums: &mut Sums<S, N>, copy: &[u8], offsets: &[u16]) {
+fn add<S: Simd, const N: usize>(simd: S, sums: &mut Sums<S, N>, copy: &Copied, offsets: &[u16]) {
     let lanes = 4 * S::LANES;
     let Sums { mut pairs, mut odd } = *sums;
     for turn in offsets.as_chunks::<TURN>().0 {

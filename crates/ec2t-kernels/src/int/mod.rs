@@ -35,7 +35,7 @@ use crate::epilogue::Epilogue;
 use crate::shape::{ConvShape, TooLarge};
 use crate::weights::TernaryWeights;
 use fill::Fill;
-use layout::{Layout, Tile};
+use layout::{Layout, MAX_VECTORS, Tile};
 use lists::{Lists, Part, Sums};
 use requantize::{Requantize, Totals, Vectors};
 
@@ -151,8 +151,8 @@ impl IntConv {
         assert_eq!(residual_len, shape.output_len(), "length of the residual");
         let Scratch { bytes, sums, flushed } = scratch;
         let skipped = bytes.as_ptr().align_offset(ALIGNMENT).min(ALIGNMENT);
-        let copy = &mut bytes[skipped..][..self.layout.block_len()];
-        copy[self.layout.zeros().into()..].fill(0);
+        let copy: &mut Copied = bytes[skipped..].first_chunk_mut().expect("a scratch that fits");
+        copy[usize::from(self.layout.zeros())..self.layout.block_len()].fill(0);
         self.layout.isa.run(Tiles { conv: self, input, residual, output, copy, sums, flushed });
     }
 }
@@ -196,6 +196,10 @@ const ALIGNMENT: usize = 64;
 /// Bytes of the longest vectors, or more.
 const MAX_LANES: usize = 64;
 
+/// The copy of a block, in room for all that offsets of 16 bits may mean: so no load has to be
+/// checked, which would take as long as to add it.
+type Copied = [u8; (1 << u16::BITS) + MAX_VECTORS * MAX_LANES];
+
 /// Memory that convolutions need while they run.
 #[derive(Clone, Debug, Default)]
 pub struct Scratch {
@@ -219,7 +223,7 @@ impl Scratch {
     pub fn fit(&mut self, conv: &IntConv) {
         let layout = &conv.layout;
         let sums = if layout.blocks().count() > 1 { layout.sums_len() } else { 0 };
-        grow(&mut self.bytes, ALIGNMENT + layout.block_len());
+        grow(&mut self.bytes, ALIGNMENT + size_of::<Copied>());
         grow(&mut self.sums, sums);
         grow(&mut self.flushed, if conv.lists.has_flushes() { sums / 2 } else { 0 });
     }
@@ -236,7 +240,7 @@ struct Tiles<'a> {
     residual: Option<&'a [u8]>,
     output: &'a mut [u8],
     /// What a tile reads of a block of channels.
-    copy: &'a mut [u8],
+    copy: &'a mut Copied,
     /// Sums that wait for the next block.
     sums: &'a mut [u16],
     /// Totals of the blocks before, where words could not hold the sums.

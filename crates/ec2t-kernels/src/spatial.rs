@@ -82,18 +82,21 @@ pub fn global_avg_pool(plane: usize, input: &[f32], output: &mut [f32]) {
 /// # Panics
 /// Where input or output has the wrong length.
 pub fn pad_shortcut(input_size: [usize; 2], stride: usize, input: &[f32], output: &mut [f32]) {
-    pad_shortcut_with(0.0, input_size, stride, input, output);
+    pad_shortcut_with(0.0, input_size, stride, input, output, |image, channel| {
+        thin(input_size[1], stride, image, channel);
+    });
 }
 
-/// The same for values of any type, among which `zero` stands for 0.
+/// The same for values of any type, among which `zero` stands for 0; `thin` makes the channel
+/// of the output from that of the input.
 pub(crate) fn pad_shortcut_with<T: Copy>(
     zero: T,
-    input_size: [usize; 2],
+    [height, width]: [usize; 2],
     stride: usize,
     input: &[T],
     output: &mut [T],
+    thin: impl Fn(&[T], &mut [T]),
 ) {
-    let [height, width] = input_size;
     let plane = height.div_ceil(stride) * width.div_ceil(stride);
     assert_eq!(input.len() % (height * width), 0, "whole channels of input");
     assert_eq!(output.len() % plane, 0, "whole channels of output");
@@ -105,13 +108,18 @@ pub(crate) fn pad_shortcut_with<T: Copy>(
     output[zeros + kept..].fill(zero);
     let images = input.chunks_exact(height * width);
     for (image, channel) in images.zip(output[zeros..][..kept].chunks_exact_mut(plane)) {
-        let rows = image.chunks_exact(width).step_by(stride);
-        for (row, values) in rows.zip(channel.chunks_exact_mut(width.div_ceil(stride))) {
-            match stride {
-                // The usual case has a loop whose step is known.
-                2 => pick::<T, 2>(row, values),
-                _ => row.iter().step_by(stride).zip(values).for_each(|(x, value)| *value = *x),
-            }
+        thin(image, channel);
+    }
+}
+
+/// Takes every `stride`-th pixel of every `stride`-th row.
+pub(crate) fn thin<T: Copy>(width: usize, stride: usize, image: &[T], channel: &mut [T]) {
+    let rows = image.chunks_exact(width).step_by(stride);
+    for (row, values) in rows.zip(channel.chunks_exact_mut(width.div_ceil(stride))) {
+        match stride {
+            // The usual case has a loop whose step is known.
+            2 => pick::<T, 2>(row, values),
+            _ => row.iter().step_by(stride).zip(values).for_each(|(x, value)| *value = *x),
         }
     }
 }

@@ -44,11 +44,7 @@ impl Operation for Fill<'_> {
                 let copies = channels.clone().map(|channel| channel * plane).zip(copies);
                 match layout.border(rows.first, tap) {
                     Some(border) => rows.shift(input, columns.first, border, copies),
-                    None => {
-                        for (start, copy) in copies {
-                            rows.copy(&input[start..], &columns, copy);
-                        }
-                    }
+                    None => rows.copy(input, &columns, copies),
                 }
             }
         }
@@ -125,38 +121,54 @@ impl<S: Simd> Rows<'_, S> {
         }
     }
 
-    /// Row by row. A row may be written beyond its end, before the next one is.
+    /// Row by row, for planes from some places on. A row may be written beyond its end, before
+    /// the next one is.
     #[inline(always)]
-    fn copy(self, source: &[u8], columns: &Columns, copy: &mut [u8]) {
+    fn copy<'c>(
+        self,
+        input: &[u8],
+        columns: &Columns,
+        copies: impl Iterator<Item = (usize, &'c mut [u8])>,
+    ) {
         let Self { simd, layout, .. } = self;
         let pitch = layout.pitch();
-        let copy = &mut copy[..self.count * pitch];
         let ([height, width], [row_stride, stride]) = (layout.shape.input, layout.shape.stride);
         let inside = columns.inside.clone();
         let above = ((-self.first).max(0) as usize).div_ceil(row_stride).min(self.count);
         let end = ((height as isize - self.first).max(0) as usize).div_ceil(row_stride);
         let end = end.clamp(above, self.count);
-        copy[..above * pitch].fill(self.padding);
-        if above < end && !inside.is_empty() {
-            // In the image, where a pixel is inside of it.
-            let row = (self.first + (above * row_stride) as isize) as usize;
-            let first = (columns.first + (inside.start * stride) as isize) as usize;
-            let from = &source[row * width + first..];
-            let to = &mut copy[above * pitch + inside.start..];
-            let rows = end - above;
-            let steps = [row_stride * width, pitch];
-            match stride {
-                1 => each_row(from, to, rows, steps, |from, to| {
-                    to[..inside.len()].copy_from_slice(&from[..inside.len()]);
-                }),
-                2 => thin(simd, from, to, [rows, inside.len()], steps),
-                stride => each_row(from, to, rows, steps, |from, to| {
-                    pick(from, stride, &mut to[..inside.len()]);
-                }),
+        // The first pixel that is inside of the image, if there is one.
+        let row = self.first + (above * row_stride) as isize;
+        let column = columns.first + (inside.start * stride) as isize;
+        let first = row * width as isize + column;
+        let (rows, steps) = (end - above, [row_stride * width, pitch]);
+        for (plane, copy) in copies {
+            let copy = &mut copy[..self.count * pitch];
+            self.pad_rows(&mut copy[..above * pitch]);
+            if rows > 0 && !inside.is_empty() {
+                let from = &input[plane + first as usize..];
+                let to = &mut copy[above * pitch + inside.start..];
+                match stride {
+                    1 => each_row(from, to, rows, steps, |from, to| {
+                        to[..inside.len()].copy_from_slice(&from[..inside.len()]);
+                    }),
+                    2 => thin(simd, from, to, [rows, inside.len()], steps),
+                    stride => each_row(from, to, rows, steps, |from, to| {
+                        pick(from, stride, &mut to[..inside.len()]);
+                    }),
+                }
             }
+            self.pad_rows(&mut copy[end * pitch..]);
+            self.pad(columns, copy);
         }
-        copy[end * pitch..].fill(self.padding);
-        self.pad(columns, copy);
+    }
+
+    /// Puts the padding into whole rows: mostly none, for which a call would take longer.
+    #[inline(always)]
+    fn pad_rows(self, rows: &mut [u8]) {
+        if !rows.is_empty() {
+            rows.fill(self.padding);
+        }
     }
 
     /// Puts the padding into the columns outside of the image: mostly one, so that a fill of
@@ -234,7 +246,7 @@ fn each_row(
 /// Copies every second byte of rows, `columns` of each. The last vector of a row may reach
 /// into the next row, so it goes first.
 #[inline(always)]
-fn thin<S: Simd>(
+pub(super) fn thin<S: Simd>(
     simd: S,
     from: &[u8],
     to: &mut [u8],
@@ -245,7 +257,10 @@ fn thin<S: Simd>(
     for column in (0..columns).step_by(lanes / 2).rev() {
         let (from, to) = (&from[2 * column..], &mut to[column..]);
         // At the end of the input a vector may lead beyond it.
-        let whole = from.len().checked_sub(lanes).map_or(0, |room| room / steps[0] + 1).min(rows);
+        let whole = match from.len() >= (rows - 1) * steps[0] + lanes {
+            true => rows,
+            false => from.len().checked_sub(lanes).map_or(0, |room| room / steps[0] + 1),
+        };
         for (row, pixels) in strided(from, steps[0], lanes, whole).enumerate() {
             simd.store_even(simd.load_pairs(pixels), &mut to[row * steps[1]..]);
         }

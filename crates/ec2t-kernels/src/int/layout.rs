@@ -25,8 +25,9 @@ use crate::blocks::{Blocks, even_length};
 use crate::shape::{ConvShape, TooLarge};
 use crate::weights::TernaryWeights;
 
-/// Bytes of the copy of one block of channels: about the smallest first-level cache.
-const BLOCK_BYTES: usize = 31 << 10;
+/// Bytes of the copy of one block of channels: a little more than the smallest first-level
+/// cache, so that 64 channels of 8×8 pixels are one block, whose sums need not wait.
+const BLOCK_BYTES: usize = 36 << 10;
 
 /// Taps of one sign that an output may have in a block. So many bytes of 255 add up to less
 /// than 2¹⁶.

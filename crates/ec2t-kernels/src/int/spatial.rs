@@ -2,7 +2,9 @@
 //!
 //! Tensors are `[C, H, W]`. Maxima and shortcuts keep the grid of what they read.
 
+use super::fill::thin;
 use super::grid::Grid;
+use crate::arch::{Operation, Simd, dispatch};
 use crate::shape::PoolShape;
 use crate::spatial;
 
@@ -40,7 +42,30 @@ pub fn pad_shortcut(
     input: &[u8],
     output: &mut [u8],
 ) {
-    spatial::pad_shortcut_with(zero, input_size, stride, input, output);
+    spatial::pad_shortcut_with(zero, input_size, stride, input, output, |image, channel| {
+        match stride {
+            2 => dispatch(Halve { size: input_size, image, channel }),
+            _ => spatial::thin(input_size[1], stride, image, channel),
+        }
+    });
+}
+
+/// Every second pixel of every second row of an image of this size.
+struct Halve<'a> {
+    size: [usize; 2],
+    image: &'a [u8],
+    channel: &'a mut [u8],
+}
+
+impl Operation for Halve<'_> {
+    type Output = ();
+
+    #[inline(always)]
+    fn eval<S: Simd>(self, simd: S) {
+        let [height, width] = self.size;
+        let [rows, columns] = [height.div_ceil(2), width.div_ceil(2)];
+        thin(simd, self.image, self.channel, [rows, columns], [2 * width, columns]);
+    }
 }
 
 #[cfg(test)]
@@ -68,6 +93,21 @@ mod tests {
         let mut output = [0.0; 2];
         global_avg_pool(grid, 3, &[10, 13, 16, 0, 0, 3], &mut output);
         assert_eq!(output, [1.5, -4.5]);
+    }
+
+    #[test]
+    fn every_second_pixel_of_every_second_row() {
+        for size in [[1_usize, 1], [2, 2], [3, 5], [5, 64], [16, 16], [33, 31], [32, 32], [4, 200]]
+        {
+            let [height, width] = size;
+            let input: Vec<u8> = (0..2 * height * width).map(|i| (i * 7 % 251) as u8).collect();
+            let mut output = vec![9; 2 * height.div_ceil(2) * width.div_ceil(2)];
+            pad_shortcut(size, 2, 0, &input, &mut output);
+            let rows = input.chunks_exact(width).enumerate();
+            let rows = rows.filter(|(row, _)| (row % height).is_multiple_of(2));
+            let expected = rows.flat_map(|(_, row)| row.iter().step_by(2).copied());
+            assert!(expected.eq(output), "{size:?}");
+        }
     }
 
     #[test]

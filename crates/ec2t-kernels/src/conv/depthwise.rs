@@ -245,8 +245,9 @@ impl Channels<'_> {
     fn channels<S: Simd, const KH: usize, const STRIDE: usize>(mut self, simd: S) {
         let Depthwise { shape, strip, channels, .. } = *self.conv;
         let outputs = &self.finish.part.outputs;
-        let [begin, end] =
-            [outputs.start, outputs.end].map(|output| output / self.conv.multiplier());
+        // A part may begin or end between the outputs of a channel.
+        let multiplier = self.conv.multiplier();
+        let [begin, end] = [outputs.start / multiplier, outputs.end.div_ceil(multiplier)];
         for first in (begin..end).step_by(channels) {
             let channels = first..(first + channels).min(end);
             for first in (0..shape.output[0]).step_by(strip) {
@@ -408,6 +409,9 @@ impl<const KH: usize, const STRIDE: usize, const R: usize> Operation
         let copies = (0..channels.len()).flat_map(|c| iter::repeat_n(c, outputs));
         let weights = conv.weights[channels.start * outputs * taps..].chunks_exact(taps);
         for ((o, channel), weights) in (channels.start * outputs..).zip(copies).zip(weights) {
+            if !finish.part.outputs.contains(&o) {
+                continue;
+            }
             let copy = &copy[channel * conv.channel_len()..];
             for column in (0..conv.rows.vectors).map(|vector| vector * S::LANES) {
                 let mut sums = [simd.splat(0.0); R];

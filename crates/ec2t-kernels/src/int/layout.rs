@@ -216,17 +216,6 @@ impl Layout {
         self.blocks().taps(block).map(offset).collect()
     }
 
-    /// Offset of a tap that reads zeros, behind the copies of a block.
-    pub(super) fn zeros(&self) -> u16 {
-        narrow(self.block * self.channel_len())
-    }
-
-    /// Bytes of the copies of a block and of the zeros behind them. Taps of a tile that is
-    /// no whole number of vectors read beyond their copy, what nobody looks at.
-    pub(super) fn block_len(&self) -> usize {
-        usize::from(self.zeros()) + MAX_VECTORS * self.lanes
-    }
-
     /// Numbers that the sums of a chunk of outputs take: for each sign and vector two of
     /// half as many lanes.
     pub(super) fn sums_len(&self) -> usize {

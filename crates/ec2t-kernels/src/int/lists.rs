@@ -19,10 +19,6 @@ use super::layout::{Layout, MAX_TAPS};
 use crate::arch::Simd;
 use crate::weights::{TernaryWeights, narrow};
 
-/// Taps that are added in one turn of the loop. Lists have a multiple of them: what they
-/// lack are taps that read zeros.
-const TURN: usize = 2;
-
 /// What sums are below what they stand for.
 pub(super) const HALF: u16 = 1 << 15;
 
@@ -89,7 +85,6 @@ impl Lists {
             parts: Vec::new(),
             chunks: layout.blocks().chunks().count(),
         };
-        let mut taps = Vec::with_capacity(lists.counts.capacity());
         for block in 0..layout.blocks().count() {
             let offsets = layout.offsets(block);
             for (_, outputs) in layout.blocks().chunks() {
@@ -103,30 +98,19 @@ impl Lists {
                 for o in outputs {
                     let codes =
                         &weights.codes[layout.blocks().first_weight(o, block)..][..offsets.len()];
-                    taps.push([0, 1].map(|list| {
-                        let mut taps = codes.iter().zip(&offsets);
-                        let listed = taps.by_ref().filter(|tap| weights.list(*tap.0) == Some(list));
+                    lists.counts.push([0, 1].map(|list| {
+                        let taps = codes.iter().zip(&offsets);
+                        let listed = taps.filter(|(code, _)| weights.list(**code) == Some(list));
                         let before = lists.offsets.len();
                         lists.offsets.extend(listed.map(|(_, offset)| *offset));
-                        lists.offsets.len() - before
+                        u16::try_from(lists.offsets.len() - before).expect("a block has few taps")
                     }));
-                    lists.even_out(taps.last().copied().unwrap_or_default(), layout.zeros());
                 }
             }
         }
         lists.offsets.shrink_to_fit();
-        lists.plan_flushes(layout, &taps);
+        lists.plan_flushes(layout);
         lists
-    }
-
-    /// Brings the last two lists, of so many taps, to whole turns.
-    fn even_out(&mut self, taps: [usize; 2], zeros: u16) {
-        let whole = taps.map(|taps| taps.next_multiple_of(TURN));
-        let negative = self.offsets.len() - taps[1];
-        let missing = whole[0] - taps[0];
-        self.offsets.splice(negative..negative, std::iter::repeat_n(zeros, missing));
-        self.offsets.extend(std::iter::repeat_n(zeros, whole[1] - taps[1]));
-        self.counts.push(whole.map(|taps| u16::try_from(taps).expect("a block has few taps")));
     }
 
     /// Bytes of memory that the lists take.
@@ -148,9 +132,7 @@ impl Lists {
     }
 
     /// Has sums flushed before those of any output could reach 2¹⁶.
-    ///
-    /// `taps` are those of each sign, of each block and output.
-    fn plan_flushes(&mut self, layout: &Layout, taps: &[[usize; 2]]) {
+    fn plan_flushes(&mut self, layout: &Layout) {
         let sizes: Vec<usize> =
             layout.blocks().chunks().map(|(_, outputs)| outputs.len()).collect();
         for (chunk, outputs) in sizes.into_iter().enumerate() {
@@ -158,10 +140,10 @@ impl Lists {
             for block in 0..layout.blocks().count() {
                 let index = block * self.chunks + chunk;
                 let first = self.parts[index].cursor.output as usize;
-                let taps = &taps[first..][..outputs];
+                let taps = &self.counts[first..][..outputs];
                 let lists = sums.as_flattened_mut().iter_mut().zip(taps.as_flattened());
                 let longest = lists.map(|(sum, taps)| (*sum += taps, *sum).1).max();
-                if longest.unwrap_or(0) > MAX_TAPS {
+                if usize::from(longest.unwrap_or(0)) > MAX_TAPS {
                     self.parts[index - self.chunks].flushes = true;
                     self.parts[index].is_fresh = true;
                     sums.copy_from_slice(taps);
@@ -200,15 +182,13 @@ impl Lists {
 fn add<S: Simd, const N: usize>(simd: S, sums: &mut Sums<S, N>, copy: &Copied, offsets: &[u16]) {
     let lanes = 4 * S::LANES;
     let Sums { mut pairs, mut odd } = *sums;
-    for turn in offsets.as_chunks::<TURN>().0 {
-        for offset in turn {
-            let start = usize::from(*offset);
-            let bytes = &copy[start..start + N * lanes];
-            for i in 0..N {
-                let bytes = simd.load_pairs(&bytes[i * lanes..]);
-                pairs[i] = simd.add_u16(pairs[i], bytes);
-                odd[i] = simd.add_u16(odd[i], simd.odd_bytes(bytes));
-            }
+    for offset in offsets {
+        let start = usize::from(*offset);
+        let bytes = &copy[start..start + N * lanes];
+        for i in 0..N {
+            let bytes = simd.load_pairs(&bytes[i * lanes..]);
+            pairs[i] = simd.add_u16(pairs[i], bytes);
+            odd[i] = simd.add_u16(odd[i], simd.odd_bytes(bytes));
         }
     }
     *sums = Sums { pairs, odd };

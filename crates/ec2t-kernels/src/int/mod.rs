@@ -154,7 +154,6 @@ impl IntConv {
         let Scratch { bytes, sums, flushed } = scratch;
         let skipped = bytes.as_ptr().align_offset(ALIGNMENT).min(ALIGNMENT);
         let copy: &mut Copied = bytes[skipped..].first_chunk_mut().expect("a scratch that fits");
-        copy[usize::from(self.layout.zeros())..self.layout.block_len()].fill(0);
         self.layout.isa.run(Tiles { conv: self, input, residual, output, copy, sums, flushed });
     }
 }
@@ -199,7 +198,8 @@ const ALIGNMENT: usize = 64;
 const MAX_LANES: usize = 64;
 
 /// The copy of a block, in room for all that offsets of 16 bits may mean: so no load has to be
-/// checked, which would take as long as to add it.
+/// checked, which would take as long as to add it. Taps of a tile that is no whole number of
+/// vectors read beyond their copy, what nobody looks at.
 type Copied = [u8; (1 << u16::BITS) + MAX_VECTORS * MAX_LANES];
 
 /// Memory that convolutions need while they run.

@@ -8,8 +8,9 @@
 //!
 //! * A kernel of `KW` columns gives `KW` copies of each channel, each shifted by the column
 //!   of its tap and thinned by the stride, with padding where that leaves the row.
-//! * Tap rows share copies, unless they are dilated or a tile is a single vector: with stride
-//!   `s`, tap row `i` is copy `i mod s`, of every `s`-th row, from row `i ∕ s` on.
+//! * Tap rows share copies, unless they are dilated, or not strided and a tile is a single
+//!   vector: with stride `s`, tap row `i` is copy `i mod s`, of every `s`-th row, from row
+//!   `i ∕ s` on.
 //!
 //! So a tap is one offset in bytes, the same for all pixels of all tiles. Loads from shared
 //! copies are not aligned, as they are in [`conv`](crate::conv): each takes three additions

@@ -133,6 +133,9 @@ fn unread_layers_and_networks_without_layers() {
     g.flatten("flatten", g.input());
     let model = Model::new(common::network(g.finish().unwrap())).unwrap();
     assert_eq!(model.run(&[1.0, 2.0, 3.0, 4.0], 2).unwrap(), [1.0, 2.0, 3.0, 4.0]);
+    let mut normalised = [0.0; 2];
+    model.preprocess(&[0, 255], &mut normalised).unwrap();
+    assert_eq!(model.run_pixels(&[255, 255, 0, 255], 2).unwrap()[2..], normalised);
 }
 
 #[test]

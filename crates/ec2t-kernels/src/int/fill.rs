@@ -84,40 +84,15 @@ impl<S: Simd> Rows<'_, S> {
     ) {
         let pitch = self.layout.pitch();
         let len = (self.count * pitch).next_multiple_of(4 * S::LANES);
-        let border = &border[..len];
         let first = self.first * pitch as isize + first_column;
-        if len == 4 * S::LANES {
-            return self.shift_one(input, first, border, copies);
-        }
-        for (plane, copy) in copies {
-            let start = plane as isize + first;
-            let from = Shifted { input, start, border, padding: self.padding };
-            shift(self.simd, from, &mut copy[..len]);
-        }
-    }
-
-    /// The same where that is a single vector.
-    #[inline(always)]
-    fn shift_one<'c>(
-        self,
-        input: &[u8],
-        first: isize,
-        border: &[u8],
-        copies: impl Iterator<Item = (usize, &'c mut [u8])>,
-    ) {
         let Self { simd, padding, .. } = self;
+        let shift = Shift { simd, input, border: &border[..len], padding };
+        let copies = copies.map(|(plane, copy)| (plane as isize + first, copy));
+        // A single vector, as small images have, in a loop that knows it.
         let lanes = 4 * S::LANES;
-        let padding = simd.splat_u16(u16::from_ne_bytes([padding; 2]));
-        let border = simd.load_pairs(border);
-        for (plane, copy) in copies {
-            let start = plane as isize + first;
-            let inside =
-                usize::try_from(start).ok().and_then(|start| input.get(start..start + lanes));
-            let pixels = match inside {
-                Some(pixels) => simd.load_pairs(pixels),
-                None => simd.load_pairs(&vector_at(input, start, lanes)),
-            };
-            simd.store_bytes(simd.blend_u16(border, pixels, padding), copy);
+        match len == lanes {
+            true => Shift { border: &border[..lanes], ..shift }.run(copies),
+            false => shift.run(copies),
         }
     }
 
@@ -184,35 +159,40 @@ impl<S: Simd> Rows<'_, S> {
     }
 }
 
-/// A part of a plane with the padding around it.
-struct Shifted<'a> {
+/// Parts of planes with the padding around them.
+struct Shift<'a, S> {
+    simd: S,
     input: &'a [u8],
-    /// Where it begins; in the first and last channel this may lead beyond the input.
-    start: isize,
     /// 0 in the padding, 255 elsewhere; whole vectors.
     border: &'a [u8],
     padding: u8,
 }
 
-/// Copies a part of a plane, vector by vector.
-#[inline(always)]
-fn shift<S: Simd>(simd: S, from: Shifted<'_>, copy: &mut [u8]) {
-    let Shifted { input, start, border, padding } = from;
-    let lanes = 4 * S::LANES;
-    let padding = simd.splat_u16(u16::from_ne_bytes([padding; 2]));
-    let places = border.chunks_exact(lanes).zip(copy.chunks_exact_mut(lanes));
-    let inside = usize::try_from(start).ok();
-    match inside.and_then(|start| input.get(start..start + border.len())) {
-        Some(input) => {
-            for ((border, place), pixels) in places.zip(input.chunks_exact(lanes)) {
-                let [border, pixels] = [simd.load_pairs(border), simd.load_pairs(pixels)];
-                simd.store_bytes(simd.blend_u16(border, pixels, padding), place);
-            }
-        }
-        None => {
-            for (first, (border, place)) in (start..).step_by(lanes).zip(places) {
-                let pixels = simd.load_pairs(&vector_at(input, first, lanes));
-                simd.store_bytes(simd.blend_u16(simd.load_pairs(border), pixels, padding), place);
+impl<S: Simd> Shift<'_, S> {
+    /// Copies the parts from some places on, which in the first and last channel may lie
+    /// beyond the input.
+    #[inline(always)]
+    fn run<'c>(self, copies: impl Iterator<Item = (isize, &'c mut [u8])>) {
+        let Self { simd, input, border, padding } = self;
+        let lanes = 4 * S::LANES;
+        let padding = simd.splat_u16(u16::from_ne_bytes([padding; 2]));
+        for (start, copy) in copies {
+            let places = border.chunks_exact(lanes).zip(copy.chunks_exact_mut(lanes));
+            let inside = usize::try_from(start).ok();
+            match inside.and_then(|start| input.get(start..start + border.len())) {
+                Some(input) => {
+                    for ((border, place), pixels) in places.zip(input.chunks_exact(lanes)) {
+                        let [border, pixels] = [simd.load_pairs(border), simd.load_pairs(pixels)];
+                        simd.store_bytes(simd.blend_u16(border, pixels, padding), place);
+                    }
+                }
+                None => {
+                    for (first, (border, place)) in (start..).step_by(lanes).zip(places) {
+                        let border = simd.load_pairs(border);
+                        let pixels = simd.load_pairs(&vector_at(input, first, lanes));
+                        simd.store_bytes(simd.blend_u16(border, pixels, padding), place);
+                    }
+                }
             }
         }
     }

@@ -186,14 +186,14 @@ pub(super) struct Vectors<S: Simd> {
 }
 
 impl<S: Simd> Vectors<S> {
-    /// What sums that end here add up to, with the shift: each [`HALF`] below what it is, of
-    /// even and odd bytes.
+    /// What the sums of the last block, of even and odd bytes of each sign, add up to, with
+    /// the shift.
     #[inline(always)]
     pub(super) fn last_totals(&self, sums: [[S::U16; 2]; 2]) -> Totals<S> {
         self.add([[self.shift; 2]; 2], sums)
     }
 
-    /// The same of sums that others follow.
+    /// The same of sums that others follow, without the shift.
     #[inline(always)]
     pub(super) fn totals(&self, sums: [[S::U16; 2]; 2]) -> Totals<S> {
         self.add([[self.unbias; 2]; 2], sums)

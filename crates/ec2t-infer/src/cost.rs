@@ -101,11 +101,12 @@ fn ternary(weight: &Tensor) -> Option<&TernaryTensor> {
 /// the machine: it is made by the rates of the widest vectors and the tiles of the
 /// portable instructions.
 pub(crate) fn is_conv_dense(shape: ConvShape, weight: &TernaryTensor) -> bool {
+    if has_zeros(weight) {
+        return false;
+    }
     let Some([ternary, dense]) = works(shape, Isa::Portable(Portable)) else { return false };
     let all = weight.codes().len();
-    let is_quicker =
-        seconds_with(&DENSE[0], &dense, all) < seconds_with(&TERNARY[0], &ternary, all);
-    not_zero(weight) == all && is_quicker
+    seconds_with(&DENSE[0], &dense, all) < seconds_with(&TERNARY[0], &ternary, all)
 }
 
 /// The work of the ternary and of the dense kernel, if there are any for such a shape.
@@ -116,7 +117,11 @@ fn works(shape: ConvShape, isa: Isa) -> Option<[ConvWork; 2]> {
 /// Whether the dense kernel, which reads vectors where the other one reads values, takes a
 /// ternary matrix product: it has no zeros.
 pub(crate) fn is_linear_dense(weight: &TernaryTensor) -> bool {
-    not_zero(weight) == weight.codes().len()
+    !has_zeros(weight)
+}
+
+fn has_zeros(weight: &TernaryTensor) -> bool {
+    weight.codes().contains(&0)
 }
 
 fn not_zero(weight: &TernaryTensor) -> usize {

@@ -67,7 +67,7 @@ impl Lists {
             one: 1.0,
         };
         lists.offsets.reserve_exact(weights.codes.iter().filter(|code| **code != 0).count());
-        let mut runs = Runs::default();
+        let mut runs = Runs::new(layout.offsets(0).len());
         for block in 0..layout.blocks().count() {
             let offsets = layout.offsets(block);
             for (_, outputs) in layout.blocks().chunks() {
@@ -91,22 +91,37 @@ impl Lists {
             + size_of_val(&self.starts[..])
     }
 
-    /// Adds the runs of an output, and empties them.
+    /// Adds the runs of an output that have a sign, and empties all.
     fn push(&mut self, runs: &mut Runs) {
-        let count = |list: &Vec<u16>| u16::try_from(list.len()).expect("no more than offsets");
-        self.counts.push(runs.0.each_ref().map(|runs| runs.each_ref().map(count)));
-        for list in runs.0.iter_mut().flatten() {
-            self.offsets.append(list);
+        let [positive, negative, _] = std::mem::take(&mut runs.counts);
+        let count = |count: usize| u16::try_from(count).expect("no more than offsets");
+        self.counts.push([positive, negative].map(|counts| counts.map(count)));
+        let counts = positive.into_iter().chain(negative);
+        for (list, count) in runs.lists.iter().flatten().zip(counts) {
+            self.offsets.extend_from_slice(&list[..count]);
         }
     }
 }
 
-/// The runs of one output, positive ones and negative ones, by their length.
-#[derive(Default)]
-struct Runs([[Vec<u16>; LONGEST_RUN]; 2]);
+/// The runs of one output: positive ones, negative ones, and those of zeros, which nobody
+/// wants, by their length.
+struct Runs {
+    /// With room for all taps of a block each.
+    lists: [[Vec<u16>; LONGEST_RUN]; 3],
+    counts: [[usize; LONGEST_RUN]; 3],
+}
 
 impl Runs {
+    /// With room for so many taps.
+    fn new(taps: usize) -> Self {
+        let list = || vec![0; taps];
+        Self { lists: [(); 3].map(|()| [(); LONGEST_RUN].map(|()| list())), counts: [[0; _]; 3] }
+    }
+
     /// Finds those among the weights from `first` on, whose taps lie at `offsets`.
+    ///
+    /// Codes follow no rule that a processor could foretell, so none is a branch: a run is
+    /// written wherever it might end, and counted where it does.
     fn collect(
         &mut self,
         layout: &Layout,
@@ -116,22 +131,20 @@ impl Runs {
     ) {
         let [rows, columns] = layout.shape.kernel;
         let most = if layout.shares_rows { LONGEST_RUN } else { 1 };
+        let list_of = [-1, 0, 1].map(|code| weights.list(code).unwrap_or(2));
         let codes = weights.codes[first..].chunks_exact(rows * columns);
         for (codes, offsets) in codes.zip(offsets.chunks_exact(rows * columns)) {
             for column in 0..columns {
-                let mut row = 0;
-                while row < rows {
-                    let first = row * columns + column;
-                    let code = codes[first];
-                    let most = most.min(rows - row);
-                    let mut length = 1;
-                    while length < most && codes[first + length * columns] == code {
-                        length += 1;
-                    }
-                    if let Some(list) = weights.list(code) {
-                        self.0[list][length - 1].push(offsets[first]);
-                    }
-                    row += length;
+                // Taps of the run before this one.
+                let mut before = 0;
+                for tap in (column..rows * columns).step_by(columns) {
+                    let code = codes[tap];
+                    let list = list_of[(code.signum() + 1) as usize];
+                    let count = &mut self.counts[list][before];
+                    self.lists[list][before][*count] = offsets[tap - before * columns];
+                    let ends = (codes.get(tap + columns) != Some(&code)) | (before + 1 == most);
+                    *count += usize::from(ends);
+                    before = if ends { 0 } else { before + 1 };
                 }
             }
         }
